@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The deciding core. Pure: inputs are these functions, outputs are appended to one list of actions, time is a
+ * number. No system call, no clock, no random number it was not given, no log. See docs/lifecycle.md.
+ *
+ * All times are milliseconds on one monotonic clock that the driver passes in; it never goes back.
+ * All functions are for the loop thread. What is handed in is copied unless its comment says otherwise.
+ * An input for an unknown id, or with a token that is not current, changes nothing and appends nothing.
+ * The driver executes actions in order; while it executes, it may give further inputs, whose actions come after.
+ */
+#ifndef PM_CORE_CORE_H
+#define PM_CORE_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/event.h"
+#include "core/spec.h"
+#include "core/words.h"
+#include "poolmgr/error.h"
+
+struct pm_core;
+
+/* Names one question to the outside world; its answer carries it back. Zero is no token. */
+struct pm_token {
+    uint64_t serial;
+};
+
+/* One slot taken for one request: a value in the caller's hand. Zeros are no lease. */
+struct pm_lease {
+    uint64_t serial; /* unique for ever */
+    uint32_t pool, replica;
+    uint64_t instance; /* the n of <pool>.<n> */
+};
+
+/* ---- actions ---------------------------------------------------------------------------------------- */
+
+enum pm_action_kind {
+    PM_ACT_STAGE, /* verify the model of `spec`; answered by pm_core_staged */
+    PM_ACT_SPAWN, /* launch `instance` with `spec`; answered by pm_core_spawned; watch it until childless */
+    PM_ACT_SIGNAL,   /* SIGTERM to the engine's process group */
+    PM_ACT_KILL,     /* SIGKILL to the whole tree; harmless when repeated */
+    PM_ACT_PROBE,    /* one health probe; answered by pm_core_probed under `probe` */
+    PM_ACT_ASK_BUSY, /* how many slots are busy; answered by pm_core_busy under `probe` */
+    PM_ACT_FORGET,   /* judged and over: the instance's folder may go */
+    PM_ACT_GRANT,    /* the request has `lease` at this instance */
+    PM_ACT_REFUSE,   /* the request ends with `error` */
+    PM_ACT_CUT, /* the lease has ended by our or the engine's doing: end its stream as broken with `error` */
+    PM_ACT_OPERATION, /* the operation has ended: see pm_core_operation() */
+    PM_ACT_NARRATE,   /* tell `event` */
+    PM_ACT_STOPPED,   /* after pm_core_shutdown: nothing is left; the daemon may exit */
+};
+
+struct pm_action {
+    enum pm_action_kind kind;
+    struct pm_token
+        token; /* of the instance: SPAWN SIGNAL KILL PROBE ASK_BUSY FORGET; of the staging: STAGE */
+    struct pm_token probe;     /* PROBE, ASK_BUSY */
+    struct pm_pool_spec *spec; /* STAGE, SPAWN: a reference held by the list */
+    unsigned replica;
+    uint64_t instance;           /* SPAWN */
+    uint64_t request;            /* GRANT, REFUSE, CUT */
+    struct pm_lease lease;       /* GRANT, CUT */
+    struct pm_token lease_token; /* GRANT: token of the instance that serves it */
+    uint64_t queue_position;     /* GRANT: at arrival, from 0 */
+    uint64_t waited_ms;          /* GRANT */
+    bool waited;                 /* GRANT: false when it was granted in the step of its arrival */
+    uint64_t operation;          /* OPERATION */
+    struct poolmgr_error *error; /* REFUSE, CUT: owned by the list */
+    struct pm_event *event;      /* NARRATE: owned by the list */
+    int reason_code; /* KILL, SIGNAL: enum pm_class of what ended it; for the record only */
+};
+
+/* A growable list; zeros are an empty one. */
+struct pm_actions {
+    struct pm_action *items;
+    size_t n, capacity;
+};
+
+void pm_actions_clear(
+    struct pm_actions *actions); /* releases what the items hold, keeps the memory */
+void pm_actions_fini(struct pm_actions *actions);
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+struct pm_core_options {
+    uint64_t max_parallel_starts;     /* preload only */
+    uint64_t seed;                    /* for jitter; every random number is drawn from it */
+    char default_pool[PM_ID_MAX + 1]; /* "" none */
+};
+
+struct pm_core *pm_core_new(const struct pm_core_options *options);
+void pm_core_free(struct pm_core *core);
+
+/* When to call tick at the latest; PM_NEVER when nothing is due. */
+uint64_t pm_core_deadline(const struct pm_core *core);
+void pm_core_tick(struct pm_core *core, uint64_t now_ms, struct pm_actions *out);
+
+/* ---- pools ------------------------------------------------------------------------------------------ */
+
+/* Adds a pool (keeps a reference to spec). POOLMGR_E_ALREADY_EXISTS; POOLMGR_E_CONFLICT when an alias is
+ * another pool's id. Nothing is started before pm_core_begin() was called once. */
+int pm_core_add_pool(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
+                     uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err);
+
+/* All pools of the start are in and adoption is done: preload starts, in the order they were added. */
+void pm_core_begin(struct pm_core *core, uint64_t now_ms, struct pm_actions *out);
+
+/* One graceful shutdown (on_exit: stop): every wait is refused, engines are drained to their drain_deadline and
+ * stopped; `at_once`: no grace. PM_ACT_STOPPED when nothing is left. A second call hurries the first. */
+void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struct pm_actions *out);
+
+/* The same for on_exit: leave: waiters are refused, nothing is signalled, PM_ACT_STOPPED in this step. */
+void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out);
+
+/* ---- requests --------------------------------------------------------------------------------------- */
+
+struct pm_request {
+    uint64_t id; /* the caller's, unique, never 0 */
+    const char
+        *route; /* a pool's id or an alias, as the client wrote it; "" the default or only pool */
+    const char *request_id; /* X-Request-Id, for events */
+    uint64_t bytes;         /* what is held in memory for it (QUEUE-1) */
+    enum pm_priority priority;
+    uint64_t
+        deadline_ms; /* relative, arrival to grant; 0: the pool's max_age; larger is capped by it */
+    bool retried;    /* its engine died before the first byte: keeps arrived_ms, goes to the head */
+    uint64_t arrived_ms; /* with `retried` only */
+};
+
+/* Ends in exactly one of GRANT or REFUSE, now or later, unless pm_core_request_gone() comes first. An unknown
+ * route is refused with POOLMGR_E_MODEL_NOT_FOUND. */
+void pm_core_request(struct pm_core *core, const struct pm_request *request, uint64_t now_ms,
+                     struct pm_actions *out);
+
+/* The client left while the request waited. Harmless when it does not wait any more. */
+void pm_core_request_gone(struct pm_core *core, uint64_t request, uint64_t now_ms,
+                          struct pm_actions *out);
+
+enum pm_release {
+    PM_RELEASE_DONE, /* the answer ended */
+    PM_RELEASE_CLIENT_CLOSED, /* client gone, engine's connection closed: settles by idle report or cancel_settle */
+    PM_RELEASE_LIMIT, /* ran into first_byte or stream_idle (HEALTH-3b); connection closed: settles too */
+    PM_RELEASE_UNUSED, /* never reached the engine */
+};
+
+/* Ends a lease; a second time, or after its instance ended, changes nothing. */
+void pm_core_release(struct pm_core *core, const struct pm_lease *lease, enum pm_release how,
+                     uint64_t now_ms, struct pm_actions *out);
+
+/* The client is gone but the engine's answer is read to its end: the slot stays taken (at most abandon_max, then
+ * PM_ACT_CUT), but holds up no stop. */
+void pm_core_abandon(struct pm_core *core, const struct pm_lease *lease, uint64_t now_ms,
+                     struct pm_actions *out);
+
+/* keep_alive of a request: until the next that names one. PM_NEVER: never stop; 0: stop after this. */
+void pm_core_keep_alive(struct pm_core *core, const struct pm_lease *lease, uint64_t keep_alive_ms,
+                        uint64_t now_ms, struct pm_actions *out);
+
+/* ---- answers of the world --------------------------------------------------------------------------- */
+
+struct pm_failure {
+    enum pm_class class
+        ;     /* PM_CLASS_NONE in pm_exit: nothing special is known, judge by status and signal */
+    int code; /* enum poolmgr_status for last_error (MODEL_MISSING, ENGINE_MISSING, …); 0 none */
+    bool permanent; /* SUP-6 */
+    char text[256]; /* one line for a person: the file, or what the engine said; "" none */
+};
+
+/* `failure` NULL: the model is there and good. size_bytes 0 unknown. */
+void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm_failure *failure,
+                    uint64_t size_bytes, uint64_t now_ms, struct pm_actions *out);
+
+/* The shim runs the engine (pid), or could not. */
+void pm_core_spawned(struct pm_core *core, struct pm_token token, const struct pm_failure *failure,
+                     int pid, uint64_t now_ms, struct pm_actions *out);
+
+/* Signs of life of a start (log, memory growing), or of a busy engine (bytes, counters, CPU time). */
+void pm_core_progress(struct pm_core *core, struct pm_token token, uint64_t now_ms,
+                      struct pm_actions *out);
+
+struct pm_ready {
+    char endpoint[128];      /* "unix:/…" or "http://127.0.0.1:41234" */
+    bool owner_proved;       /* ENGINE-3 */
+    char engine_version[64]; /* "" unknown */
+    uint64_t n_slots;        /* what the engine says it has; 0: as in the spec */
+};
+
+/* HEALTH-2 and ENGINE-3 whole: the endpoint is ours and its health said 200. */
+void pm_core_endpoint_ready(struct pm_core *core, struct pm_token token,
+                            const struct pm_ready *ready, uint64_t now_ms, struct pm_actions *out);
+
+void pm_core_probed(struct pm_core *core, struct pm_token probe, bool ok, uint64_t now_ms,
+                    struct pm_actions *out);
+void pm_core_busy(struct pm_core *core, struct pm_token probe, uint64_t n_busy, uint64_t now_ms,
+                  struct pm_actions *out);
+
+struct pm_exit {
+    bool signalled;
+    int status; /* exit code, or the signal's number; -1 unknown (shim killed) */
+    struct pm_failure evidence;
+};
+
+/* The engine's main process is gone; its tree may live on until pm_core_childless. */
+void pm_core_engine_exited(struct pm_core *core, struct pm_token token, const struct pm_exit *how,
+                           uint64_t now_ms, struct pm_actions *out);
+void pm_core_childless(struct pm_core *core, struct pm_token token, uint64_t now_ms,
+                       struct pm_actions *out);
+
+/* Adoption, before pm_core_begin: an instance whose shim lives. *ret_token is what its actions and answers carry
+ * from now on. It counts as starting until pm_core_endpoint_ready. POOLMGR_E_NOT_FOUND: no such pool or replica
+ * (the driver stops the stranger); POOLMGR_E_CONFLICT: the replica has one already. */
+int pm_core_adopt(struct pm_core *core, const char *pool_id, unsigned replica, uint64_t instance,
+                  int pid, uint64_t started_ms, uint64_t now_ms, struct pm_actions *out,
+                  struct pm_token *ret_token, struct poolmgr_error *err);
+
+/* An instance number that is in use on disk: the next one of the pool is larger. */
+void pm_core_seen_instance(struct pm_core *core, const char *pool_id, uint64_t instance);
+
+/* ---- operations (OP-1) ------------------------------------------------------------------------------ */
+
+enum pm_operation_kind { PM_OP_START, PM_OP_STOP, PM_OP_KIND_COUNT };
+enum pm_operation_state {
+    PM_OP_RUNNING,
+    PM_OP_SUCCEEDED,
+    PM_OP_FAILED,
+    PM_OP_CANCELLED,
+    PM_OP_INTERRUPTED
+};
+
+#define PM_OPERATIONS_KEPT 256 /* ended ones that can still be asked for */
+
+struct pm_operation {
+    uint64_t id; /* "op-17" on the wire */
+    enum pm_operation_kind kind;
+    enum pm_operation_state state;
+    char pool_id[PM_ID_MAX + 1];
+    uint64_t created_ms, ended_ms; /* ended_ms 0: running */
+    char phase[16];                /* staging waiting draining stopping starting; "" none */
+    struct poolmgr_error error;    /* code 0: none */
+    uint64_t replaced_by;          /* 0: nobody */
+};
+
+/* POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT, POOLMGR_E_SHUTTING_DOWN, POOLMGR_E_POOL_FAILED. *ret_op is its id; the
+ * operation may have ended within the call. */
+int pm_core_start(struct pm_core *core, const char *pool_id, uint64_t now_ms,
+                  struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err);
+/* deadline_ms 0: at once (streams are cut). */
+int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms, uint64_t now_ms,
+                 struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err);
+int pm_core_cancel_operation(struct pm_core *core, uint64_t op, uint64_t now_ms,
+                             struct pm_actions *out, struct poolmgr_error *err);
+
+/* n = 0, breaker as asked (CLOSED is "automatic"). Stores and stops nothing. POOLMGR_E_NOT_FOUND. */
+int pm_core_reset(struct pm_core *core, const char *pool_id, enum pm_breaker breaker,
+                  uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err);
+
+bool pm_core_operation(const struct pm_core *core, uint64_t op, struct pm_operation *ret);
+/* The i-th, newest first; false behind the last. */
+bool pm_core_operation_at(const struct pm_core *core, size_t i, struct pm_operation *ret);
+
+/* ---- looking (REG-1, REG-3) ------------------------------------------------------------------------- */
+
+struct pm_last_error {
+    int code; /* 0: none */
+    enum pm_class class;
+    char text[256];
+    uint64_t at_ms;
+};
+
+struct pm_replica_view {
+    unsigned index;
+    uint64_t instance;     /* 0: none */
+    struct pm_token token; /* of the instance */
+    enum pm_state state;
+    bool live, gate_open;
+    int pid;            /* 0: unknown */
+    char endpoint[128]; /* "" none */
+    bool owner_proved;
+    char engine_version[64];
+    uint64_t started_ms, ready_ms, last_check_ms; /* 0: never */
+    uint64_t n_failed_checks;
+    uint64_t slots_total, active_leases;
+    uint64_t n_failures;    /* the n of SUP-2 */
+    uint64_t restart_count; /* spawns beyond the first, in this daemon's life */
+    enum pm_breaker breaker;
+    uint64_t next_start_ms; /* 0: no delay runs */
+    struct pm_last_error last_error;
+};
+
+struct pm_pool_view {
+    const struct pm_pool_spec *spec; /* borrowed until the next input */
+    enum pm_owner owner;
+    enum pm_intent intent;
+    enum pm_state state; /* of its best replica */
+    bool live, ready;
+    int code;         /* HEALTH-5: a status, 0 when ready or when the state's name is the code */
+    char reason[192]; /* with numbers, and what to do next; "" when ready */
+    uint64_t slots_total, slots_free, active_leases, queue_depth, queue_bytes;
+    uint64_t idle_stop_ms; /* 0: none is due */
+    uint64_t since_ms;     /* of the state */
+    uint64_t n_replicas;
+    uint64_t last_check_ms, n_failed_checks;
+    struct pm_last_error last_error;
+};
+
+uint64_t pm_core_snapshot_version(const struct pm_core *core);
+size_t pm_core_n_pools(const struct pm_core *core);
+bool pm_core_pool_at(const struct pm_core *core, size_t i, uint64_t now_ms,
+                     struct pm_pool_view *ret); /* by id */
+bool pm_core_pool(const struct pm_core *core, const char *pool_id, uint64_t now_ms,
+                  struct pm_pool_view *ret);
+bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned index,
+                     struct pm_replica_view *ret);
+/* The pool behind a route ("" the default), or NULL. */
+const struct pm_pool_spec *pm_core_route(const struct pm_core *core, const char *route);
+/* For /v1/requests: position of a waiter from 0; false when it does not wait. */
+bool pm_core_waiter(const struct pm_core *core, uint64_t request, uint64_t *ret_position);
+
+/* Counters since the start, for /metrics; per pool. */
+struct pm_pool_counters {
+    uint64_t requests, granted, refused, cancelled, starts, ready, crashes, start_failures,
+        idle_stops, abandoned;
+};
+bool pm_core_counters(const struct pm_core *core, const char *pool_id,
+                      struct pm_pool_counters *ret);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a pool shall be: every key of INTERFACES §3 "pools", as values. Made by config/, read by everybody,
+ * never changed once it is made; shared by counting references (loop thread only). */
+#ifndef PM_CORE_SPEC_H
+#define PM_CORE_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/words.h"
+#include "util/str.h"
+
+#define PM_ID_MAX    48  /* bytes of a pool's id */
+#define PM_ALIAS_MAX 256 /* bytes of an alias, and of a model name as clients send it */
+
+struct pm_pairs { /* NAME=value, in the order of the file */
+    struct pm_strv names, values;
+};
+
+struct pm_model_spec {
+    char *main; /* the ref as written; a path is absolute by now. NULL: the engine needs none */
+    char *mmproj, *draft; /* NULL: none */
+    struct pm_strv lora;
+    char *sha256; /* of main, lower-case hex; NULL: unknown */
+};
+
+/* What core must know of an engine's habits; filled from its adapter's table (ENGINE-2). */
+struct pm_engine_habits {
+    enum pm_cancel cancel;
+    bool second_sigterm; /* a second SIGTERM half-way through stop_grace helps */
+    bool reports_busy;   /* can tell how many slots are busy */
+    bool ours;           /* false: external or handed over; never signalled, never started */
+};
+
+struct pm_pool_spec {
+    unsigned refs;
+    char id[PM_ID_MAX + 1];
+    struct pm_strv aliases;
+    struct pm_model_spec model;
+    char *engine; /* name of an entry of `engines` */
+    struct pm_engine_habits habits;
+    char *devices;      /* "auto", "cpu", or a mask as written */
+    char *tensor_split; /* "none", "auto", or "[0.67,0.33]" */
+    uint64_t n_replicas;
+    uint64_t n_slots; /* requests at once in one replica */
+    uint64_t context; /* tokens for one request; 0: as trained */
+    struct pm_strv args;
+    struct pm_pairs env;
+    char *vram; /* as written: "0", "7GiB", or a map as JSON */
+    enum pm_start_mode start;
+    uint64_t idle_ttl_ms; /* 0: never */
+    bool pinned;
+    uint64_t evict_cost;
+    enum pm_restart_mode restart;
+    uint64_t max_queue_wait_ms; /* 0: max_age */
+    struct {
+        uint64_t n_requests, bytes;
+        enum pm_queue_policy policy;
+        uint64_t max_age_ms;
+    } queue;
+    uint64_t drain_deadline_ms;
+    uint64_t stop_grace_ms;
+    uint64_t start_stall_ms;
+    uint64_t start_max_ms;
+    uint64_t abandon_after_ms;
+    uint64_t stall_timeout_ms;
+    struct {
+        uint64_t every_ms, fall, rise, sick_restart_ms;
+    } probe;
+    struct {
+        uint64_t base_ms, cap_ms;
+        double jitter; /* 0..1 */
+        uint64_t settle_ms, reset_ms, open_at;
+    } backoff;
+    uint64_t cancel_settle_ms;
+    uint64_t abandon_max_ms;
+    char *filters; /* JSON text as written; NULL: none */
+    char *
+        text; /* the whole as canonical JSON in the file's words (API's `spec`); never NULL from config */
+};
+
+struct pm_pool_spec *pm_pool_spec_new(
+    const char *id); /* with the defaults of INTERFACES §3; refs = 1 */
+struct pm_pool_spec *pm_pool_spec_ref(struct pm_pool_spec *spec);
+void pm_pool_spec_unref(struct pm_pool_spec *spec); /* NULL is fine */
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shell around core: descriptors into inputs, actions into system calls, no opinions. Loop thread only.
+ * Inputs given while actions are executed are taken at once; their actions come after the running ones.
+ */
+#ifndef PM_MANAGER_MANAGER_H
+#define PM_MANAGER_MANAGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "core/core.h"
+#include "http/client.h"
+#include "manager/sink.h"
+#include "util/loop.h"
+
+struct pm_manager;
+
+struct pm_manager_options {
+    const struct pm_config *config; /* borrowed for the manager's life */
+    const char *shim_path;          /* of pool-shim */
+    void (*on_stopped)(void *ctx);  /* shutdown or leave is complete */
+    void *ctx;
+};
+
+/* Locks the runtime folder (POOLMGR_E_CONFLICT names the holder's pid), makes folders, adds the pools, adopts what
+ * runs. Preloads start with pm_manager_begin(). */
+int pm_manager_new(struct pm_loop *loop, const struct pm_manager_options *options,
+                   struct pm_sink *sink, struct pm_manager **ret, struct poolmgr_error *err);
+void pm_manager_begin(struct pm_manager *manager);
+void pm_manager_free(struct pm_manager *manager);
+
+/* To look only: pm_core_pool(), pm_core_operation_at() …; inputs go through the functions below. */
+const struct pm_core *pm_manager_core(const struct pm_manager *manager);
+struct pm_http_client *pm_manager_client(struct pm_manager *manager);
+struct pm_sink *pm_manager_sink(struct pm_manager *manager);
+const struct pm_config *pm_manager_config(const struct pm_manager *manager);
+uint64_t pm_manager_now(const struct pm_manager *manager);
+struct pm_loop *pm_manager_loop(struct pm_manager *manager);
+
+/* ---- requests: the gateway's ticket --------------------------------------------------------------- */
+
+struct pm_grant {
+    struct pm_lease lease;
+    const struct pm_pool_spec *spec;     /* borrowed: take a reference to keep it */
+    const struct pm_engine_spec *engine; /* borrowed, lives as long as the manager */
+    char endpoint[128];
+    char api_key[33];
+    char engine_version[64];
+    uint64_t queue_position, waited_ms;
+    bool waited;
+};
+
+/* Embedded by whoever waits. Exactly one of granted and refused is called, perhaps before pm_manager_request()
+ * returns; `cut` may follow granted once: the lease is over, the stream must end as broken. */
+struct pm_ticket {
+    uint64_t id; /* the manager's */
+    void (*granted)(struct pm_ticket *ticket, const struct pm_grant *grant);
+    void (*refused)(struct pm_ticket *ticket, const struct poolmgr_error *error,
+                    const char *pool_id);
+    void (*cut)(struct pm_ticket *ticket, const struct poolmgr_error *error);
+};
+
+/* request->id is given by the manager. The ticket must live until refused, pm_manager_leave_queue() or
+ * pm_manager_release(). */
+void pm_manager_request(struct pm_manager *manager, struct pm_ticket *ticket,
+                        struct pm_request *request);
+void pm_manager_leave_queue(struct pm_manager *manager, struct pm_ticket *ticket);
+/* After this the ticket is its owner's again. */
+void pm_manager_release(struct pm_manager *manager, struct pm_ticket *ticket, enum pm_release how);
+void pm_manager_abandon(struct pm_manager *manager, struct pm_ticket *ticket);
+void pm_manager_keep_alive(struct pm_manager *manager, struct pm_ticket *ticket,
+                           uint64_t keep_alive_ms);
+/* Bytes moved on a lease: a sign of life, and proof that an engine answers. Cheap. */
+void pm_manager_touch(struct pm_manager *manager, struct pm_ticket *ticket);
+
+/* ---- commands -------------------------------------------------------------------------------------- */
+
+int pm_manager_start(struct pm_manager *manager, const char *pool_id, uint64_t *ret_op,
+                     struct poolmgr_error *err);
+int pm_manager_stop(struct pm_manager *manager, const char *pool_id, bool has_deadline,
+                    uint64_t deadline_ms, uint64_t *ret_op,
+                    struct poolmgr_error *err); /* default: the pool's drain_deadline */
+int pm_manager_reset(struct pm_manager *manager, const char *pool_id, enum pm_breaker breaker,
+                     struct poolmgr_error *err);
+int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, struct poolmgr_error *err);
+
+/* Calls fn once when the operation has ended (at once if it has); NULL when there is none such. */
+struct pm_op_watch;
+struct pm_op_watch *pm_manager_watch_operation(struct pm_manager *manager, uint64_t op,
+                                               void (*fn)(void *ctx, const struct pm_operation *op),
+                                               void *ctx);
+void pm_op_watch_free(struct pm_op_watch *watch);
+
+void pm_manager_shutdown(struct pm_manager *manager, bool at_once);
+void pm_manager_leave(struct pm_manager *manager);
+
+/* LOG/<pool>.<replica>.log */
+void pm_manager_log_path(const struct pm_manager *manager, const char *pool_id, unsigned replica,
+                         char *to, size_t size);
+
+#endif
