@@ -19,16 +19,10 @@ import sys
 import tempfile
 import time
 
-import common
-from common import Daemon, ENGINE, drain, first_token, percentile, post, row, tiny_model
+from common import Daemon, drain, first_token, percentile, post, row
 
 BODY = {"model": "fox", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
 PATH = "/v1/chat/completions"
-
-
-def config(model):
-    return ("engines:\n  llama: { family: llama.cpp, path: %s }\n"
-            "pools:\n  fox: { model: %s, devices: cpu, slots: 1, context: 1024, idle_ttl: 50ms }\n" % (ENGINE, model))
 
 
 def through_us(daemon):
@@ -85,10 +79,7 @@ def stamped(runs):
     """The fault engine says when it was entered, ready, asked, and when it sent the first token."""
     with tempfile.TemporaryDirectory(prefix="pmb-") as folder:
         times = os.path.join(folder, "times")
-        fault = os.path.join(str(common.BUILD), "tests", "support", "fault_engine")
-        text = ("engines:\n  llama: { family: llama.cpp, path: %s, env: { FAULT: 'load:delay=50', FAULT_TIMES: %s } }\n"
-                "pools:\n  fox: { model: %s, devices: cpu, slots: 1, idle_ttl: 50ms }\n" % (fault, times, tiny_model()))
-        daemon = Daemon(text)
+        daemon = Daemon({"fox": Daemon.faulty("load:delay=50", slots=1, idle_ttl="50ms", env={"FAULT_TIMES": times})})
         out = []
         for _ in range(runs):
             if os.path.exists(times):
@@ -100,20 +91,20 @@ def stamped(runs):
                     name, ns = line.split()
                     stamp.setdefault(name, int(ns) / 1e6)
             out.append(total - (stamp["ready"] - stamp["main"]) - (stamp["token"] - stamp["request"]))
-        daemon.stop()
+        daemon.close()
         return out
 
 
 def main():
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    daemon = Daemon(config(tiny_model()))
+    daemon = Daemon({"fox": Daemon.pool(slots=1, context=1024, idle_ttl="50ms")})
     argv = engine_argv(daemon)
     ours, alone = [], []
     with tempfile.TemporaryDirectory(prefix="pmb-") as folder:
         for _ in range(runs):
             ours.append(through_us(daemon))
             alone.append(by_hand(argv, folder))
-    daemon.stop()
+    daemon.close()
     print("first token of a cold pool, real engine")
     row("  through us", ours)
     row("  engine alone, exec to first token", alone)

@@ -5,10 +5,10 @@
 RSS is VmRSS of the daemon; wake-ups are its voluntary context switches over ten seconds (each return from
 epoll_wait is one). Also the time from exec to serving.
 """
-import sys
+import os
 import time
 
-from common import Daemon, ENGINE, tiny_model
+from common import Daemon
 
 
 def status(pid, key):
@@ -20,7 +20,6 @@ def status(pid, key):
 
 
 def switches(pid):
-    import os
     total = 0
     for task in os.listdir("/proc/%d/task" % pid):
         with open("/proc/%d/task/%s/status" % (pid, task), encoding="ascii") as f:
@@ -30,11 +29,9 @@ def switches(pid):
 
 def main():
     n, seconds = 100, 10
-    model = tiny_model()
-    config = "engines:\n  llama: { family: llama.cpp, path: %s }\npools:\n" % ENGINE
-    config += "".join("  pool-%03d: { model: %s, devices: cpu }\n" % (i, model) for i in range(n))
-    daemon = Daemon(config)
-    ready = (daemon.wait("daemon_started")["seen"] - daemon.started) * 1000
+    begun = time.monotonic()
+    daemon = Daemon({"pool-%03d" % i: Daemon.pool() for i in range(n)})
+    ready = (daemon.wait("daemon_started")["seen"] - begun) * 1000
     pid = daemon.process.pid
     time.sleep(1)
     before = switches(pid)
@@ -45,8 +42,7 @@ def main():
     print("  exec to serving (with the reading of the event)   %7.1f ms" % ready)
     print("  RSS                                               %7.2f MiB" % (rss / 1024))
     print("  wake-ups                                          %7.2f /s" % ((after - before) / seconds))
-    daemon.stop()
-    sys.exit(0)
+    daemon.close()
 
 
 main()

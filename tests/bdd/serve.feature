@@ -54,7 +54,7 @@ Feature: An engine answers on demand
     And the pool "lost" is "failed"
 
   Scenario: A client that gives up while it waits costs nothing (LOAD-4)
-    Given a pool "slow" whose engine loads for "2s"
+    Given a pool "slow" whose engine loads for "2000ms"
     When a client asks "slow" for a plain chat answer and leaves after it waits
     Then the pool "slow" has nobody waiting
     And another client asks "slow" and is answered

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of all Python tests. Run with Debian's own interpreter: /usr/bin/python3 -m pytest tests/integration"""
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
+
+from poolmgr_test import Daemon, ENGINE  # noqa: E402
+from poolmgr_test.paths import ORCHESTRATORD  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    if not os.access(ORCHESTRATORD, os.X_OK):
+        raise pytest.UsageError("%s is not built; see CONTRIBUTING.md" % ORCHESTRATORD)
+    if not os.access(ENGINE, os.X_OK):
+        raise pytest.UsageError("no llama-server at %s; run tools/fetch_engine.sh build/engine, or set "
+                                "POOLMGR_TEST_ENGINE" % ENGINE)
+
+
+@pytest.fixture
+def daemon():
+    """daemon(pools, more…) makes a Daemon that is stopped, and proved to be gone, after the test."""
+    made = []
+
+    def make(*args, **kwargs):
+        made.append(Daemon(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    problems = []
+    for d in made:
+        try:
+            d.close()
+        except Exception as e:  # pylint: disable=broad-except
+            problems.append(e)
+    if problems:
+        raise problems[0]

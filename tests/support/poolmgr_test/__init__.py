@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests and benchmarks share: paths, models, a daemon in folders of its own, raw HTTP, processes.
+
+Only the standard library. Waiting is always for something that is told, with a wide deadline.
+"""
+from .daemon import Daemon, DaemonFailed
+from .http import Answer, get, open_request, post_json, read_answer, request
+from .paths import BUILD, ENGINE, FAULT_ENGINE, POOLCTL, ROOT, TEXT, tiny_model
+from .processes import alive, instances_of, wait_until
+
+__all__ = ["Answer", "BUILD", "Daemon", "DaemonFailed", "ENGINE", "FAULT_ENGINE", "POOLCTL", "ROOT", "TEXT", "alive",
+           "get", "instances_of", "open_request", "post_json", "read_answer", "request", "tiny_model", "wait_until"]
