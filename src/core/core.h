@@ -217,6 +217,11 @@ int pm_core_adopt(struct pm_core *core, const char *pool_id, unsigned replica, u
 /* An instance number that is in use on disk: the next one of the pool is larger. */
 void pm_core_seen_instance(struct pm_core *core, const char *pool_id, uint64_t instance);
 
+/* A file of a failed pool's model was changed or put in its place: what failed for good is tried again (SUP-6), as
+ * after a reset, but the breaker stays as an operator set it. */
+void pm_core_file_changed(struct pm_core *core, const char *pool_id, uint64_t now_ms,
+                          struct pm_actions *out);
+
 /* ---- operations (OP-1) ------------------------------------------------------------------------------ */
 
 enum pm_operation_kind { PM_OP_START, PM_OP_STOP, PM_OP_KIND_COUNT };

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's folders and the lock that makes it the only one in its runtime folder. The lock is the kernel's: it
+ * ends with the process, and its holder's pid can be asked for.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "manager/internal.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+
+/* The runtime folder holds sockets and keys: it must be ours, and nobody else's to look into. */
+static int check_private(const char *path, struct poolmgr_error *err)
+{
+    struct stat status;
+
+    if (lstat(path, &status) < 0)
+        return pm_fail_errno(err, POOLMGR_E_INTERNAL, errno, "%s", path);
+
+    if (!S_ISDIR(status.st_mode))
+        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "runtime_dir %s is not a folder", path);
+
+    if (status.st_uid != geteuid())
+        return pm_fail(err, POOLMGR_E_CONFIG_INVALID,
+                       "runtime_dir %s belongs to user %u, and we are user %u", path, status.st_uid,
+                       geteuid());
+
+    if ((status.st_mode & 0077) == 0)
+        return POOLMGR_OK;
+
+    if (pm_str_starts(path, "/tmp/") || pm_str_starts(path, "/var/tmp/"))
+        return pm_fail(err, POOLMGR_E_CONFIG_INVALID,
+                       "runtime_dir %s is open to others (mode %04o): chmod 700, or remove it",
+                       path, status.st_mode & 07777);
+
+    if (chmod(path, status.st_mode & 07700) < 0)
+        return pm_fail_errno(err, POOLMGR_E_INTERNAL, errno, "chmod 700 %s", path);
+
+    return POOLMGR_OK;
+}
+
+int pm_folders_make(struct pm_manager *manager, struct poolmgr_error *err)
+{
+    const struct pm_config *config = manager->options.config;
+    const char *folders[] = {config->runtime_dir, config->state_dir, config->log_dir};
+    size_t i;
+    int r;
+
+    for (i = 0; i < PM_ARRAY_LEN(folders); i++) {
+        r = pm_make_folders(folders[i], 0700, err);
+        if (r < 0)
+            return r;
+    }
+
+    r = check_private(config->runtime_dir, err);
+    if (r < 0)
+        return r;
+
+    manager->instances_dir = pm_xasprintf("%s/instances", config->runtime_dir);
+    return pm_make_folders(manager->instances_dir, 0700, err);
+}
+
+static int tell_holder(int fd, const char *runtime_dir, struct poolmgr_error *err)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
+        return pm_fail(err, POOLMGR_E_CONFLICT, "%s is in use by another daemon, pid %d",
+                       runtime_dir, (int)lock.l_pid);
+
+    return pm_fail(err, POOLMGR_E_CONFLICT, "%s is in use by another daemon", runtime_dir);
+}
+
+int pm_runtime_lock(const char *runtime_dir, int *ret_fd, struct poolmgr_error *err)
+{
+    pm_auto_free char *path = pm_xasprintf("%s/lock", runtime_dir);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    pm_auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return pm_fail_errno(err, POOLMGR_E_INTERNAL, errno, "%s", path);
+
+    if (fcntl(fd, F_SETLK, &lock) < 0) {
+        if (errno == EAGAIN || errno == EACCES)
+            return tell_holder(fd, runtime_dir, err);
+        return pm_fail_errno(err, POOLMGR_E_INTERNAL, errno, "%s cannot be locked", path);
+    }
+
+    *ret_fd = pm_take_fd(&fd);
+    return POOLMGR_OK;
+}

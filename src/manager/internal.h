@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the shell. Every input to core is written as
+ *
+ *     pm_core_something(manager->core, …, pm_manager_now(manager), &manager->actions);
+ *     pm_manager_flush(manager);
+ *
+ * so that nested inputs append behind what is being executed, and only the outermost call executes.
+ */
+#ifndef PM_MANAGER_INTERNAL_H
+#define PM_MANAGER_INTERNAL_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "engine/engine.h"
+#include "manager/manager.h"
+#include "util/map.h"
+
+struct pm_stager;
+struct pm_file_watches;
+
+struct pm_manager {
+    struct pm_loop *loop;
+    struct pm_manager_options options;
+    struct pm_sink *sink;
+    struct pm_core *core;
+    struct pm_http_client *client;
+    int lock_fd;
+    char *instances_dir;
+
+    struct pm_actions actions;
+    bool executing;
+    struct pm_timer tick;
+
+    struct pm_list instances;
+    struct pm_map by_token; /* struct pm_instance by its token's serial */
+    struct pm_list strangers;
+
+    struct pm_map tickets; /* struct held by its id */
+    struct pm_list held;
+    uint64_t last_ticket;
+
+    struct pm_list op_watches;
+    struct pm_task op_task;
+
+    struct pm_stager *stager;
+    struct pm_file_watches *file_watches;
+};
+
+/* One engine instance: a process, the way to its readiness, and the questions under way. */
+struct pm_instance {
+    struct pm_link link;
+    struct pm_manager *manager;
+    struct pm_token token;
+    struct pm_pool_spec *spec; /* a reference */
+    const struct pm_engine_spec *engine;
+    unsigned replica;
+    uint64_t number;
+    char endpoint[128];
+    char api_key[33];
+    char engine_version[64];
+    struct pm_process *process; /* NULL: it never ran, or is childless */
+    struct pm_engine_wait *wait;
+    struct pm_list questions;
+    bool was_ready, exited, forget;
+    uint64_t n_leases;
+    struct pm_timer watch_timer; /* memory and CPU time, while it starts or works */
+    struct pm_timer retry_timer; /* the endpoint was somebody else's */
+    uint64_t rss_max_bytes, cpu_ms, cpu_at_ms;
+    uint64_t touched_ms; /* when core was last told of a sign of life */
+};
+
+/* ---- manager.c */
+void pm_manager_flush(struct pm_manager *manager);
+void pm_manager_execute(struct pm_manager *manager, const struct pm_action *action); /* execute.c */
+
+/* ---- instance.c */
+struct pm_instance *pm_instance_find(struct pm_manager *manager, struct pm_token token);
+void pm_instance_spawn(struct pm_manager *manager, const struct pm_action *action);
+void pm_instance_free(struct pm_instance *instance);
+void pm_instance_forget(struct pm_manager *manager, const struct pm_action *action);
+/* A lease came (+1) or went (-1): whether it works is watched only while it has some. */
+void pm_instance_leases(struct pm_instance *instance, int change);
+void pm_instance_touch(struct pm_instance *instance);
+
+/* ---- question.c */
+void pm_question_probe(struct pm_instance *instance, struct pm_token probe);
+void pm_question_busy(struct pm_instance *instance, struct pm_token probe);
+void pm_questions_free(struct pm_instance *instance);
+
+/* ---- ticket.c */
+void pm_ticket_granted(struct pm_manager *manager, const struct pm_action *action);
+void pm_ticket_refused(struct pm_manager *manager, const struct pm_action *action);
+void pm_ticket_cut(struct pm_manager *manager, const struct pm_action *action);
+void pm_tickets_free(struct pm_manager *manager);
+
+/* ---- operation.c */
+void pm_operation_ended(struct pm_manager *manager, uint64_t op);
+void pm_operations_init(struct pm_manager *manager);
+void pm_operations_free(struct pm_manager *manager);
+
+/* ---- stage.c: the helper thread that looks at model files */
+int pm_stager_new(struct pm_manager *manager, struct pm_stager **ret, struct poolmgr_error *err);
+void pm_stager_free(struct pm_stager *stager);
+void pm_stager_begin(struct pm_stager *stager, struct pm_token token, struct pm_pool_spec *spec);
+/* What tells a file's content apart without reading it, of all local files of a pool; the caller's. */
+char *pm_model_signature(const struct pm_pool_spec *spec);
+
+/* ---- filewatch.c */
+int pm_file_watches_new(struct pm_manager *manager, struct pm_file_watches **ret,
+                        struct poolmgr_error *err);
+void pm_file_watches_free(struct pm_file_watches *watches);
+/* The pool failed for its model's files: core is told once when one of them changed. `signature` is of when they
+ * were looked at, so that a change since then is not missed. */
+void pm_file_watches_add(struct pm_file_watches *watches, const struct pm_pool_spec *spec,
+                         const char *signature);
+
+/* ---- folder.c */
+int pm_folders_make(struct pm_manager *manager, struct poolmgr_error *err);
+int pm_runtime_lock(const char *runtime_dir, int *ret_fd, struct poolmgr_error *err);
+
+/* ---- adopt.c */
+int pm_adopt_all(struct pm_manager *manager, struct poolmgr_error *err);
+void pm_strangers_free(struct pm_manager *manager);
+/* The JSON kept beside an instance for the daemon that adopts it; the caller's. */
+char *pm_meta_write(const struct pm_engine_spec *engine, const struct pm_pool_spec *spec,
+                    const struct pm_engine_command *command);
+struct pm_instance *pm_instance_new(struct pm_manager *manager, struct pm_token token,
+                                    struct pm_pool_spec *spec, unsigned replica, uint64_t number);
+extern const struct pm_process_handler pm_instance_handler; /* ctx: struct pm_instance */
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands of the API and who waits for their end. An operation may end inside the command that began it; its
+ * watchers are told at the end of the turn, when whoever asked holds what it needs to be told.
+ */
+#include "manager/internal.h"
+#include "util/cleanup.h"
+
+struct pm_op_watch {
+    struct pm_link link;
+    struct pm_manager *manager;
+    uint64_t op;
+    bool told;
+    void (*fn)(void *ctx, const struct pm_operation *op);
+    void *ctx;
+};
+
+int pm_manager_start(struct pm_manager *manager, const char *pool_id, uint64_t *ret_op,
+                     struct poolmgr_error *err)
+{
+    int r = pm_core_start(manager->core, pool_id, pm_manager_now(manager), &manager->actions,
+                          ret_op, err);
+
+    pm_manager_flush(manager);
+    return r;
+}
+
+int pm_manager_stop(struct pm_manager *manager, const char *pool_id, bool has_deadline,
+                    uint64_t deadline_ms, uint64_t *ret_op, struct poolmgr_error *err)
+{
+    uint64_t now_ms = pm_manager_now(manager);
+    struct pm_pool_view view;
+    int r;
+
+    if (!has_deadline && pm_core_pool(manager->core, pool_id, now_ms, &view))
+        deadline_ms = view.spec->drain_deadline_ms;
+
+    r = pm_core_stop(manager->core, pool_id, deadline_ms, now_ms, &manager->actions, ret_op, err);
+    pm_manager_flush(manager);
+    return r;
+}
+
+int pm_manager_reset(struct pm_manager *manager, const char *pool_id, enum pm_breaker breaker,
+                     struct poolmgr_error *err)
+{
+    int r = pm_core_reset(manager->core, pool_id, breaker, pm_manager_now(manager),
+                          &manager->actions, err);
+
+    pm_manager_flush(manager);
+    return r;
+}
+
+int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, struct poolmgr_error *err)
+{
+    int r = pm_core_cancel_operation(manager->core, op, pm_manager_now(manager), &manager->actions,
+                                     err);
+
+    pm_manager_flush(manager);
+    return r;
+}
+
+void pm_manager_shutdown(struct pm_manager *manager, bool at_once)
+{
+    pm_core_shutdown(manager->core, at_once, pm_manager_now(manager), &manager->actions);
+    pm_manager_flush(manager);
+}
+
+void pm_manager_leave(struct pm_manager *manager)
+{
+    pm_core_leave(manager->core, pm_manager_now(manager), &manager->actions);
+    pm_manager_flush(manager);
+}
+
+/* The first watcher of an operation that has ended and who was not told yet. */
+static struct pm_op_watch *next_to_tell(struct pm_manager *manager, struct pm_operation *op)
+{
+    struct pm_link *link;
+
+    pm_list_each (&manager->op_watches, link) {
+        struct pm_op_watch *watch = pm_container_of(link, struct pm_op_watch, link);
+
+        if (!watch->told && pm_core_operation(manager->core, watch->op, op) &&
+            op->state != PM_OP_RUNNING)
+            return watch;
+    }
+
+    return NULL;
+}
+
+/* The list is searched anew for each: whoever is told may free any of them. */
+static void tell_watchers(struct pm_task *task)
+{
+    struct pm_manager *manager = pm_container_of(task, struct pm_manager, op_task);
+    struct pm_op_watch *watch;
+    struct pm_operation op;
+
+    while ((watch = next_to_tell(manager, &op))) {
+        watch->told = true;
+        watch->fn(watch->ctx, &op);
+    }
+}
+
+void pm_operation_ended(struct pm_manager *manager, uint64_t op)
+{
+    (void)op;
+    if (!pm_list_empty(&manager->op_watches))
+        pm_loop_later(manager->loop, &manager->op_task);
+}
+
+struct pm_op_watch *pm_manager_watch_operation(struct pm_manager *manager, uint64_t op,
+                                               void (*fn)(void *ctx, const struct pm_operation *op),
+                                               void *ctx)
+{
+    struct pm_operation now;
+    struct pm_op_watch *watch;
+
+    if (!pm_core_operation(manager->core, op, &now))
+        return NULL;
+
+    watch = pm_xalloc(sizeof *watch);
+    watch->manager = manager;
+    watch->op = op;
+    watch->fn = fn;
+    watch->ctx = ctx;
+    pm_list_append(&manager->op_watches, &watch->link);
+    if (now.state != PM_OP_RUNNING)
+        pm_loop_later(manager->loop, &manager->op_task);
+    return watch;
+}
+
+void pm_op_watch_free(struct pm_op_watch *watch)
+{
+    if (!watch)
+        return;
+
+    pm_list_remove(&watch->link);
+    free(watch);
+}
+
+void pm_operations_init(struct pm_manager *manager)
+{
+    pm_list_init(&manager->op_watches);
+    manager->op_task.fn = tell_watchers;
+}
+
+/* The watches are their owners'; they are only taken out of the list. */
+void pm_operations_free(struct pm_manager *manager)
+{
+    struct pm_link *link;
+
+    pm_list_remove(&manager->op_task.link);
+    while ((link = pm_list_first(&manager->op_watches)))
+        pm_list_remove(link);
+}
