@@ -1,0 +1,13 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs the measurements of bench/ on a release build and prints them; nothing is asserted.
+# shellcheck source=common.sh
+. "$(dirname "$0")/common.sh"
+
+scripts/build.sh bench
+tools/fetch_engine.sh build/engine >/dev/null
+export POOLMGR_BUILD=$PWD/build/bench
+for program in bench/cold_start.py bench/idle.py; do
+    say "$program"
+    /usr/bin/python3 "$program"
+done

@@ -1,0 +1,46 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Everything that CI runs, one runner after the other; each leaves its results in build/test, and the last line is
+# their sum. A runner that fails does not keep the next from running.
+# shellcheck source=common.sh
+. "$(dirname "$0")/common.sh"
+
+scripts/deps.sh build run test
+out=$PWD/build/test
+rm -rf "$out"; mkdir -p "$out"
+results=()
+
+# runner NAME RESULTS COMMAND …: its output goes to build/test/NAME.log, and is shown when it fails.
+runner() {
+    local name=$1 file=$2 begun=$SECONDS; shift 2
+    results+=("$name=$file")
+    if "$@" >"$out/$name.log" 2>&1; then say "$name: ok, $((SECONDS - begun)) s"
+    else say "$name: FAILED, $((SECONDS - begun)) s"; tail -n 60 "$out/$name.log" >&2
+    fi
+}
+
+# units BUILD [meson test options …]: the unit tests of one build, under setarch -R as sanitizers want it.
+units() {
+    local build=$1; shift
+    scripts/build.sh "$build"
+    setarch -R meson test -C "build/$build" --no-rebuild --print-errorlogs "$@"
+}
+
+python_tests() {
+    POOLMGR_BUILD=$PWD/build/asan POOLMGR_TEST_ENGINE=${POOLMGR_TEST_ENGINE:-$PWD/build/engine/usr/bin/llama-server} \
+        setarch -R /usr/bin/python3 -m pytest -q -n 3 --dist loadfile -p no:cacheprovider --junitxml="$out/$1.xml" "tests/$1"
+}
+
+runner lint "$out/lint.log" scripts/lint.sh
+runner engine "$out/engine.txt" bash -c 'tools/fetch_engine.sh build/engine && echo "ok engine" >build/test/engine.txt'
+runner unit build/asan/meson-logs/testlog.junit.xml units asan --suite unit --suite fuzz
+runner integration "$out/integration.xml" python_tests integration
+runner bdd "$out/bdd.xml" python_tests bdd
+runner scripts "$out/scripts.xml" python_tests scripts
+runner clang build/clang/meson-logs/testlog.junit.xml units clang --suite unit
+runner valgrind build/plain/meson-logs/testlog-valgrind.junit.xml units plain --suite unit --timeout-multiplier 10 \
+    --wrapper 'valgrind -q --error-exitcode=9 --leak-check=full --child-silent-after-fork=yes' --logbase testlog-valgrind
+runner tsan build/tsan/meson-logs/testlog.junit.xml units tsan --suite unit
+
+say "all of it took $SECONDS s"
+/usr/bin/python3 scripts/tally.py "${results[@]}"
