@@ -34,10 +34,19 @@ struct pm_scanner {
     const char *param; /* "model" "stream" "keep_alive" or NULL: what an error is about */
     const char *error; /* one line, after a failure */
     /* its own */
-    uint64_t offset;
-    unsigned char state, flags;
-    unsigned depth;
-    uint64_t own[64];
+    uint64_t offset;                   /* of the next byte */
+    unsigned char state, capture;      /* what the running string is kept for */
+    unsigned char seen;                /* bits: keys in any case, that came already */
+    unsigned char key;                 /* which of ours the running member is */
+    unsigned char n_utf8, n_hex;       /* bytes and digits still to come of a sequence */
+    unsigned char utf8_low, utf8_high; /* what the next byte of the sequence may be */
+    unsigned depth;                    /* inside the running value */
+    uint32_t hex, high_surrogate;
+    size_t n_key, n_scalar;
+    uint64_t key_at, value_at, comma_at; /* comma_at: of the last top-level comma + 1; 0 none */
+    bool keep_alive_open;                /* its member still wants its comma */
+    char key_text[PM_SCAN_KEY_MAX + 1];
+    char scalar[32];                            /* the running top-level number or word */
     uint64_t stack[PM_SCAN_DEPTH_MAX / 64 + 1]; /* object or array, a bit a level */
 };
 
