@@ -1,213 +1,233 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The facade of the core, with an empty registry: every id is unknown. */
+/*
+ * The core's life: it is made, it begins, time passes, requests come, it ends. All decisions are elsewhere; here is
+ * what holds them together: the clock that never goes back, the heap of deadlines, the source of random numbers.
+ */
 #include "core/core.h"
 
 #include <stdlib.h>
-#include <string.h>
 
+#include "core/inner.h"
 #include "util/error.h"
-#include "util/heap.h"
 #include "util/str.h"
-
-struct pm_core {
-    struct pm_core_options options;
-    uint64_t snapshot_version;
-};
-
-static void action_fini(struct pm_action *action)
-{
-    pm_pool_spec_unref(action->spec);
-    free(action->error);
-    free(action->event);
-}
-
-void pm_actions_clear(struct pm_actions *actions)
-{
-    for (size_t i = 0; i < actions->n; i++)
-        action_fini(&actions->items[i]);
-    actions->n = 0;
-}
-
-void pm_actions_fini(struct pm_actions *actions)
-{
-    pm_actions_clear(actions);
-    free(actions->items);
-    memset(actions, 0, sizeof(*actions));
-}
-
-static struct pm_action *action_add(struct pm_actions *out, enum pm_action_kind kind)
-{
-    if (out->n == out->capacity) {
-        out->capacity = out->capacity ? out->capacity * 2 : 16;
-        out->items = pm_xrealloc(out->items, out->capacity * sizeof(*out->items));
-    }
-    memset(&out->items[out->n], 0, sizeof(out->items[0]));
-    out->items[out->n].kind = kind;
-    return &out->items[out->n++];
-}
 
 struct pm_core *pm_core_new(const struct pm_core_options *options)
 {
     struct pm_core *core = pm_xalloc(sizeof(*core));
 
     core->options = *options;
+    if (core->options.max_parallel_starts == 0)
+        core->options.max_parallel_starts = 1;
+    core->random = options->seed;
+    pm_list_init(&core->operation_list);
+    pm_list_init(&core->start_queue);
     return core;
 }
 
 void pm_core_free(struct pm_core *core)
 {
+    if (!core)
+        return;
+    pm_operations_fini(core);
+    pm_registry_fini(core);
+    pm_map_fini(&core->waiters);
+    pm_map_fini(&core->questions);
+    pm_heap_fini(&core->heap);
     free(core);
 }
-uint64_t pm_core_deadline(const struct pm_core *core)
+
+/* splitmix64: every number is drawn from the seed, so that a run can be repeated. */
+uint64_t pm_core_random(struct pm_core *core)
 {
-    return PM_NEVER;
+    uint64_t x = core->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
 }
+
+void pm_core_changed(struct pm_core *core)
+{
+    core->version++;
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------------ */
+
+static void waiter_due(struct pm_waiter *waiter, struct pm_actions *out)
+{
+    struct pm_pool *pool = waiter->pool;
+
+    pm_queue_expired(waiter, out);
+    pm_pool_step(pool, out);
+}
+
+static void slot_due(struct pm_slot *slot, struct pm_actions *out)
+{
+    struct pm_pool *pool = slot->place->pool;
+
+    pm_slot_due(slot, out);
+    pm_pool_step(pool, out);
+}
+
+static void due(struct pm_due *what, struct pm_actions *out)
+{
+    switch (what->kind) {
+    case PM_DUE_POOL: pm_pool_step(pm_container_of(what, struct pm_pool, due), out); break;
+    case PM_DUE_WAITER: waiter_due(pm_container_of(what, struct pm_waiter, due), out); break;
+    case PM_DUE_SLOT: slot_due(pm_container_of(what, struct pm_slot, due), out); break;
+    }
+}
+
+void pm_core_enter(struct pm_core *core, uint64_t now_ms, struct pm_actions *out)
+{
+    struct pm_heap_node *first;
+
+    if (now_ms > core->now_ms)
+        core->now_ms = now_ms;
+    while ((first = pm_heap_first(&core->heap)) && first->key <= core->now_ms)
+        due(pm_container_of(first, struct pm_due, node), out);
+}
+
 void pm_core_tick(struct pm_core *core, uint64_t now_ms, struct pm_actions *out)
 {
+    pm_core_enter(core, now_ms, out);
 }
-int pm_core_add_pool(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
-                     uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err)
+
+uint64_t pm_core_deadline(const struct pm_core *core)
 {
-    return POOLMGR_OK;
+    const struct pm_heap_node *first = pm_heap_first(&core->heap);
+
+    return first ? first->key : PM_NEVER;
 }
+
+/* ---- begin and end --------------------------------------------------------------------------------------------- */
+
+static void step_all(struct pm_core *core, struct pm_actions *out)
+{
+    for (size_t i = 0; i < core->n_pools; i++)
+        pm_pool_step(core->pools[i], out);
+}
+
 void pm_core_begin(struct pm_core *core, uint64_t now_ms, struct pm_actions *out)
 {
+    pm_core_enter(core, now_ms, out);
+    core->begun = true;
+    step_all(core, out);
 }
+
+static void refuse_all(struct pm_core *core, struct pm_actions *out)
+{
+    struct poolmgr_error error = {0};
+
+    (void)pm_fail(&error, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
+    error.retry_after_ms = 1000;
+    for (size_t i = 0; i < core->n_pools; i++)
+        pm_queue_refuse_all(core->pools[i], &error, out);
+}
+
+static void tell_stopped(struct pm_core *core, struct pm_actions *out)
+{
+    if (core->stopped || (core->n_instances > 0 && !core->leaving))
+        return;
+
+    for (size_t i = 0; i < core->n_pools; i++)
+        pm_operations_end(core->pools[i], PM_OP_STOP, PM_OP_INTERRUPTED, out);
+    core->stopped = true;
+    (void)pm_action_add(out, PM_ACT_STOPPED);
+}
+
 void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struct pm_actions *out)
 {
-    (void)action_add(out, PM_ACT_STOPPED);
+    pm_core_enter(core, now_ms, out);
+    if (core->leaving)
+        return;
+    core->at_once = at_once || core->shutting_down;
+    if (!core->shutting_down) {
+        core->shutting_down = true;
+        refuse_all(core, out);
+        for (size_t i = 0; i < core->n_pools; i++) {
+            struct pm_pool *pool = core->pools[i];
+
+            pool->shutdown_by_ms = pm_add_ms(core->now_ms, pool->spec->drain_deadline_ms);
+            pm_operations_end(pool, PM_OP_START, PM_OP_CANCELLED, out);
+        }
+    }
+    step_all(core, out);
+    tell_stopped(core, out);
 }
+
 void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out)
 {
-    (void)action_add(out, PM_ACT_STOPPED);
+    pm_core_enter(core, now_ms, out);
+    if (core->shutting_down || core->leaving)
+        return;
+
+    core->leaving = true;
+    refuse_all(core, out);
+    for (size_t i = 0; i < core->n_pools; i++)
+        pm_operations_end(core->pools[i], PM_OP_START, PM_OP_INTERRUPTED, out);
+    step_all(core, out);
+    tell_stopped(core, out);
 }
+
+/* ---- requests --------------------------------------------------------------------------------------------------- */
+
+static void refuse_unknown(struct pm_core *core, const struct pm_request *request,
+                           struct pm_actions *out)
+{
+    struct poolmgr_error error = {0};
+
+    if (request->route[0] == '\0') {
+        (void)pm_fail(&error, POOLMGR_E_INVALID_REQUEST,
+                      "the request names no model, and there is no default among %zu pools",
+                      core->n_pools);
+    } else {
+        (void)pm_fail(&error, POOLMGR_E_MODEL_NOT_FOUND, "no model '%.200s' is served here",
+                      request->route);
+    }
+    (void)pm_error_param(&error, 0, "model");
+    (void)pm_error_hint(&error, 0, "GET /v1/models lists what is");
+    pm_action_refuse(out, request->id, &error);
+}
+
 void pm_core_request(struct pm_core *core, const struct pm_request *request, uint64_t now_ms,
                      struct pm_actions *out)
 {
-    struct pm_action *action = action_add(out, PM_ACT_REFUSE);
+    struct pm_place *place = NULL;
+    struct pm_pool *pool;
 
-    action->request = request->id;
-    action->error = pm_xalloc(sizeof(*action->error));
-    (void)pm_fail(action->error, POOLMGR_E_MODEL_NOT_FOUND, "no model '%s' is served here",
-                  request->route);
+    pm_core_enter(core, now_ms, out);
+    pool = pm_registry_route(core, request->route);
+    if (!pool) {
+        refuse_unknown(core, request, out);
+        return;
+    }
+
+    pool->counters.requests++;
+    if (!core->shutting_down && !core->leaving)
+        pool->parked = false;
+    if (pool->queue.n == 0)
+        place = pm_pool_choose(pool);
+    if (place && !core->leaving)
+        pm_request_grant(place, request->id, out);
+    else
+        pm_queue_add(pool, request, out);
+    pm_pool_step(pool, out);
 }
+
 void pm_core_request_gone(struct pm_core *core, uint64_t request, uint64_t now_ms,
                           struct pm_actions *out)
 {
-}
-void pm_core_release(struct pm_core *core, const struct pm_lease *lease, enum pm_release how,
-                     uint64_t now_ms, struct pm_actions *out)
-{
-}
-void pm_core_abandon(struct pm_core *core, const struct pm_lease *lease, uint64_t now_ms,
-                     struct pm_actions *out)
-{
-}
-void pm_core_keep_alive(struct pm_core *core, const struct pm_lease *lease, uint64_t keep_alive_ms,
-                        uint64_t now_ms, struct pm_actions *out)
-{
-}
-void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm_failure *failure,
-                    uint64_t size_bytes, uint64_t now_ms, struct pm_actions *out)
-{
-}
-void pm_core_spawned(struct pm_core *core, struct pm_token token, const struct pm_failure *failure,
-                     int pid, uint64_t now_ms, struct pm_actions *out)
-{
-}
-void pm_core_progress(struct pm_core *core, struct pm_token token, uint64_t now_ms,
-                      struct pm_actions *out)
-{
-}
-void pm_core_endpoint_ready(struct pm_core *core, struct pm_token token,
-                            const struct pm_ready *ready, uint64_t now_ms, struct pm_actions *out)
-{
-}
-void pm_core_probed(struct pm_core *core, struct pm_token probe, bool ok, uint64_t now_ms,
-                    struct pm_actions *out)
-{
-}
-void pm_core_busy(struct pm_core *core, struct pm_token probe, uint64_t n_busy, uint64_t now_ms,
-                  struct pm_actions *out)
-{
-}
-void pm_core_engine_exited(struct pm_core *core, struct pm_token token, const struct pm_exit *how,
-                           uint64_t now_ms, struct pm_actions *out)
-{
-}
-void pm_core_childless(struct pm_core *core, struct pm_token token, uint64_t now_ms,
-                       struct pm_actions *out)
-{
-}
-int pm_core_adopt(struct pm_core *core, const char *pool_id, unsigned replica, uint64_t instance,
-                  int pid, uint64_t started_ms, uint64_t now_ms, struct pm_actions *out,
-                  struct pm_token *ret_token, struct poolmgr_error *err)
-{
-    return pm_fail(err, POOLMGR_E_NOT_FOUND, "no pool '%s'", pool_id);
-}
-void pm_core_seen_instance(struct pm_core *core, const char *pool_id, uint64_t instance)
-{
-}
-int pm_core_start(struct pm_core *core, const char *pool_id, uint64_t now_ms,
-                  struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err)
-{
-    return pm_fail(err, POOLMGR_E_NOT_FOUND, "no pool '%s'", pool_id);
-}
-int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms, uint64_t now_ms,
-                 struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err)
-{
-    return pm_fail(err, POOLMGR_E_NOT_FOUND, "no pool '%s'", pool_id);
-}
-int pm_core_cancel_operation(struct pm_core *core, uint64_t op, uint64_t now_ms,
-                             struct pm_actions *out, struct poolmgr_error *err)
-{
-    return pm_fail(err, POOLMGR_E_NOT_FOUND, "no operation op-%llu", (unsigned long long)op);
-}
-int pm_core_reset(struct pm_core *core, const char *pool_id, enum pm_breaker breaker,
-                  uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err)
-{
-    return pm_fail(err, POOLMGR_E_NOT_FOUND, "no pool '%s'", pool_id);
-}
-bool pm_core_operation(const struct pm_core *core, uint64_t op, struct pm_operation *ret)
-{
-    return false;
-}
-bool pm_core_operation_at(const struct pm_core *core, size_t i, struct pm_operation *ret)
-{
-    return false;
-}
-uint64_t pm_core_snapshot_version(const struct pm_core *core)
-{
-    return core->snapshot_version;
-}
-size_t pm_core_n_pools(const struct pm_core *core)
-{
-    return 0;
-}
-bool pm_core_pool_at(const struct pm_core *core, size_t i, uint64_t now_ms,
-                     struct pm_pool_view *ret)
-{
-    return false;
-}
-bool pm_core_pool(const struct pm_core *core, const char *pool_id, uint64_t now_ms,
-                  struct pm_pool_view *ret)
-{
-    return false;
-}
-bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned index,
-                     struct pm_replica_view *ret)
-{
-    return false;
-}
-const struct pm_pool_spec *pm_core_route(const struct pm_core *core, const char *route)
-{
-    return NULL;
-}
-bool pm_core_waiter(const struct pm_core *core, uint64_t request, uint64_t *ret_position)
-{
-    return false;
-}
-bool pm_core_counters(const struct pm_core *core, const char *pool_id, struct pm_pool_counters *ret)
-{
-    return false;
+    struct pm_waiter *waiter;
+    struct pm_pool *pool;
+
+    pm_core_enter(core, now_ms, out);
+    waiter = pm_map_get_u64(&core->waiters, request);
+    if (!waiter)
+        return;
+
+    pool = waiter->pool;
+    pool->counters.cancelled++;
+    pm_queue_remove(waiter);
+    pm_pool_step(pool, out);
 }

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one comparison of wanted and actual. After every input the pool it concerns is compared until nothing changes
+ * any more: so what one change makes possible happens in the same step, a second comparison finds nothing to do, and
+ * nobody has to remember to trigger anything.
+ *
+ * Wanted up is not yet a start. The permits are asked in order, and the first that refuses is the state people see.
+ */
+#include "core/inner.h"
+
+/* ---- permits ----------------------------------------------------------------------------------------- */
+
+static bool daemon_permits(const struct pm_place *place)
+{
+    return place->pool->core->begun && !place->pool->core->leaving;
+}
+
+static bool failure_permits(const struct pm_place *place)
+{
+    return !place->pool->failed;
+}
+
+static bool breaker_permits(const struct pm_place *place)
+{
+    return place->pool->breaker != PM_BREAKER_FORCED;
+}
+
+static bool clock_permits(const struct pm_place *place)
+{
+    return pm_clock_permits(&place->clock, place->pool->core->now_ms);
+}
+
+struct permit {
+    bool (*permits)(const struct pm_place *place);
+    enum pm_cause
+        otherwise; /* what its refusal does to a cold place; PM_CAUSE_COUNT: it stays cold */
+};
+
+static const struct permit start_permits[] = {
+    {daemon_permits, PM_CAUSE_COUNT},
+    {failure_permits, PM_CAUSE_SIBLING_FAILED},
+    {breaker_permits, PM_CAUSE_COUNT},
+    {clock_permits, PM_CAUSE_REFUSED},
+};
+
+/* PM_CAUSE_START when nobody refuses. */
+static enum pm_cause ask_permits(const struct pm_place *place)
+{
+    for (size_t i = 0; i < PM_ARRAY_LEN(start_permits); i++) {
+        if (!start_permits[i].permits(place))
+            return start_permits[i].otherwise;
+    }
+    return PM_CAUSE_START;
+}
+
+/* ---- places to start: preload only, in the order of the file ----------------------------------------- */
+
+static bool needs_start_place(const struct pm_place *place)
+{
+    return place->wanted.reason == PM_BECAUSE_PRELOAD;
+}
+
+static bool start_places_left(const struct pm_core *core)
+{
+    return core->n_start_places_taken < core->options.max_parallel_starts;
+}
+
+static bool stands_before(const struct pm_place *a, const struct pm_place *b)
+{
+    if (a->pool->number != b->pool->number)
+        return a->pool->number < b->pool->number;
+    return a->index < b->index;
+}
+
+static void queue_for_start_place(struct pm_place *place)
+{
+    struct pm_list *queue = &place->pool->core->start_queue;
+    struct pm_link *link;
+
+    if (pm_link_in_list(&place->start_link))
+        return;
+
+    pm_list_each (queue, link) {
+        if (stands_before(place, pm_container_of(link, struct pm_place, start_link)))
+            break;
+    }
+    pm_list_insert_before(link, &place->start_link);
+}
+
+static bool take_start_place(struct pm_place *place)
+{
+    struct pm_core *core = place->pool->core;
+
+    if (!needs_start_place(place))
+        return true;
+    if (!start_places_left(core)) {
+        queue_for_start_place(place);
+        return false;
+    }
+    place->holds_start_place = true;
+    core->n_start_places_taken++;
+    return true;
+}
+
+/* ---- wanted and actual: each returns whether the state changed ---------------------------------------- */
+
+static bool unwanted(const struct pm_place *place)
+{
+    return place->wanted.want == PM_EMPTY || place->wanted.want == PM_DOWN;
+}
+
+static bool compare_cold(struct pm_place *place, struct pm_actions *out)
+{
+    enum pm_cause cause;
+
+    if (place->wanted.want != PM_UP)
+        return false;
+    cause = ask_permits(place);
+    return cause != PM_CAUSE_COUNT && pm_place_move(place, cause, out);
+}
+
+static bool compare_staging(struct pm_place *place, struct pm_actions *out)
+{
+    if (unwanted(place) || !breaker_permits(place))
+        return pm_place_move(place, PM_CAUSE_UNWANTED, out);
+    return false;
+}
+
+static bool compare_waiting(struct pm_place *place, struct pm_actions *out)
+{
+    if (unwanted(place) || !breaker_permits(place))
+        return pm_place_move(place, PM_CAUSE_UNWANTED, out);
+    if (!daemon_permits(place) || !take_start_place(place))
+        return false;
+    return pm_place_move(place, PM_CAUSE_ROOM, out);
+}
+
+static uint64_t start_stalls_at(const struct pm_place *place)
+{
+    return pm_add_ms(place->instance.progress_ms, place->pool->spec->start_stall_ms);
+}
+
+static bool start_is_over(const struct pm_place *place)
+{
+    uint64_t now_ms = place->pool->core->now_ms;
+
+    return now_ms >= place->instance.start_by_ms || now_ms >= start_stalls_at(place);
+}
+
+static bool compare_starting(struct pm_place *place, struct pm_actions *out)
+{
+    struct pm_verdict verdict = {.class = PM_CLASS_START_TIMEOUT, .code = POOLMGR_E_START_TIMEOUT};
+
+    if (unwanted(place))
+        return pm_place_move(place, PM_CAUSE_STOP, out);
+    if (!start_is_over(place) || place->pool->core->leaving)
+        return false;
+
+    pm_describe_timeout(place, verdict.text, sizeof(verdict.text));
+    pm_place_judge(place, &verdict, out);
+    return pm_place_move(place, PM_CAUSE_START_TIMEOUT, out);
+}
+
+static bool compare_up(struct pm_place *place, struct pm_actions *out)
+{
+    struct pm_verdict verdict = {0};
+    enum pm_cause cause;
+
+    if (place->wanted.want == PM_DOWN ||
+        (place->wanted.want == PM_EMPTY && pm_place_emptied(place)))
+        return pm_place_move(place, PM_CAUSE_STOP, out);
+    if (place->pool->core->leaving)
+        return false;
+
+    pm_health_look(place, out);
+    cause = pm_health_due(place, &verdict);
+    if (cause == PM_CAUSE_COUNT)
+        return false;
+    if (verdict.class != PM_CLASS_NONE)
+        pm_place_judge(place, &verdict, out);
+    return pm_place_move(place, cause, out);
+}
+
+static bool compare_place(struct pm_place *place, struct pm_actions *out)
+{
+    switch (place->state) {
+    case PM_COLD: return compare_cold(place, out);
+    case PM_STAGING: return compare_staging(place, out);
+    case PM_WAITING: return compare_waiting(place, out);
+    case PM_STARTING: return compare_starting(place, out);
+    case PM_READY:
+    case PM_SICK: return compare_up(place, out);
+    case PM_STOPPING:
+        if (!place->pool->core->leaving)
+            pm_place_ladder(place, out);
+        return false;
+    case PM_BACKOFF: return clock_permits(place) && pm_place_move(place, PM_CAUSE_DELAY_OVER, out);
+    case PM_FAILED:
+    case PM_STATE_COUNT: break;
+    }
+    return false;
+}
+
+/* ---- deadlines ---------------------------------------------------------------------------------------- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t place_due(const struct pm_place *place)
+{
+    uint64_t wanted_until_ms = place->wanted.until_ms;
+
+    if (place->pool->core->leaving)
+        return PM_NEVER;
+    switch (place->state) {
+    case PM_STAGING:
+    case PM_WAITING: return wanted_until_ms;
+    case PM_STARTING:
+        return earlier(wanted_until_ms,
+                       earlier(place->instance.start_by_ms, start_stalls_at(place)));
+    case PM_READY:
+    case PM_SICK: return earlier(wanted_until_ms, pm_health_next_due(place));
+    case PM_STOPPING: return pm_place_ladder_due(place);
+    case PM_BACKOFF: return place->clock.next_ms;
+    case PM_COLD:
+    case PM_FAILED:
+    case PM_STATE_COUNT: break;
+    }
+    return PM_NEVER;
+}
+
+static void set_due(struct pm_pool *pool)
+{
+    uint64_t due_ms = PM_NEVER;
+
+    for (unsigned i = 0; i < pool->n_places; i++)
+        due_ms = earlier(due_ms, place_due(&pool->places[i]));
+    if (due_ms <= pool->core->now_ms) /* what is due was done: never spin */
+        due_ms = pool->core->now_ms + 1;
+    if (due_ms != pool->due.node.key || !pm_heap_contains(&pool->due.node))
+        pm_heap_set(&pool->core->heap, &pool->due.node, due_ms);
+}
+
+/* ---- the step ------------------------------------------------------------------------------------------ */
+
+static void update_gate(struct pm_place *place)
+{
+    bool open = place->state == PM_READY && !unwanted(place);
+
+    if (open == place->gate_open)
+        return;
+    place->gate_open = open;
+    pm_core_changed(place->pool->core);
+}
+
+static bool serve(struct pm_pool *pool, struct pm_actions *out)
+{
+    struct pm_waiter *waiter;
+    struct pm_place *place;
+    bool served = false;
+
+    while ((waiter = pm_queue_next(&pool->queue)) && (place = pm_pool_choose(pool))) {
+        pm_waiter_grant(waiter, place, out);
+        served = true;
+    }
+    return served;
+}
+
+static void compare_pool(struct pm_pool *pool, struct pm_actions *out)
+{
+    for (unsigned i = 0; i < pool->n_places; i++) {
+        struct pm_place *place = &pool->places[i];
+
+        do {
+            place->wanted = pm_place_want(place);
+            update_gate(place);
+        } while (compare_place(place, out));
+    }
+}
+
+static void note_state(struct pm_pool *pool)
+{
+    enum pm_state state = pm_pool_best_state(pool);
+
+    if (state == pool->state)
+        return;
+    pool->state = state;
+    pool->since_ms = pool->core->now_ms;
+}
+
+static void settle_pool(struct pm_pool *pool, struct pm_actions *out)
+{
+    uint64_t version;
+
+    do {
+        version = pool->core->version;
+        compare_pool(pool, out);
+        pm_pool_sweep(pool, out);
+        pm_operations_step(pool, out);
+        (void)serve(pool, out);
+    } while (version != pool->core->version);
+
+    note_state(pool);
+    set_due(pool);
+}
+
+/* A start that ended may let the next one begin. */
+static void hand_out_start_places(struct pm_core *core, struct pm_actions *out)
+{
+    while (start_places_left(core) && !pm_list_empty(&core->start_queue)) {
+        struct pm_place *place =
+            pm_container_of(pm_list_first(&core->start_queue), struct pm_place, start_link);
+
+        pm_list_remove(&place->start_link);
+        settle_pool(place->pool, out);
+    }
+}
+
+void pm_pool_step(struct pm_pool *pool, struct pm_actions *out)
+{
+    struct pm_core *core = pool->core;
+
+    settle_pool(pool, out);
+    hand_out_start_places(core, out);
+    if ((core->leaving || (core->shutting_down && core->n_instances == 0)) && !core->stopped) {
+        core->stopped = true;
+        (void)pm_action_add(out, PM_ACT_STOPPED);
+    }
+}

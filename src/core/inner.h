@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of core share; nobody else includes this. An input is a function of core.h. It changes what it says
+ * it changes, and ends with pm_pool_step(): one comparison of wanted and actual for the pool it concerns.
+ */
+#ifndef PM_CORE_INNER_H
+#define PM_CORE_INNER_H
+
+#include "core/core.h"
+#include "core/restart.h"
+#include "core/table.h"
+#include "util/heap.h"
+#include "util/list.h"
+#include "util/map.h"
+
+/* ---- one heap of deadlines, one table of open questions ---------------------------------------------- */
+
+enum pm_due_kind { PM_DUE_POOL, PM_DUE_WAITER, PM_DUE_SLOT };
+
+struct pm_due {
+    struct pm_heap_node node;
+    enum pm_due_kind kind;
+};
+
+enum pm_question_kind {
+    PM_QUESTION_STAGING,  /* owner: the pool */
+    PM_QUESTION_INSTANCE, /* owner: the place */
+    PM_QUESTION_PROBE,    /* owner: the place */
+    PM_QUESTION_BUSY,     /* owner: the place */
+};
+
+/* Something that was asked of the world. Serial 0: nothing is open. */
+struct pm_question {
+    uint64_t serial;
+    enum pm_question_kind kind;
+    void *owner;
+};
+
+/* ---- requests ---------------------------------------------------------------------------------------- */
+
+struct pm_waiter {
+    struct pm_link link; /* in its class of pool->queue */
+    struct pm_due due;
+    struct pm_pool *pool;
+    uint64_t id, bytes, arrived_ms, position;
+    enum pm_priority priority;
+    char request_id[PM_REQUEST_ID_MAX + 1];
+};
+
+#define PM_N_PRIORITIES 2
+#define PM_BATCH_EVERY  4 /* every fourth grant is batch while one waits */
+
+struct pm_queue {
+    struct pm_list classes[PM_N_PRIORITIES];
+    uint64_t n_in_class[PM_N_PRIORITIES];
+    uint64_t n, bytes;
+    uint64_t n_interactive_in_row;
+};
+
+enum pm_slot_state { PM_SLOT_FREE, PM_SLOT_RUNNING, PM_SLOT_SETTLING, PM_SLOT_ABANDONED };
+
+/* One slot of an instance. Made when it is first needed, reused as long as the daemon lives. */
+struct pm_slot {
+    struct pm_place *place;
+    struct pm_slot *next_free;
+    uint64_t serial; /* of the lease; 0: free */
+    uint64_t request;
+    enum pm_slot_state state;
+    struct pm_due due; /* cancel_settle, abandon_max */
+    uint32_t index;
+};
+
+/* ---- wanted ------------------------------------------------------------------------------------------ */
+
+enum pm_want { PM_KEEP, PM_UP, PM_EMPTY, PM_DOWN };
+
+enum pm_reason {
+    PM_BECAUSE_NOTHING,
+    PM_BECAUSE_SHUTDOWN,
+    PM_BECAUSE_LEAVING,
+    PM_BECAUSE_STOP,    /* a stop operation */
+    PM_BECAUSE_WAITERS, /* requests wait */
+    PM_BECAUSE_START,   /* a start operation */
+    PM_BECAUSE_PRELOAD,
+    PM_BECAUSE_RESTART, /* its last ready instance ended by a failure */
+    PM_BECAUSE_LEASES,
+    PM_BECAUSE_HOPE,   /* its last waiter left a moment ago */
+    PM_BECAUSE_IN_USE, /* ready, not idle for long enough */
+    PM_BECAUSE_IDLE,
+    PM_BECAUSE_ABANDONED, /* a start nobody waits for */
+};
+
+struct pm_wanted {
+    enum pm_want want;
+    enum pm_reason reason;
+    uint64_t
+        until_ms; /* when this changes by itself: an empty becomes a down; PM_NEVER: it does not */
+};
+
+/* ---- places ------------------------------------------------------------------------------------------ */
+
+/* Why a try ends. Zeros: as planned. */
+struct pm_verdict {
+    enum pm_class class;
+    int code;
+    bool permanent;
+    bool exited, signalled; /* evidence of the exit */
+    int status;
+    char text[256];
+    uint64_t
+        random; /* drawn when the failure became known, so that the delay can be told at once */
+};
+
+/* The life of one instance, from its spawn until it is childless. */
+struct pm_instance {
+    uint64_t n; /* of <pool>.<n>; 0: none */
+    int pid;
+    bool adopted, spawned, exited;
+    bool second_signal; /* was sent */
+    bool exit_signalled;
+    int exit_status;
+    uint64_t started_ms;               /* spawned, or its own start when adopted */
+    uint64_t start_by_ms;              /* start_max ends */
+    uint64_t progress_ms;              /* last sign of life of the start */
+    uint64_t ready_ms, ready_since_ms; /* first ready; ready without a break since */
+    uint64_t signalled_ms;             /* the ladder began */
+    uint64_t next_kill_ms;             /* PM_NEVER: not yet */
+    enum pm_reason stop_reason;
+    char endpoint[128];
+    char engine_version[64];
+    bool owner_proved;
+    /* health */
+    uint64_t n_missed, n_good, n_limits_in_row;
+    uint64_t next_probe_ms, last_check_ms, life_ms;
+    uint64_t next_busy_ms;                /* PM_NEVER: nothing settles */
+    uint64_t n_unowned, unowned_until_ms; /* slots busy with streams of a former daemon */
+};
+
+struct pm_place {
+    struct pm_pool *pool;
+    unsigned index; /* of the replica */
+    enum pm_state state;
+    uint64_t since_ms;
+    struct pm_wanted wanted; /* what the last comparison said */
+    bool gate_open;
+    enum pm_reason begun; /* who wanted the present start */
+    bool holds_start_place;
+    struct pm_link start_link; /* in core->start_queue */
+    struct pm_clock clock;
+    uint64_t n_oom_in_row;
+    struct pm_verdict verdict; /* of the present try */
+    bool failed_when_ready;    /* its last ready instance ended by a failure */
+    struct pm_instance instance;
+    struct pm_question token, probe, busy;
+    struct pm_slot **slots;
+    uint32_t n_slots_made;
+    struct pm_slot *free_slots;
+    uint64_t slots_total, n_running, n_settling, n_abandoned;
+    uint64_t n_spawns;
+    struct pm_last_error last_error;
+};
+
+/* ---- pools ------------------------------------------------------------------------------------------- */
+
+struct pm_op {
+    struct pm_link link;      /* in core->operations, newest first */
+    struct pm_link pool_link; /* in pool->operations while it runs */
+    struct pm_pool *pool;
+    struct pm_operation view;
+    uint64_t deadline_ms; /* stop */
+    bool was_parked;
+};
+
+struct pm_pool {
+    struct pm_core *core;
+    uint32_t number; /* in core->pools, the order of adding */
+    struct pm_pool_spec *spec;
+    enum pm_owner owner;
+    struct pm_place *places;
+    unsigned n_places;
+    struct pm_due due;
+    struct pm_queue queue;
+    struct pm_list operations; /* running ones, oldest first */
+    struct pm_question staging;
+    bool parked;
+    enum pm_breaker_mode breaker;
+    bool failed; /* a permanent failure; forgotten by a reset */
+    struct pm_verdict failure;
+    uint64_t failed_ms;
+    uint64_t n_leases;      /* of all places, abandoned ones too */
+    uint64_t idle_ms;       /* since when it has no lease */
+    uint64_t waiterless_ms; /* since when nobody waits */
+    uint64_t keep_alive_ms; /* in place of idle_ttl */
+    bool has_keep_alive;
+    uint64_t last_instance;
+    uint64_t shutdown_by_ms;
+    uint64_t swept_until_ms; /* whose deadline lies before this was refused already */
+    enum pm_state state;     /* of its best place */
+    uint64_t since_ms;
+    struct pm_pool_counters counters;
+};
+
+struct pm_core {
+    struct pm_core_options options;
+    uint64_t random;
+    uint64_t now_ms;
+    uint64_t version;
+    uint64_t last_serial, last_lease, last_operation;
+    struct pm_heap heap;
+    struct pm_map questions; /* serial → struct pm_question */
+    struct pm_map routes;    /* id or alias → struct pm_pool */
+    struct pm_map ids;       /* id → struct pm_pool */
+    struct pm_map waiters;   /* request → struct pm_waiter */
+    struct pm_pool **pools;  /* in the order of adding */
+    struct pm_pool **by_id;
+    size_t n_pools, capacity;
+    struct pm_map operations; /* id → struct pm_op */
+    struct pm_list operation_list;
+    size_t n_operations;
+    struct pm_list start_queue; /* places that wait for a start place, in the order of the file */
+    uint64_t n_start_places_taken;
+    uint64_t n_instances; /* from spawn to childless */
+    bool begun, shutting_down, at_once, leaving, stopped;
+};
+
+/* actions.c */
+struct pm_action *pm_action_add(struct pm_actions *out, enum pm_action_kind kind);
+struct pm_action *pm_action_of(struct pm_actions *out, enum pm_action_kind kind,
+                               const struct pm_place *place);
+void pm_action_refuse(struct pm_actions *out, uint64_t request, const struct poolmgr_error *error);
+void pm_action_cut(struct pm_actions *out, uint64_t request, const struct pm_lease *lease,
+                   const struct poolmgr_error *error);
+void pm_action_tell(struct pm_actions *out, const struct pm_event *event);
+
+/* core.c */
+uint64_t pm_core_random(struct pm_core *core);
+void pm_core_changed(struct pm_core *core);
+/* Every input begins with this: the clock goes on, and what is due by then happens first. */
+void pm_core_enter(struct pm_core *core, uint64_t now_ms, struct pm_actions *out);
+
+/* question.c: asks, and drops answers that are not current any more */
+void pm_ask(struct pm_core *core, struct pm_question *question, enum pm_question_kind kind,
+            void *owner);
+void pm_unask(struct pm_core *core, struct pm_question *question);
+void *pm_answered(const struct pm_core *core, struct pm_token token, enum pm_question_kind kind);
+
+/* registry.c */
+struct pm_pool *pm_registry_find(const struct pm_core *core, const char *id);
+struct pm_pool *pm_registry_route(const struct pm_core *core, const char *route);
+void pm_registry_fini(struct pm_core *core);
+
+/* place.c: the only function that changes a state; false when the cause means nothing there */
+bool pm_place_move(struct pm_place *place, enum pm_cause cause, struct pm_actions *out);
+/* How the present try ends became known: from here on the verdict stands. */
+void pm_place_judge(struct pm_place *place, const struct pm_verdict *verdict,
+                    struct pm_actions *out);
+void pm_place_begin_instance(struct pm_place *place, uint64_t n, uint64_t started_ms);
+void pm_place_ladder(struct pm_place *place, struct pm_actions *out);
+uint64_t pm_place_ladder_due(const struct pm_place *place);
+bool pm_place_has_process(const struct pm_place *place);
+bool pm_place_coming(const struct pm_place *place); /* up, or on its way */
+bool pm_place_emptied(const struct pm_place *place);
+enum pm_breaker pm_place_breaker(const struct pm_place *place);
+uint64_t pm_place_n_after(const struct pm_place *place); /* n once the present try is settled */
+uint64_t pm_place_delay_after(const struct pm_place *place);
+
+/* compare.c: one comparison of wanted and actual; every input ends with it */
+void pm_pool_step(struct pm_pool *pool, struct pm_actions *out);
+
+/* want.c */
+struct pm_wanted pm_place_want(const struct pm_place *place);
+uint64_t pm_pool_idle_limit(const struct pm_pool *pool); /* PM_NEVER: never idle */
+bool pm_pool_idle(const struct pm_pool *pool);
+
+/* queue.c */
+void pm_queue_init(struct pm_queue *queue);
+/* Lets it wait, or refuses it at once. */
+void pm_queue_add(struct pm_pool *pool, const struct pm_request *request, struct pm_actions *out);
+void pm_queue_remove(struct pm_waiter *waiter);                /* frees it */
+struct pm_waiter *pm_queue_next(const struct pm_queue *queue); /* whose turn it is, or NULL */
+void pm_queue_granted(struct pm_queue *queue, enum pm_priority priority);
+void pm_queue_refuse_all(struct pm_pool *pool, const struct poolmgr_error *error,
+                         struct pm_actions *out);
+void pm_queue_expired(struct pm_waiter *waiter, struct pm_actions *out);
+void pm_pool_sweep(struct pm_pool *pool, struct pm_actions *out); /* refuses who cannot be served */
+uint64_t pm_queue_position(const struct pm_waiter *waiter);
+
+/* lease.c */
+struct pm_place *pm_pool_choose(const struct pm_pool *pool); /* open, with a free slot; or NULL */
+void pm_request_grant(struct pm_place *place, uint64_t request, struct pm_actions *out);
+void pm_waiter_grant(struct pm_waiter *waiter, struct pm_place *place, struct pm_actions *out);
+void pm_leases_end(struct pm_place *place, bool only_living, const struct poolmgr_error *error,
+                   struct pm_actions *out);
+void pm_slot_due(struct pm_slot *slot, struct pm_actions *out);
+void pm_ask_busy(struct pm_place *place, struct pm_actions *out);
+uint64_t pm_place_leases(const struct pm_place *place);
+uint64_t pm_place_slots_free(const struct pm_place *place);
+void pm_place_free_slots(struct pm_place *place);
+
+/* health.c */
+void pm_health_begin(struct pm_place *place, struct pm_actions *out);
+void pm_health_end(struct pm_place *place);
+void pm_health_look(struct pm_place *place, struct pm_actions *out); /* does what is due */
+/* What health says shall happen to it, with the verdict where it is a failure; PM_CAUSE_COUNT: nothing. */
+enum pm_cause pm_health_due(const struct pm_place *place, struct pm_verdict *ret);
+uint64_t pm_health_next_due(const struct pm_place *place);
+
+/* operations.c */
+struct pm_op *pm_pool_operation(
+    const struct pm_pool *pool); /* the one that owns the pool, or NULL */
+bool pm_pool_has_start(const struct pm_pool *pool);
+bool pm_pool_has_stop(const struct pm_pool *pool);
+void pm_operations_step(struct pm_pool *pool, struct pm_actions *out); /* ends what has ended */
+void pm_operations_fail_starts(struct pm_pool *pool, const struct poolmgr_error *error,
+                               struct pm_actions *out);
+void pm_operations_end(struct pm_pool *pool, enum pm_operation_kind kind,
+                       enum pm_operation_state state, struct pm_actions *out);
+void pm_operations_fini(struct pm_core *core);
+
+/* tell.c */
+void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
+void pm_tell_staged(const struct pm_pool *pool, uint64_t size_bytes, struct pm_actions *out);
+void pm_tell_reset(const struct pm_pool *pool, struct pm_actions *out);
+void pm_tell_file_changed(const struct pm_pool *pool, struct pm_actions *out);
+void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out);
+void pm_tell_waiter(const struct pm_waiter *waiter, enum pm_event_kind kind,
+                    const struct poolmgr_error *error, struct pm_actions *out);
+void pm_tell_refused(const struct pm_pool *pool, const struct pm_request *request,
+                     const struct poolmgr_error *error, struct pm_actions *out);
+
+/* errors.c */
+void pm_describe_verdict(const struct pm_verdict *verdict, char *to, size_t size);
+void pm_describe_timeout(const struct pm_place *place, char *to, size_t size);
+void pm_describe_stall(const struct pm_place *place, char *to, size_t size);
+void pm_describe_sickness(const struct pm_place *place, char *to, size_t size);
+void pm_error_of_failure(const struct pm_place *place, struct poolmgr_error *ret);
+void pm_error_of_failed_pool(const struct pm_pool *pool, struct poolmgr_error *ret);
+void pm_error_of_delay(const struct pm_place *place, struct poolmgr_error *ret);
+void pm_error_of_full_queue(const struct pm_pool *pool, int code, struct poolmgr_error *ret);
+void pm_error_of_timeout(const struct pm_waiter *waiter, struct poolmgr_error *ret);
+void pm_error_of_cut(const struct pm_place *place, struct poolmgr_error *ret);
+void pm_error_of_abandoned(const struct pm_place *place, struct poolmgr_error *ret);
+
+/* view.c */
+enum pm_state pm_pool_best_state(const struct pm_pool *pool);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pools, and the names by which requests reach them. Only registration makes a pool: an unknown id anywhere else
+ * is an error (REG-2). A name is a pool's id or an alias; where two pools share an alias, the first one has it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/inner.h"
+#include "util/error.h"
+#include "util/str.h"
+
+struct pm_pool *pm_registry_find(const struct pm_core *core, const char *id)
+{
+    return pm_map_get(&core->ids, id);
+}
+
+struct pm_pool *pm_registry_route(const struct pm_core *core, const char *route)
+{
+    if (route[0] != '\0')
+        return pm_map_get(&core->routes, route);
+    if (core->options.default_pool[0] != '\0')
+        return pm_map_get(&core->routes, core->options.default_pool);
+    return core->n_pools == 1 ? core->pools[0] : NULL;
+}
+
+static int check_names(const struct pm_core *core, const struct pm_pool_spec *spec,
+                       struct poolmgr_error *err)
+{
+    const struct pm_pool *other = pm_map_get(&core->routes, spec->id);
+
+    if (pm_registry_find(core, spec->id))
+        return pm_fail(err, POOLMGR_E_ALREADY_EXISTS, "pool '%s' already exists", spec->id);
+    if (other)
+        return pm_fail(err, POOLMGR_E_CONFLICT, "'%s' is already an alias of pool '%s'", spec->id,
+                       other->spec->id);
+
+    for (size_t i = 0; i < spec->aliases.n; i++) {
+        if (pm_registry_find(core, spec->aliases.items[i]))
+            return pm_fail(err, POOLMGR_E_CONFLICT,
+                           "alias '%s' of pool '%s' is the id of another pool",
+                           spec->aliases.items[i], spec->id);
+    }
+    return POOLMGR_OK;
+}
+
+static void init_place(struct pm_place *place, struct pm_pool *pool, unsigned index)
+{
+    place->pool = pool;
+    place->index = index;
+    place->since_ms = pool->core->now_ms;
+    place->slots_total = pool->spec->n_slots;
+}
+
+static struct pm_pool *make_pool(struct pm_core *core, struct pm_pool_spec *spec,
+                                 enum pm_owner owner)
+{
+    struct pm_pool *pool = pm_xalloc(sizeof(*pool));
+
+    pool->core = core;
+    pool->number = (uint32_t)core->n_pools;
+    pool->spec = pm_pool_spec_ref(spec);
+    pool->owner = owner;
+    pool->due.kind = PM_DUE_POOL;
+    pool->since_ms = pool->idle_ms = pool->waiterless_ms = core->now_ms;
+    pool->shutdown_by_ms = PM_NEVER;
+    pool->n_places = spec->n_replicas > 0 ? (unsigned)spec->n_replicas : 1;
+    pool->places = pm_xalloc(pool->n_places * sizeof(*pool->places));
+    pm_queue_init(&pool->queue);
+    pm_list_init(&pool->operations);
+    for (unsigned i = 0; i < pool->n_places; i++)
+        init_place(&pool->places[i], pool, i);
+    return pool;
+}
+
+static void insert_by_id(struct pm_core *core, struct pm_pool *pool)
+{
+    size_t i = core->n_pools;
+
+    while (i > 0 && strcmp(core->by_id[i - 1]->spec->id, pool->spec->id) > 0) {
+        core->by_id[i] = core->by_id[i - 1];
+        i--;
+    }
+    core->by_id[i] = pool;
+}
+
+static void insert(struct pm_core *core, struct pm_pool *pool)
+{
+    if (core->n_pools == core->capacity) {
+        core->capacity = core->capacity ? core->capacity * 2 : 16;
+        core->pools = pm_xrealloc(core->pools, core->capacity * sizeof(*core->pools));
+        core->by_id = pm_xrealloc(core->by_id, core->capacity * sizeof(*core->by_id));
+    }
+    core->pools[core->n_pools] = pool;
+    insert_by_id(core, pool);
+    core->n_pools++;
+
+    (void)pm_map_set(&core->ids, pool->spec->id, pool);
+    (void)pm_map_set(&core->routes, pool->spec->id, pool);
+    for (size_t i = 0; i < pool->spec->aliases.n; i++) {
+        if (!pm_map_get(&core->routes, pool->spec->aliases.items[i]))
+            (void)pm_map_set(&core->routes, pool->spec->aliases.items[i], pool);
+    }
+}
+
+int pm_core_add_pool(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
+                     uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err)
+{
+    struct pm_pool *pool;
+    struct pm_event event;
+    int r;
+
+    pm_core_enter(core, now_ms, out);
+    r = check_names(core, spec, err);
+    if (r < 0)
+        return r;
+
+    pool = make_pool(core, spec, owner);
+    insert(core, pool);
+    pm_core_changed(core);
+
+    pm_event_init(&event, PM_EV_POOL_ADDED, spec->id);
+    pm_event_pool(&event, spec->id);
+    pm_event_human(&event, "%s is added: %u %s with %llu slots", spec->id, pool->n_places,
+                   pool->n_places == 1 ? "replica" : "replicas", (unsigned long long)spec->n_slots);
+    pm_action_tell(out, &event);
+    pm_pool_step(pool, out);
+    return POOLMGR_OK;
+}
+
+void pm_core_seen_instance(struct pm_core *core, const char *pool_id, uint64_t instance)
+{
+    struct pm_pool *pool = pm_registry_find(core, pool_id);
+
+    if (pool && instance > pool->last_instance)
+        pool->last_instance = instance;
+}
+
+const struct pm_pool_spec *pm_core_route(const struct pm_core *core, const char *route)
+{
+    const struct pm_pool *pool = pm_registry_route(core, route);
+
+    return pool ? pool->spec : NULL;
+}
+
+static void free_pool(struct pm_pool *pool)
+{
+    while (!pm_list_empty(&pool->queue.classes[PM_INTERACTIVE]))
+        pm_queue_remove(pm_container_of(pm_list_first(&pool->queue.classes[PM_INTERACTIVE]),
+                                        struct pm_waiter, link));
+    while (!pm_list_empty(&pool->queue.classes[PM_BATCH]))
+        pm_queue_remove(
+            pm_container_of(pm_list_first(&pool->queue.classes[PM_BATCH]), struct pm_waiter, link));
+    for (unsigned i = 0; i < pool->n_places; i++)
+        pm_place_free_slots(&pool->places[i]);
+    free(pool->places);
+    pm_pool_spec_unref(pool->spec);
+    free(pool);
+}
+
+void pm_registry_fini(struct pm_core *core)
+{
+    for (size_t i = 0; i < core->n_pools; i++)
+        free_pool(core->pools[i]);
+    free(core->pools);
+    free(core->by_id);
+    pm_map_fini(&core->ids);
+    pm_map_fini(&core->routes);
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is told (NARR-1). One function a kind of thing that tells: places, pools, waiting requests. Sentences are in
+ * present tense, have names and numbers, and no ids that mean nothing to people.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/inner.h"
+#include "util/str.h"
+
+#define DURATION 32
+
+static const char *duration(char *to, uint64_t ms)
+{
+    return pm_format_duration(to, DURATION, ms);
+}
+
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+/* "qwen-8b", or "qwen-8b (replica 1)" where there are several. */
+static const char *place_name(const struct pm_place *place, char to[static PM_ID_MAX + 24])
+{
+    if (place->pool->n_places == 1)
+        return place->pool->spec->id;
+    (void)snprintf(to, PM_ID_MAX + 24, "%s (replica %u)", place->pool->spec->id, place->index);
+    return to;
+}
+
+/* ---- places ---------------------------------------------------------------------------------------------------- */
+
+typedef void (*sentence)(const struct pm_place *place, const char *name, struct pm_event *event);
+
+static void say_staging(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    pm_event_human(event, "the model of %s is checked", place->pool->spec->id);
+}
+
+static void say_model_failed(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    pm_event_human(event, "%s has no good model: %s", name, place->verdict.text);
+}
+
+static void say_starting(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    uint64_t n = place->pool->queue.n;
+
+    switch (place->wanted.reason) {
+    case PM_BECAUSE_WAITERS:
+        pm_event_human(event, "%s starts: %" PRIu64 " request%s wait%s for it", name, n, plural(n),
+                       n == 1 ? "s" : "");
+        break;
+    case PM_BECAUSE_START: pm_event_human(event, "%s starts: an operator asks for it", name); break;
+    case PM_BECAUSE_RESTART:
+        pm_event_human(event, "%s starts again after failure %" PRIu64 "", name, place->clock.n);
+        break;
+    case PM_BECAUSE_PRELOAD: pm_event_human(event, "%s starts: it is preloaded", name); break;
+    default: pm_event_human(event, "%s starts", name); break;
+    }
+}
+
+static void say_ready(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    uint64_t took_ms = place->instance.ready_ms - place->instance.started_ms;
+    char text[DURATION];
+
+    event->fields |= PM_EF_DURATION_MS;
+    event->duration_ms = took_ms;
+    pm_event_human(event, "%s is ready after %s with %" PRIu64 " slot%s", name,
+                   duration(text, took_ms), place->slots_total, plural(place->slots_total));
+}
+
+static void say_adopted(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    char text[DURATION];
+
+    pm_event_human(event, "%s goes on: its engine runs since %s and is adopted", name,
+                   duration(text, place->instance.ready_ms - place->instance.started_ms));
+}
+
+static void say_sick(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    char text[DURATION];
+
+    pm_event_human(event, "%s is sick: %" PRIu64 " probes missed; restart in %s unless it answers",
+                   name, place->instance.n_missed,
+                   duration(text, place->pool->spec->probe.sick_restart_ms));
+}
+
+static void say_recovered(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    pm_event_human(event, "%s answers its probes again", name);
+}
+
+static void say_stalled(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    pm_event_human(event, "%s hangs: %s", name, place->verdict.text);
+}
+
+static void say_stopping(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    char text[DURATION];
+
+    switch (place->instance.stop_reason) {
+    case PM_BECAUSE_IDLE:
+        pm_event_human(event, "%s stops: idle for %s", name,
+                       duration(text, place->pool->core->now_ms - place->pool->idle_ms));
+        break;
+    case PM_BECAUSE_SHUTDOWN: pm_event_human(event, "%s stops: the daemon ends", name); break;
+    case PM_BECAUSE_STOP: pm_event_human(event, "%s stops: an operator asks for it", name); break;
+    default: pm_event_human(event, "%s stops", name); break;
+    }
+}
+
+static void say_abandoned(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    char text[DURATION];
+
+    pm_event_human(event, "%s is not needed any more: nobody waits for it for %s", name,
+                   duration(text, place->pool->core->now_ms - place->pool->waiterless_ms));
+}
+
+static void say_stopped(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    uint64_t took_ms = place->pool->core->now_ms - place->instance.signalled_ms;
+    char text[DURATION];
+
+    event->fields |= PM_EF_DURATION_MS;
+    event->duration_ms = took_ms;
+    pm_event_human(event, "%s is stopped after %s", name, duration(text, took_ms));
+}
+
+static void say_crashed(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    uint64_t n = place->n_running;
+
+    if (n > 0)
+        pm_event_human(event, "%s crashes with %" PRIu64 " request%s: %s", name, n, plural(n),
+                       place->last_error.text);
+    else
+        pm_event_human(event, "%s crashes: %s", name, place->last_error.text);
+}
+
+static void say_start_failed(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    pm_event_human(event, "%s does not start: %s", name, place->last_error.text);
+}
+
+static void say_delayed(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    uint64_t left_ms = place->clock.next_ms - place->pool->core->now_ms;
+    char text[DURATION];
+
+    event->fields |= PM_EF_BACKOFF_MS;
+    event->backoff_ms = left_ms;
+    pm_event_human(event, "%s failed %" PRIu64 " times in a row; next start in %s at the earliest",
+                   name, place->clock.n, duration(text, left_ms));
+}
+
+static void say_opened(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    uint64_t left_ms = place->clock.next_ms - place->pool->core->now_ms;
+    char text[DURATION];
+
+    event->fields |= PM_EF_BACKOFF_MS;
+    event->backoff_ms = left_ms;
+    pm_event_human(event, "the breaker of %s opens after %" PRIu64 " failures; next try in %s",
+                   name, place->clock.n, duration(text, left_ms));
+}
+
+static void say_storm(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    pm_event_human(event, "%s failed %" PRIu64 " times in a row, the last time: %s", name,
+                   place->clock.n, place->last_error.text);
+}
+
+static void say_oom_storm(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    pm_event_human(event, "%s ran out of memory %" PRIu64 " times in a row", name,
+                   place->n_oom_in_row);
+}
+
+static void say_half_open(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    pm_event_human(event, "%s gets one more try after %" PRIu64 " failures", name, place->clock.n);
+}
+
+static void say_closed(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    char text[DURATION];
+
+    pm_event_human(event, "%s is trusted again after %s without a failure", name,
+                   duration(text, place->pool->core->now_ms - place->instance.ready_since_ms));
+}
+
+static const sentence sentences[PM_EV_COUNT] = {
+    [PM_EV_MODEL_STAGING] = say_staging,        [PM_EV_MODEL_FAILED] = say_model_failed,
+    [PM_EV_START_ABANDONED] = say_abandoned,    [PM_EV_STORM] = say_storm,
+    [PM_EV_OOM_STORM] = say_oom_storm,          [PM_EV_INSTANCE_STARTING] = say_starting,
+    [PM_EV_INSTANCE_READY] = say_ready,         [PM_EV_INSTANCE_SICK] = say_sick,
+    [PM_EV_INSTANCE_RECOVERED] = say_recovered, [PM_EV_INSTANCE_STALLED] = say_stalled,
+    [PM_EV_INSTANCE_STOPPING] = say_stopping,   [PM_EV_INSTANCE_STOPPED] = say_stopped,
+    [PM_EV_INSTANCE_CRASHED] = say_crashed,     [PM_EV_INSTANCE_ADOPTED] = say_adopted,
+    [PM_EV_START_FAILED] = say_start_failed,    [PM_EV_RESTART_DELAYED] = say_delayed,
+    [PM_EV_BREAKER_OPENED] = say_opened,        [PM_EV_BREAKER_HALF_OPEN] = say_half_open,
+    [PM_EV_BREAKER_CLOSED] = say_closed,
+};
+
+static void add_engine(const struct pm_place *place, struct pm_event *event)
+{
+    if (place->instance.pid > 0) {
+        event->fields |= PM_EF_PID;
+        event->pid = place->instance.pid;
+    }
+    if (place->pool->spec->engine) {
+        event->fields |= PM_EF_ENGINE;
+        (void)pm_str_copy(event->engine, sizeof(event->engine), place->pool->spec->engine);
+    }
+    if (place->instance.engine_version[0] != '\0') {
+        event->fields |= PM_EF_ENGINE_VERSION;
+        (void)pm_str_copy(event->engine_version, sizeof(event->engine_version),
+                          place->instance.engine_version);
+    }
+    if (place->pool->spec->model.main) {
+        event->fields |= PM_EF_MODEL;
+        (void)pm_str_copy(event->model, sizeof(event->model), place->pool->spec->model.main);
+    }
+}
+
+static void add_verdict(const struct pm_verdict *verdict, struct pm_event *event)
+{
+    if (verdict->class == PM_CLASS_NONE)
+        return;
+
+    event->fields |= PM_EF_CLASS | PM_EF_ERROR_CODE;
+    event->class = verdict->class;
+    event->error_code = verdict->code;
+    if (verdict->text[0] != '\0')
+        pm_event_text(event, verdict->text);
+    if (!verdict->exited || verdict->status < 0)
+        return;
+    event->fields |= verdict->signalled ? PM_EF_SIGNAL : PM_EF_EXIT_STATUS;
+    if (verdict->signalled)
+        event->signal = verdict->status;
+    else
+        event->exit_status = verdict->status;
+}
+
+void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out)
+{
+    const char *id = place->pool->spec->id;
+    char name[PM_ID_MAX + 24];
+    struct pm_event event;
+
+    pm_event_init(&event, kind, id);
+    pm_event_pool(&event, id);
+    pm_event_replica(&event, place->index, place->instance.n);
+    add_engine(place, &event);
+    add_verdict(&place->verdict, &event);
+    sentences[kind](place, place_name(place, name), &event);
+    pm_action_tell(out, &event);
+}
+
+/* ---- pools ----------------------------------------------------------------------------------------------------- */
+
+void pm_tell_staged(const struct pm_pool *pool, uint64_t size_bytes, struct pm_actions *out)
+{
+    struct pm_event event;
+    char bytes[DURATION];
+
+    pm_event_init(&event, PM_EV_MODEL_STAGED, pool->spec->id);
+    pm_event_pool(&event, pool->spec->id);
+    if (size_bytes > 0)
+        pm_event_human(&event, "the model of %s is there and good: %s", pool->spec->id,
+                       pm_format_bytes(bytes, sizeof(bytes), size_bytes));
+    else
+        pm_event_human(&event, "the model of %s is there and good", pool->spec->id);
+    pm_action_tell(out, &event);
+}
+
+void pm_tell_reset(const struct pm_pool *pool, struct pm_actions *out)
+{
+    static const char *const words[] = {
+        [PM_BREAKER_AUTOMATIC] = "its failures are forgotten",
+        [PM_BREAKER_FORCED] = "it is kept from starting",
+        [PM_BREAKER_OFF] = "its breaker refuses nobody",
+    };
+    struct pm_event event;
+
+    pm_event_init(&event, PM_EV_POOL_RESET, pool->spec->id);
+    pm_event_pool(&event, pool->spec->id);
+    pm_event_human(&event, "an operator resets %s: %s", pool->spec->id, words[pool->breaker]);
+    pm_action_tell(out, &event);
+}
+
+void pm_tell_file_changed(const struct pm_pool *pool, struct pm_actions *out)
+{
+    struct pm_event event;
+
+    pm_event_init(&event, PM_EV_POOL_RESET, pool->spec->id);
+    pm_event_pool(&event, pool->spec->id);
+    pm_event_human(&event, "a file of %s changed: it may start again", pool->spec->id);
+    pm_action_tell(out, &event);
+}
+
+/* ---- requests -------------------------------------------------------------------------------------------------- */
+
+static void begin_request(struct pm_event *event, enum pm_event_kind kind,
+                          const struct pm_pool *pool, const char *request_id)
+{
+    pm_event_init(event, kind, pool->spec->id);
+    pm_event_pool(event, pool->spec->id);
+    if (request_id && request_id[0] != '\0')
+        pm_event_request(event, request_id);
+}
+
+/* At info the first that waits for a start; that others wait, too, is for developers. */
+void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out)
+{
+    const struct pm_pool *pool = waiter->pool;
+    enum pm_state state = pm_pool_best_state(pool);
+    struct pm_event event;
+
+    begin_request(&event, PM_EV_REQUEST_QUEUED, pool, waiter->request_id);
+    event.fields |= PM_EF_QUEUE_POSITION;
+    event.queue_position = waiter->position;
+    if (pool->queue.n > 1 || state == PM_READY)
+        event.level = PM_DEBUG;
+    pm_event_human(&event, "a request waits for %s, which is %s; %" PRIu64 " before it",
+                   pool->spec->id, pm_state_name(state), waiter->position);
+    pm_action_tell(out, &event);
+}
+
+static void say_request_refused(const struct pm_pool *pool, const struct poolmgr_error *error,
+                                struct pm_event *event)
+{
+    event->fields |= PM_EF_ERROR_CODE;
+    event->error_code = error->code;
+    if (error->retry_after_ms > 0) {
+        event->fields |= PM_EF_RETRY_AFTER_MS;
+        event->retry_after_ms = error->retry_after_ms;
+    }
+    pm_event_human(event, "a request to %s is refused: %s", pool->spec->id, error->message);
+}
+
+void pm_tell_waiter(const struct pm_waiter *waiter, enum pm_event_kind kind,
+                    const struct poolmgr_error *error, struct pm_actions *out)
+{
+    const struct pm_pool *pool = waiter->pool;
+    uint64_t waited_ms = pool->core->now_ms - waiter->arrived_ms;
+    char text[DURATION];
+    struct pm_event event;
+
+    begin_request(&event, kind, pool, waiter->request_id);
+    event.fields |= PM_EF_DURATION_MS;
+    event.duration_ms = waited_ms;
+    if (error)
+        say_request_refused(pool, error, &event);
+    else
+        pm_event_human(&event, "a request gets its slot of %s after %s", pool->spec->id,
+                       duration(text, waited_ms));
+    pm_action_tell(out, &event);
+}
+
+void pm_tell_refused(const struct pm_pool *pool, const struct pm_request *request,
+                     const struct poolmgr_error *error, struct pm_actions *out)
+{
+    struct pm_event event;
+
+    begin_request(&event, PM_EV_REQUEST_REFUSED, pool, request->request_id);
+    say_request_refused(pool, error, &event);
+    pm_action_tell(out, &event);
+}

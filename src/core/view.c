@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looking (REG-1, REG-3, HEALTH-5): nothing here changes anything. What is not ready says why, with the numbers, and
+ * what a person can do next.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/inner.h"
+#include "util/str.h"
+
+#define DURATION 32
+
+static const char *duration(char *to, uint64_t ms)
+{
+    return pm_format_duration(to, DURATION, ms);
+}
+
+/* A pool shows its best replica. */
+static const unsigned char rank[PM_STATE_COUNT] = {
+    [PM_READY] = 0,    [PM_STARTING] = 1, [PM_STAGING] = 2, [PM_WAITING] = 3, [PM_SICK] = 4,
+    [PM_STOPPING] = 5, [PM_BACKOFF] = 6,  [PM_COLD] = 7,    [PM_FAILED] = 8,
+};
+
+static const struct pm_place *best_place(const struct pm_pool *pool)
+{
+    const struct pm_place *best = &pool->places[0];
+
+    for (unsigned i = 1; i < pool->n_places; i++) {
+        if (rank[pool->places[i].state] < rank[best->state])
+            best = &pool->places[i];
+    }
+    return best;
+}
+
+enum pm_state pm_pool_best_state(const struct pm_pool *pool)
+{
+    return best_place(pool)->state;
+}
+
+/* ---- why it is not ready ------------------------------------------------------------------------------------ */
+
+static void explain_cold(const struct pm_pool *pool, struct pm_pool_view *ret)
+{
+    const char *id = pool->spec->id;
+
+    if (pool->breaker == PM_BREAKER_FORCED) {
+        ret->code = POOLMGR_E_BREAKER_OPEN;
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "an operator keeps it from starting; poolctl reset %s --breaker closed", id);
+    } else if (pool->spec->start == PM_PRELOAD && pool->parked) {
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "stopped; starts with the next request, or poolctl start %s", id);
+    } else {
+        (void)snprintf(ret->reason, sizeof(ret->reason), "starts with the first request");
+    }
+}
+
+static void explain_starting(const struct pm_place *place, struct pm_pool_view *ret)
+{
+    uint64_t now_ms = place->pool->core->now_ms;
+    char for_ms[DURATION], most[DURATION];
+
+    (void)snprintf(ret->reason, sizeof(ret->reason),
+                   "loads for %s, at most %s; %" PRIu64 " requests wait; poolctl logs %s",
+                   duration(for_ms, now_ms - place->instance.started_ms),
+                   duration(most, place->pool->spec->start_max_ms), place->pool->queue.n,
+                   place->pool->spec->id);
+}
+
+static void explain_sick(const struct pm_place *place, struct pm_pool_view *ret)
+{
+    uint64_t now_ms = place->pool->core->now_ms;
+    uint64_t at_ms = pm_add_ms(place->since_ms, place->pool->spec->probe.sick_restart_ms);
+    char text[DURATION];
+
+    (void)snprintf(ret->reason, sizeof(ret->reason),
+                   "missed %" PRIu64 " health probes; restarted in %s unless it answers",
+                   place->instance.n_missed, duration(text, at_ms > now_ms ? at_ms - now_ms : 0));
+}
+
+static void explain_stopping(const struct pm_place *place, struct pm_pool_view *ret)
+{
+    uint64_t now_ms = place->pool->core->now_ms;
+    uint64_t at_ms = pm_add_ms(place->instance.signalled_ms, place->pool->spec->stop_grace_ms);
+    char text[DURATION];
+
+    if (place->instance.next_kill_ms != PM_NEVER)
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "its processes are killed until none is left");
+    else
+        (void)snprintf(ret->reason, sizeof(ret->reason), "told to stop; killed in %s",
+                       duration(text, at_ms > now_ms ? at_ms - now_ms : 0));
+}
+
+static void explain_backoff(const struct pm_place *place, struct pm_pool_view *ret)
+{
+    uint64_t now_ms = place->pool->core->now_ms;
+    char text[DURATION];
+
+    ret->code = place->clock.n >= place->pool->spec->backoff.open_at ? POOLMGR_E_BREAKER_OPEN
+                                                                     : POOLMGR_E_START_FAILED;
+    (void)snprintf(
+        ret->reason, sizeof(ret->reason),
+        "%.90s, %" PRIu64 " in a row; next start in %s; poolctl logs %s", place->last_error.text,
+        place->clock.n,
+        duration(text, place->clock.next_ms > now_ms ? place->clock.next_ms - now_ms : 0),
+        place->pool->spec->id);
+}
+
+static void explain_failed(const struct pm_pool *pool, struct pm_pool_view *ret)
+{
+    char text[300];
+
+    pm_describe_verdict(&pool->failure, text, sizeof(text));
+    ret->code = POOLMGR_E_POOL_FAILED;
+    (void)snprintf(ret->reason, sizeof(ret->reason), "%.100s; mend it, then: poolctl reset %s",
+                   text, pool->spec->id);
+}
+
+static void explain(const struct pm_place *place, struct pm_pool_view *ret)
+{
+    switch (place->state) {
+    case PM_COLD: explain_cold(place->pool, ret); break;
+    case PM_STAGING:
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "its model is checked; %" PRIu64 " requests wait", place->pool->queue.n);
+        break;
+    case PM_WAITING:
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "waits while %" PRIu64 " other pools are preloaded; a request starts it now",
+                       place->pool->core->n_start_places_taken);
+        break;
+    case PM_STARTING: explain_starting(place, ret); break;
+    case PM_READY:
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "takes no new requests: it stops when %" PRIu64 " running ones have ended",
+                       place->n_running);
+        break;
+    case PM_SICK: explain_sick(place, ret); break;
+    case PM_STOPPING: explain_stopping(place, ret); break;
+    case PM_BACKOFF: explain_backoff(place, ret); break;
+    case PM_FAILED: explain_failed(place->pool, ret); break;
+    case PM_STATE_COUNT: break;
+    }
+}
+
+/* ---- pools ---------------------------------------------------------------------------------------------------- */
+
+static void add_place(const struct pm_place *place, struct pm_pool_view *ret)
+{
+    if (place->state == PM_READY || place->state == PM_SICK) {
+        ret->live = true;
+        ret->slots_total += place->slots_total;
+    }
+    if (place->gate_open) {
+        ret->ready = true;
+        ret->slots_free += pm_place_slots_free(place);
+    }
+    ret->active_leases += pm_place_leases(place);
+    if (place->instance.last_check_ms > ret->last_check_ms)
+        ret->last_check_ms = place->instance.last_check_ms;
+    ret->n_failed_checks += place->instance.n_missed;
+    if (place->last_error.code != 0 && place->last_error.at_ms >= ret->last_error.at_ms)
+        ret->last_error = place->last_error;
+}
+
+static uint64_t idle_stop_at(const struct pm_pool *pool)
+{
+    uint64_t limit_ms = pm_pool_idle_limit(pool);
+
+    if (pool->n_leases > 0 || limit_ms == PM_NEVER || pool->state != PM_READY ||
+        (pool->spec->start == PM_PRELOAD && !pool->parked))
+        return 0;
+    return pm_add_ms(pool->idle_ms, limit_ms);
+}
+
+static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->spec = pool->spec;
+    ret->owner = pool->owner;
+    ret->intent = PM_ENABLED;
+    ret->state = pool->state;
+    ret->since_ms = pool->since_ms;
+    ret->n_replicas = pool->n_places;
+    ret->queue_depth = pool->queue.n;
+    ret->queue_bytes = pool->queue.bytes;
+    ret->idle_stop_ms = idle_stop_at(pool);
+    for (unsigned i = 0; i < pool->n_places; i++)
+        add_place(&pool->places[i], ret);
+    if (ret->slots_total == 0) /* none is up: what it will have */
+        ret->slots_total = pool->n_places * pool->spec->n_slots;
+    if (!ret->ready)
+        explain(best_place(pool), ret);
+}
+
+size_t pm_core_n_pools(const struct pm_core *core)
+{
+    return core->n_pools;
+}
+
+bool pm_core_pool_at(const struct pm_core *core, size_t i, uint64_t now_ms,
+                     struct pm_pool_view *ret)
+{
+    if (i >= core->n_pools)
+        return false;
+    view_pool(core->by_id[i], ret);
+    return true;
+}
+
+bool pm_core_pool(const struct pm_core *core, const char *pool_id, uint64_t now_ms,
+                  struct pm_pool_view *ret)
+{
+    const struct pm_pool *pool = pm_registry_find(core, pool_id);
+
+    if (!pool)
+        return false;
+    view_pool(pool, ret);
+    return true;
+}
+
+static void view_instance(const struct pm_place *place, struct pm_replica_view *ret)
+{
+    const struct pm_instance *instance = &place->instance;
+
+    ret->instance = instance->n;
+    ret->token.serial = place->token.serial;
+    ret->pid = instance->pid;
+    (void)pm_str_copy(ret->endpoint, sizeof(ret->endpoint), instance->endpoint);
+    (void)pm_str_copy(ret->engine_version, sizeof(ret->engine_version), instance->engine_version);
+    ret->owner_proved = instance->owner_proved;
+    ret->started_ms = instance->started_ms;
+    ret->ready_ms = instance->ready_ms;
+    ret->last_check_ms = instance->last_check_ms;
+    ret->n_failed_checks = instance->n_missed;
+}
+
+bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned index,
+                     struct pm_replica_view *ret)
+{
+    const struct pm_pool *pool = pm_registry_find(core, pool_id);
+    const struct pm_place *place;
+
+    if (!pool || index >= pool->n_places)
+        return false;
+
+    place = &pool->places[index];
+    memset(ret, 0, sizeof(*ret));
+    ret->index = index;
+    ret->state = place->state;
+    ret->live = place->state == PM_READY || place->state == PM_SICK;
+    ret->gate_open = place->gate_open;
+    view_instance(place, ret);
+    ret->slots_total = place->slots_total;
+    ret->active_leases = pm_place_leases(place);
+    ret->n_failures = place->clock.n;
+    ret->restart_count = place->n_spawns > 0 ? place->n_spawns - 1 : 0;
+    ret->breaker = pm_place_breaker(place);
+    ret->next_start_ms = place->state == PM_BACKOFF ? place->clock.next_ms : 0;
+    ret->last_error = place->last_error;
+    return true;
+}
+
+bool pm_core_counters(const struct pm_core *core, const char *pool_id, struct pm_pool_counters *ret)
+{
+    const struct pm_pool *pool = pm_registry_find(core, pool_id);
+
+    if (!pool)
+        return false;
+    *ret = pool->counters;
+    return true;
+}
+
+bool pm_core_waiter(const struct pm_core *core, uint64_t request, uint64_t *ret_position)
+{
+    const struct pm_waiter *waiter = pm_map_get_u64(&core->waiters, request);
+
+    if (!waiter)
+        return false;
+    *ret_position = pm_queue_position(waiter);
+    return true;
+}
+
+uint64_t pm_core_snapshot_version(const struct pm_core *core)
+{
+    return core->version;
+}
