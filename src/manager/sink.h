@@ -44,11 +44,13 @@ struct pm_kept_event {
     const char *json;
 };
 uint64_t pm_sink_last_id(const struct pm_sink *sink);
-/* The first kept event with an id >= *id; *ret_missed (may be NULL) is how many are gone before it. False: none yet. */
+/* The first kept event with an id >= `id` (0: the oldest that is kept); *ret_missed (may be NULL) is how many from `id`
+ * on are gone. False: none yet. `ret` is valid until the next event. */
 bool pm_sink_next(const struct pm_sink *sink, uint64_t id, struct pm_kept_event *ret,
                   uint64_t *ret_missed);
 
-/* A reader is woken (once until it looked) when something new was kept. */
+/* fn is called for each event that was kept, within pm_sink_tell(): it only remembers to look, at the end of the turn.
+ * It may detach its reader. */
 struct pm_sink_reader {
     struct pm_link link;
     void (*fn)(struct pm_sink_reader *reader);
