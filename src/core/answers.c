@@ -114,6 +114,7 @@ void pm_core_endpoint_ready(struct pm_core *core, struct pm_token token,
         return;
 
     instance = &place->instance;
+    instance->spawned = true; /* it answers, so it runs */
     (void)pm_str_copy(instance->endpoint, sizeof(instance->endpoint), ready->endpoint);
     (void)pm_str_copy(instance->engine_version, sizeof(instance->engine_version),
                       ready->engine_version);

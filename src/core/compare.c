@@ -237,10 +237,7 @@ static void set_due(struct pm_pool *pool)
 
     for (unsigned i = 0; i < pool->n_places; i++)
         due_ms = earlier(due_ms, place_due(&pool->places[i]));
-    if (due_ms <= pool->core->now_ms) /* what is due was done: never spin */
-        due_ms = pool->core->now_ms + 1;
-    if (due_ms != pool->due.node.key || !pm_heap_contains(&pool->due.node))
-        pm_heap_set(&pool->core->heap, &pool->due.node, due_ms);
+    pm_due_set(pool->core, &pool->due, due_ms);
 }
 
 /* ---- the step ------------------------------------------------------------------------------------------ */

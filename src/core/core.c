@@ -78,6 +78,15 @@ static void due(struct pm_due *what, struct pm_actions *out)
     }
 }
 
+/* What is due now is due with the next tick: a step never ends with something due. */
+void pm_due_set(struct pm_core *core, struct pm_due *what, uint64_t due_ms)
+{
+    if (due_ms <= core->now_ms)
+        due_ms = core->now_ms + 1;
+    if (due_ms != what->node.key || !pm_heap_contains(&what->node))
+        pm_heap_set(&core->heap, &what->node, due_ms);
+}
+
 void pm_core_enter(struct pm_core *core, uint64_t now_ms, struct pm_actions *out)
 {
     struct pm_heap_node *first;
@@ -141,6 +150,7 @@ void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struc
     pm_core_enter(core, now_ms, out);
     if (core->leaving)
         return;
+    pm_core_changed(core);
     core->at_once = at_once || core->shutting_down;
     if (!core->shutting_down) {
         core->shutting_down = true;
@@ -162,6 +172,7 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
     if (core->shutting_down || core->leaving)
         return;
 
+    pm_core_changed(core);
     core->leaving = true;
     refuse_all(core, out);
     for (size_t i = 0; i < core->n_pools; i++)

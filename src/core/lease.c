@@ -206,8 +206,7 @@ static void let_settle(struct pm_slot *slot, struct pm_actions *out)
     struct pm_core *core = place->pool->core;
 
     set_state(slot, PM_SLOT_SETTLING);
-    pm_heap_set(&core->heap, &slot->due.node,
-                pm_add_ms(core->now_ms, place->pool->spec->cancel_settle_ms));
+    pm_due_set(core, &slot->due, pm_add_ms(core->now_ms, place->pool->spec->cancel_settle_ms));
     pm_ask_busy(place, out);
 }
 
@@ -260,8 +259,7 @@ void pm_core_abandon(struct pm_core *core, const struct pm_lease *lease, uint64_
 
     set_state(slot, PM_SLOT_ABANDONED);
     slot->place->pool->counters.abandoned++;
-    pm_heap_set(&core->heap, &slot->due.node,
-                pm_add_ms(core->now_ms, slot->place->pool->spec->abandon_max_ms));
+    pm_due_set(core, &slot->due, pm_add_ms(core->now_ms, slot->place->pool->spec->abandon_max_ms));
     pm_pool_step(slot->place->pool, out);
 }
 

@@ -83,12 +83,12 @@ static void fail_siblings(struct pm_place *place, struct pm_actions *out)
     }
 }
 
-static void remember_error(struct pm_place *place)
+static void remember_error(struct pm_place *place, const struct pm_verdict *verdict, uint64_t at_ms)
 {
-    place->last_error.code = place->verdict.code;
-    place->last_error.class = place->verdict.class;
-    place->last_error.at_ms = place->pool->core->now_ms;
-    pm_describe_verdict(&place->verdict, place->last_error.text, sizeof(place->last_error.text));
+    place->last_error.code = verdict->code;
+    place->last_error.class = verdict->class;
+    place->last_error.at_ms = at_ms;
+    pm_describe_verdict(verdict, place->last_error.text, sizeof(place->last_error.text));
 }
 
 /* LOAD-3: the first failed start keeps its waiters, since the next try is at once; any other ends them. */
@@ -125,7 +125,7 @@ void pm_place_judge(struct pm_place *place, const struct pm_verdict *verdict,
 
     place->verdict = *verdict;
     place->verdict.random = pm_core_random(place->pool->core);
-    remember_error(place);
+    remember_error(place, &place->verdict, place->pool->core->now_ms);
     tell_judged(place, was_up, out);
 
     if (verdict->permanent) {
@@ -176,11 +176,13 @@ static enum pm_state settle_failure(struct pm_place *place, struct pm_actions *o
 static void forget_instance(struct pm_place *place, struct pm_actions *out)
 {
     struct pm_core *core = place->pool->core;
+    struct poolmgr_error error = {0};
 
     if (!pm_place_has_process(place))
         return;
 
-    pm_leases_end(place, false, NULL, out);
+    pm_error_of_cut(place, &error);
+    pm_leases_end(place, false, &error, out);
     (void)pm_action_of(out, PM_ACT_FORGET, place);
     pm_unask(core, &place->token);
     pm_health_end(place);
@@ -373,10 +375,12 @@ static void enter(struct pm_place *place, enum pm_state from, enum pm_cause caus
         pm_tell_place(place, PM_EV_INSTANCE_SICK, out);
         break;
     case PM_STOPPING: begin_stop(place, cause, out); break;
+    case PM_FAILED: /* by its own doing or a sibling's: the cause is the pool's */
+        remember_error(place, &place->pool->failure, place->pool->failed_ms);
+        break;
     case PM_COLD:
     case PM_WAITING:
     case PM_BACKOFF:
-    case PM_FAILED:
     case PM_STATE_COUNT: break;
     }
 }

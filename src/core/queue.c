@@ -82,8 +82,7 @@ static void add(struct pm_pool *pool, const struct pm_request *request, struct p
     queue->bytes += waiter->bytes;
     waiter->position = request->retried ? pm_queue_position(waiter) : ahead_of(queue, waiter);
     (void)pm_map_set_u64(&pool->core->waiters, waiter->id, waiter);
-    pm_heap_set(&pool->core->heap, &waiter->due.node,
-                deadline_of(pool, request, waiter->arrived_ms));
+    pm_due_set(pool->core, &waiter->due, deadline_of(pool, request, waiter->arrived_ms));
     pm_core_changed(pool->core);
     pm_tell_queued(waiter, out);
 }

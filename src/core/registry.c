@@ -143,14 +143,16 @@ const struct pm_pool_spec *pm_core_route(const struct pm_core *core, const char 
     return pool ? pool->spec : NULL;
 }
 
+static void drop_waiters(struct pm_pool *pool)
+{
+    struct pm_waiter *waiter;
+
+    while ((waiter = pm_queue_next(&pool->queue)))
+        pm_queue_remove(waiter);
+}
+
 static void free_pool(struct pm_pool *pool)
 {
-    while (!pm_list_empty(&pool->queue.classes[PM_INTERACTIVE]))
-        pm_queue_remove(pm_container_of(pm_list_first(&pool->queue.classes[PM_INTERACTIVE]),
-                                        struct pm_waiter, link));
-    while (!pm_list_empty(&pool->queue.classes[PM_BATCH]))
-        pm_queue_remove(
-            pm_container_of(pm_list_first(&pool->queue.classes[PM_BATCH]), struct pm_waiter, link));
     for (unsigned i = 0; i < pool->n_places; i++)
         pm_place_free_slots(&pool->places[i]);
     free(pool->places);
@@ -160,6 +162,8 @@ static void free_pool(struct pm_pool *pool)
 
 void pm_registry_fini(struct pm_core *core)
 {
+    for (size_t i = 0; i < core->n_pools; i++)
+        drop_waiters(core->pools[i]);
     for (size_t i = 0; i < core->n_pools; i++)
         free_pool(core->pools[i]);
     free(core->pools);
