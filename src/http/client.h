@@ -63,6 +63,10 @@ struct pm_http_call *pm_http_call_new(struct pm_http_client *client, const char 
 void pm_http_call_pause(struct pm_http_call *call);
 void pm_http_call_resume(struct pm_http_call *call);
 
+/* The owner is about to free the body, but the answer is still wanted: the call copies what it has not sent yet. It is
+ * not replayed after this. */
+void pm_http_call_keep_body(struct pm_http_call *call);
+
 /* A sign of life that moves stream_idle and first_byte (a whole SSE event; comments do not move it). Called by the
  * owner of SSE streams, who must have said manual_idle; else each byte moves it. */
 void pm_http_call_manual_idle(struct pm_http_call *call);
