@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proc/tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "proc/folder.h"
+#include "util/cleanup.h"
+#include "util/str.h"
+
+#define DEPTH_MAX       256 /* generations between a process and its ancestor */
+#define ENVIRONMENT_MAX (1024 * 1024)
+
+static ssize_t read_proc(pid_t pid, const char *file, char *to, size_t size)
+{
+    char path[64];
+    pm_auto_close int fd = -1;
+    size_t n = 0;
+    ssize_t got = 0;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+
+    while (n + 1 < size && (got = read(fd, to + n, size - n - 1)) > 0)
+        n += (size_t)got;
+
+    to[n] = '\0';
+    return got < 0 ? -1 : (ssize_t)n;
+}
+
+bool pm_stat_read(pid_t pid, struct pm_stat *ret)
+{
+    unsigned long long user, system, children_user, children_system;
+    int parent, group;
+    char text[1024], state, *after;
+
+    if (read_proc(pid, "stat", text, sizeof text) <= 0)
+        return false;
+
+    after = strrchr(text, ')'); /* the name may hold anything */
+    if (!after ||
+        sscanf(after + 1, " %c %d %d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu", &state,
+               &parent, &group, &user, &system, &children_user, &children_system) != 7)
+        return false;
+
+    ret->parent = (pid_t)parent;
+    ret->group = (pid_t)group;
+    ret->cpu_ms =
+        (user + system + children_user + children_system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
+    return state != 'Z' && state != 'X';
+}
+
+void pm_each_process(void (*fn)(void *ctx, pid_t pid), void *ctx)
+{
+    DIR *folder = opendir("/proc");
+    struct dirent *entry;
+    struct pm_stat stat;
+    int pid;
+
+    if (!folder)
+        return;
+
+    while ((entry = readdir(folder))) {
+        pid = atoi(entry->d_name);
+        if (pid > 0 && pm_stat_read(pid, &stat))
+            fn(ctx, pid);
+    }
+
+    (void)closedir(folder);
+}
+
+bool pm_is_descendant(pid_t pid, pid_t root)
+{
+    struct pm_stat stat;
+    unsigned i;
+
+    for (i = 0; i < DEPTH_MAX && pid > 1 && pm_stat_read(pid, &stat); i++) {
+        if (stat.parent == root)
+            return true;
+        pid = stat.parent;
+    }
+
+    return false;
+}
+
+static int pidfd_of(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static bool kill_by_pidfd(int pidfd)
+{
+    return pidfd >= 0 && syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
+}
+
+struct kill {
+    pid_t root;
+    const char *folder;
+    unsigned n;
+    void (*told)(void *ctx, pid_t pid);
+    void *ctx;
+};
+
+/* The pidfd is taken first and the question asked after it: the answer is about the process that is then killed. */
+static void kill_descendant(void *ctx, pid_t pid)
+{
+    struct kill *kill = ctx;
+    pm_auto_close int pidfd = -1;
+
+    if (pid == kill->root || !pm_is_descendant(pid, kill->root))
+        return;
+
+    pidfd = pidfd_of(pid);
+    if (pidfd < 0 || !pm_is_descendant(pid, kill->root))
+        return;
+
+    (void)kill_by_pidfd(pidfd);
+    kill->n++;
+}
+
+unsigned pm_kill_descendants(pid_t root)
+{
+    struct kill kill = {.root = root};
+
+    pm_each_process(kill_descendant, &kill);
+    return kill.n;
+}
+
+bool pm_process_variable(pid_t pid, const char *name, char *to, size_t size)
+{
+    pm_auto_free char *environment = pm_xalloc(ENVIRONMENT_MAX);
+    ssize_t n = read_proc(pid, "environ", environment, ENVIRONMENT_MAX);
+    size_t n_name = strlen(name);
+    const char *at;
+
+    for (at = environment; n > 0 && at < environment + n; at += strlen(at) + 1)
+        if (strncmp(at, name, n_name) == 0 && at[n_name] == '=')
+            return pm_str_copy(to, size, at + n_name + 1);
+
+    return false;
+}
+
+static bool names_folder(pid_t pid, const char *folder)
+{
+    char value[4096];
+
+    return pm_process_variable(pid, PM_FOLDER_VARIABLE, value, sizeof value) &&
+           strcmp(value, folder) == 0;
+}
+
+static void kill_named(void *ctx, pid_t pid)
+{
+    struct kill *kill = ctx;
+    pm_auto_close int pidfd = -1;
+
+    if (pid == getpid() || !names_folder(pid, kill->folder))
+        return;
+
+    pidfd = pidfd_of(pid);
+    if (pidfd < 0 || !names_folder(pid, kill->folder) || !kill_by_pidfd(pidfd))
+        return;
+
+    kill->n++;
+    if (kill->told)
+        kill->told(kill->ctx, pid);
+}
+
+unsigned pm_kill_by_folder(const char *folder, void (*told)(void *ctx, pid_t pid), void *ctx)
+{
+    struct kill kill = {.folder = folder, .told = told, .ctx = ctx};
+
+    pm_each_process(kill_named, &kill);
+    return kill.n;
+}

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Engines as processes, with the real shim and small shell scripts as engines (SUP-1, SUP-9a, SUP-9b, SUP-9c). */
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proc/folder.h"
+#include "proc/process.h"
+#include "proc/tree.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+#include "util/time.h"
+
+#define DEADLINE_MS 20000
+
+struct seen {
+    struct pm_loop *loop;
+    struct pm_process *process;
+    char folder[64], shim[PATH_MAX];
+    pid_t pid;
+    bool failed, missing, ready, exited, childless;
+    struct pm_process_exit how;
+    uint64_t n_log;
+    char text[256];
+};
+
+static void on_spawned(void *ctx, pid_t pid)
+{
+    ((struct seen *)ctx)->pid = pid;
+}
+
+static void on_spawn_failed(void *ctx, bool missing, const char *text)
+{
+    struct seen *seen = ctx;
+
+    seen->failed = true;
+    seen->missing = missing;
+    (void)pm_str_copy(seen->text, sizeof seen->text, text);
+}
+
+static void on_ready_line(void *ctx)
+{
+    ((struct seen *)ctx)->ready = true;
+}
+
+static void on_log(void *ctx, uint64_t n_bytes)
+{
+    ((struct seen *)ctx)->n_log += n_bytes;
+}
+
+static void on_exited(void *ctx, const struct pm_process_exit *how)
+{
+    struct seen *seen = ctx;
+
+    assert_false(seen->exited);
+    seen->exited = true;
+    seen->how = *how;
+    seen->how.log_tail = pm_xstrdup(how->log_tail);
+}
+
+static void on_childless(void *ctx)
+{
+    struct seen *seen = ctx;
+
+    assert_false(seen->childless);
+    seen->childless = true;
+    seen->process = NULL;
+}
+
+static const struct pm_process_handler handler = {on_spawned, on_spawn_failed, on_ready_line,
+                                                  on_log,     on_exited,       on_childless};
+
+static int set_up(void **state)
+{
+    struct seen *seen = pm_xalloc(sizeof *seen);
+    ssize_t n;
+    int i;
+
+    assert_int_equal(pm_loop_new(&seen->loop, NULL), 0);
+    (void)strcpy(seen->folder, "/tmp/poolmgr-test-XXXXXX");
+    assert_non_null(mkdtemp(seen->folder));
+    n = readlink("/proc/self/exe", seen->shim, sizeof seen->shim - 1);
+    assert_true(n > 0);
+    seen->shim[n] = '\0';
+    for (i = 0; i < 3; i++)
+        *strrchr(seen->shim, '/') = '\0';
+    (void)strcat(seen->shim, "/src/bin/pool-shim");
+    *state = seen;
+    return 0;
+}
+
+static int take_down(void **state)
+{
+    struct seen *seen = *state;
+
+    pm_process_release(seen->process);
+    (void)pm_loop_turn(seen->loop, 0);
+    pm_loop_free(seen->loop);
+    (void)pm_remove_tree(seen->folder, NULL);
+    free(seen->how.log_tail);
+    free(seen);
+    return 0;
+}
+
+#define wait_for(seen, condition)                                                                  \
+    do {                                                                                           \
+        uint64_t until_ms_ = pm_monotonic_ms() + DEADLINE_MS;                                      \
+        while (!(condition)) {                                                                     \
+            assert_true(pm_monotonic_ms() < until_ms_);                                            \
+            (void)pm_loop_turn((seen)->loop, 10);                                                  \
+        }                                                                                          \
+    } while (0)
+
+static struct pm_launch launch_of(struct seen *seen, const char *const *argv,
+                                  const char *const *env)
+{
+    static char log_path[128];
+
+    (void)snprintf(log_path, sizeof log_path, "%s/log", seen->folder);
+    return (struct pm_launch){
+        .instances_dir = seen->folder,
+        .shim_path = seen->shim,
+        .pool_id = "tiny",
+        .replica = 2,
+        .instance = 7,
+        .argv = argv,
+        .env = env,
+        .log_path = log_path,
+        .log_max_bytes = 65536,
+        .log_files = 3,
+        .orphan_timeout_ms = 60000,
+        .ready_line = "listening on ",
+        .meta = "{\"endpoint\":\"unix:/x\"}",
+    };
+}
+
+static void launch_script(struct seen *seen, const char *script, uint64_t orphan_timeout_ms)
+{
+    const char *argv[] = {"/bin/sh", "-c", script, NULL};
+    const char *env[] = {"PATH=/usr/bin:/bin", "GREETING=hello", NULL};
+    struct pm_launch launch = launch_of(seen, argv, env);
+    struct poolmgr_error err = {0};
+
+    launch.orphan_timeout_ms = orphan_timeout_ms;
+    assert_int_equal(pm_process_launch(seen->loop, &launch, &handler, seen, &seen->process, &err),
+                     0);
+}
+
+static bool runs(pid_t pid)
+{
+    struct pm_stat stat;
+
+    return pm_stat_read(pid, &stat);
+}
+
+static pid_t pid_in(struct seen *seen, const char *name)
+{
+    pm_auto_free char *path = pm_xasprintf("%s/%s", seen->folder, name), *text = NULL;
+
+    return pm_read_file(path, 64, &text, NULL, NULL) == 0 && strchr(text, '\n') ? atoi(text) : 0;
+}
+
+/* ---- sentences -------------------------------------------------------------------------------------- */
+
+static void test_an_exit_is_told_with_its_code_and_last_lines(void **state)
+{
+    struct seen *seen = *state;
+
+    launch_script(seen, "echo $GREETING; echo 'listen'; echo 'listening on x' >&2; cat; exit 3",
+                  60000);
+    wait_for(seen, seen->childless);
+    assert_true(seen->pid > 0 && seen->ready && seen->exited && !seen->failed);
+    assert_false(seen->how.signalled);
+    assert_int_equal(seen->how.status, 3);
+    assert_string_equal(seen->how.log_tail, "hello\nlisten\nlistening on x\n");
+    assert_int_equal(pm_lock_holder("/tmp/nowhere"), 0);
+    pm_process_forget(seen->folder, "tiny", 7);
+    assert_int_equal(pid_in(seen, "tiny.7/spec.json"), 0);
+}
+
+static void test_a_signal_goes_to_the_whole_process_group(void **state)
+{
+    struct seen *seen = *state;
+
+    launch_script(seen, "echo 'listening on x'; sleep 1000", 60000);
+    wait_for(seen, seen->ready);
+    pm_process_signal(seen->process, SIGTERM);
+    wait_for(seen, seen->childless);
+    assert_true(seen->how.signalled);
+    assert_int_equal(seen->how.status, SIGTERM);
+    assert_false(seen->how.sigkill_by_us);
+}
+
+static void test_a_missing_program_is_told_as_missing(void **state)
+{
+    const char *argv[] = {"/nowhere/engine", NULL}, *env[] = {NULL};
+    struct seen *seen = *state;
+    struct pm_launch launch = launch_of(seen, argv, env);
+    struct poolmgr_error err = {0};
+
+    assert_int_equal(pm_process_launch(seen->loop, &launch, &handler, seen, &seen->process, &err),
+                     0);
+    wait_for(seen, seen->childless);
+    assert_true(seen->failed && seen->missing && !seen->exited);
+    assert_string_equal(seen->text, "/nowhere/engine: No such file or directory");
+}
+
+static void test_a_missing_shim_is_a_failed_spawn(void **state)
+{
+    const char *argv[] = {"/bin/true", NULL}, *env[] = {NULL};
+    struct seen *seen = *state;
+    struct pm_launch launch = launch_of(seen, argv, env);
+    struct poolmgr_error err = {0};
+
+    launch.shim_path = "/nowhere/pool-shim";
+    assert_int_equal(pm_process_launch(seen->loop, &launch, &handler, seen, &seen->process, &err),
+                     0);
+    assert_false(seen->failed); /* never from inside the call */
+    wait_for(seen, seen->childless);
+    assert_true(seen->failed && !seen->missing);
+}
+
+static void test_a_folder_that_is_there_is_not_used_again(void **state)
+{
+    const char *argv[] = {"/bin/true", NULL}, *env[] = {NULL};
+    struct seen *seen = *state;
+    struct pm_launch launch = launch_of(seen, argv, env);
+    struct poolmgr_error err = {0};
+
+    launch_script(seen, "exit 0", 60000);
+    wait_for(seen, seen->childless);
+    assert_int_equal(pm_process_launch(seen->loop, &launch, &handler, seen, &seen->process, &err),
+                     POOLMGR_E_ALREADY_EXISTS);
+}
+
+static void test_a_kill_takes_helpers_that_left_the_group_and_deaf_ones(void **state)
+{
+    struct seen *seen = *state;
+    pid_t deaf, left;
+    char script[512];
+
+    (void)snprintf(
+        script, sizeof script,
+        "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > %s/deaf; sleep 1000' & "
+        "setsid sh -c 'echo $$ > %s/left; sleep 1000' & echo 'listening on x'; wait; sleep 1000",
+        seen->folder, seen->folder);
+    launch_script(seen, script, 60000);
+    wait_for(seen, seen->ready && pid_in(seen, "deaf") && pid_in(seen, "left"));
+    deaf = pid_in(seen, "deaf");
+    left = pid_in(seen, "left");
+    assert_true(runs(deaf) && runs(left));
+
+    pm_process_kill(seen->process);
+    wait_for(seen, seen->childless);
+    assert_true(seen->how.signalled && seen->how.status == SIGKILL && seen->how.sigkill_by_us);
+    assert_true(!runs(deaf) && !runs(left));
+}
+
+static void test_what_an_engine_leaves_behind_is_killed_when_it_ends(void **state)
+{
+    struct seen *seen = *state;
+    char script[256];
+    pid_t left;
+
+    (void)snprintf(
+        script, sizeof script,
+        "setsid sh -c 'echo $$ > %s/left; sleep 1000' & while [ ! -s %s/left ]; do :; done; exit 0",
+        seen->folder, seen->folder);
+    launch_script(seen, script, 60000);
+    wait_for(seen, seen->childless);
+    left = pid_in(seen, "left");
+    assert_true(left > 0 && !runs(left));
+    assert_int_equal(seen->how.status, 0);
+}
+
+static void test_a_killed_shim_takes_everything_along(void **state)
+{
+    struct seen *seen = *state;
+    pm_auto_free char *folder = pm_xasprintf("%s/tiny.7", seen->folder);
+    char script[256];
+    pid_t shim, left;
+
+    (void)snprintf(script, sizeof script,
+                   "setsid sh -c 'echo $$ > %s/left; sleep 1000' & echo last words; echo "
+                   "'listening on x'; sleep 1000",
+                   seen->folder);
+    launch_script(seen, script, 60000);
+    wait_for(seen, seen->ready && pid_in(seen, "left"));
+    left = pid_in(seen, "left");
+    shim = pm_lock_holder(folder);
+    assert_true(shim > 0);
+    assert_int_equal(kill(shim, SIGKILL), 0);
+    wait_for(seen, seen->childless);
+    assert_int_equal(seen->how.status, -1);
+    assert_non_null(strstr(seen->how.log_tail, "last words"));
+    assert_true(!runs(seen->pid) && !runs(left));
+    assert_int_equal(pm_lock_holder(folder), 0);
+}
+
+static void count_found(void *ctx, const struct pm_found_instance *found)
+{
+    struct seen *seen = ctx;
+
+    assert_string_equal(found->pool_id, "tiny");
+    assert_int_equal(found->instance, 7);
+    assert_int_equal(found->replica, 2);
+    assert_string_equal(found->meta, "{\"endpoint\":\"unix:/x\"}");
+    assert_true(found->started_ms > 0 && found->started_ms <= pm_monotonic_ms());
+    (void)snprintf(seen->text, sizeof seen->text, "%s%s", found->locked ? "locked" : "free",
+                   found->has_exit ? " exit" : "");
+}
+
+static void count_stray(void *ctx, const char *instance, pid_t pid)
+{
+    struct seen *seen = ctx;
+
+    (void)pid;
+    assert_string_equal(instance, "tiny.7");
+    seen->n_log += 1000000;
+}
+
+static void test_an_engine_is_left_found_and_adopted(void **state)
+{
+    struct seen *seen = *state;
+    struct poolmgr_error err = {0};
+    pid_t pid;
+
+    launch_script(seen, "echo 'listening on x'; sleep 1000", 60000);
+    wait_for(seen, seen->ready);
+    pid = seen->pid;
+    pm_process_release(seen->process);
+    seen->process = NULL;
+    (void)pm_loop_turn(seen->loop, 0);
+    assert_true(runs(pid));
+
+    assert_int_equal(pm_process_scan(seen->folder, count_found, count_stray, seen, &err), 0);
+    assert_string_equal(seen->text, "locked");
+    assert_true(runs(pid) && seen->n_log < 1000000);
+
+    seen->pid = 0;
+    seen->ready = false;
+    assert_int_equal(
+        pm_process_adopt(seen->loop, seen->folder, "tiny", 7, &handler, seen, &seen->process, &err),
+        0);
+    wait_for(seen, seen->pid == pid && seen->ready);
+    pm_process_signal(seen->process, SIGTERM);
+    wait_for(seen, seen->childless);
+    assert_int_equal(seen->how.status, SIGTERM);
+
+    assert_int_equal(pm_process_scan(seen->folder, count_found, count_stray, seen, &err), 0);
+    assert_string_equal(seen->text, "free exit");
+}
+
+static void test_an_orphan_ends_after_its_timeout(void **state)
+{
+    struct seen *seen = *state;
+    pm_auto_free char *folder = pm_xasprintf("%s/tiny.7", seen->folder);
+
+    launch_script(seen, "echo 'listening on x'; sleep 1000", 200);
+    wait_for(seen, seen->ready);
+    pm_process_release(seen->process);
+    seen->process = NULL;
+    wait_for(seen, pm_lock_holder(folder) == 0);
+    assert_false(runs(seen->pid));
+    assert_true(pm_exit_read(folder, &seen->how));
+    assert_int_equal(seen->how.status, SIGTERM);
+}
+
+static void test_strays_of_a_killed_shim_are_killed_by_the_next_scan(void **state)
+{
+    struct seen *seen = *state;
+    pm_auto_free char *folder = pm_xasprintf("%s/tiny.7", seen->folder);
+    struct poolmgr_error err = {0};
+    char script[256];
+    pid_t left, shim;
+
+    (void)snprintf(
+        script, sizeof script,
+        "setsid sh -c 'echo $$ > %s/left; sleep 1000' & echo 'listening on x'; sleep 1000",
+        seen->folder);
+    launch_script(seen, script, 60000);
+    wait_for(seen, seen->ready && pid_in(seen, "left"));
+    left = pid_in(seen, "left");
+    shim = pm_lock_holder(folder);
+    pm_process_release(seen->process);
+    seen->process = NULL;
+    assert_int_equal(kill(shim, SIGKILL), 0);
+    wait_for(seen, pm_lock_holder(folder) == 0 && !runs(seen->pid));
+    assert_true(runs(left));
+
+    seen->n_log = 0;
+    assert_int_equal(pm_process_scan(seen->folder, count_found, count_stray, seen, &err), 0);
+    assert_true(seen->n_log >= 1000000);
+    assert_string_equal(seen->text, "free");
+    wait_for(seen, !runs(left));
+}
+
+static void test_a_flood_fills_no_disk_and_stops_nobody(void **state)
+{
+    struct seen *seen = *state;
+    static const char *const names[] = {"log", "log.1", "log.2", "log.3"};
+    struct stat status;
+    size_t i;
+
+    launch_script(
+        seen, "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo 'listening on x'; exit 0", 60000);
+    wait_for(seen, seen->childless);
+    assert_true(seen->ready);
+    assert_non_null(strstr(seen->how.log_tail, "listening on x"));
+    assert_true(strlen(seen->how.log_tail) <= 8192);
+    for (i = 0; i < PM_ARRAY_LEN(names); i++) {
+        pm_auto_free char *path = pm_xasprintf("%s/%s", seen->folder, names[i]);
+
+        assert_int_equal(stat(path, &status), i < 3 ? 0 : -1);
+        if (i < 3)
+            assert_true(status.st_size <= 65536 * 2);
+    }
+}
+
+static void test_memory_and_cpu_time_are_seen(void **state)
+{
+    struct seen *seen = *state;
+
+    launch_script(seen, "echo 'listening on x'; while :; do :; done", 60000);
+    wait_for(seen, seen->ready && pm_process_cpu_ms(seen->process) > 50);
+    assert_true(pm_process_rss_bytes(seen->process) > 100 * 1024);
+    pm_process_kill(seen->process);
+    wait_for(seen, seen->childless);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_an_exit_is_told_with_its_code_and_last_lines, set_up,
+                                        take_down),
+        cmocka_unit_test_setup_teardown(test_a_signal_goes_to_the_whole_process_group, set_up,
+                                        take_down),
+        cmocka_unit_test_setup_teardown(test_a_missing_program_is_told_as_missing, set_up,
+                                        take_down),
+        cmocka_unit_test_setup_teardown(test_a_missing_shim_is_a_failed_spawn, set_up, take_down),
+        cmocka_unit_test_setup_teardown(test_a_folder_that_is_there_is_not_used_again, set_up,
+                                        take_down),
+        cmocka_unit_test_setup_teardown(test_a_kill_takes_helpers_that_left_the_group_and_deaf_ones,
+                                        set_up, take_down),
+        cmocka_unit_test_setup_teardown(test_what_an_engine_leaves_behind_is_killed_when_it_ends,
+                                        set_up, take_down),
+        cmocka_unit_test_setup_teardown(test_a_killed_shim_takes_everything_along, set_up,
+                                        take_down),
+        cmocka_unit_test_setup_teardown(test_an_engine_is_left_found_and_adopted, set_up,
+                                        take_down),
+        cmocka_unit_test_setup_teardown(test_an_orphan_ends_after_its_timeout, set_up, take_down),
+        cmocka_unit_test_setup_teardown(test_strays_of_a_killed_shim_are_killed_by_the_next_scan,
+                                        set_up, take_down),
+        cmocka_unit_test_setup_teardown(test_a_flood_fills_no_disk_and_stops_nobody, set_up,
+                                        take_down),
+        cmocka_unit_test_setup_teardown(test_memory_and_cpu_time_are_seen, set_up, take_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
