@@ -93,3 +93,9 @@ int pm_runtime_lock(const char *runtime_dir, int *ret_fd, struct poolmgr_error *
     *ret_fd = pm_take_fd(&fd);
     return POOLMGR_OK;
 }
+
+void pm_runtime_unlock(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(pm_take_fd(fd));
+}

@@ -300,11 +300,16 @@ struct pm_instance *pm_instance_new(struct pm_manager *manager, struct pm_token 
     return instance;
 }
 
-void pm_instance_free(struct pm_instance *instance)
+void pm_instance_let_go(struct pm_instance *instance)
 {
     quieten(instance);
     if (instance->process)
-        pm_process_release(instance->process);
+        pm_process_release(pm_take(instance->process));
+}
+
+void pm_instance_free(struct pm_instance *instance)
+{
+    pm_instance_let_go(instance);
     (void)pm_map_remove_u64(&instance->manager->by_token, instance->token.serial);
     pm_list_remove(&instance->link);
     pm_pool_spec_unref(instance->spec);

@@ -83,6 +83,8 @@ void pm_instance_forget(struct pm_manager *manager, const struct pm_action *acti
 /* A lease came (+1) or went (-1): whether it works is watched only while it has some. */
 void pm_instance_leases(struct pm_instance *instance, int change);
 void pm_instance_touch(struct pm_instance *instance);
+/* The process is somebody else's from now on; leases and endpoint stay known. */
+void pm_instance_let_go(struct pm_instance *instance);
 
 /* ---- question.c */
 void pm_question_probe(struct pm_instance *instance, struct pm_token probe);
@@ -119,6 +121,7 @@ void pm_file_watches_add(struct pm_file_watches *watches, const struct pm_pool_s
 /* ---- folder.c */
 int pm_folders_make(struct pm_manager *manager, struct poolmgr_error *err);
 int pm_runtime_lock(const char *runtime_dir, int *ret_fd, struct poolmgr_error *err);
+void pm_runtime_unlock(int *fd);
 
 /* ---- adopt.c */
 int pm_adopt_all(struct pm_manager *manager, struct poolmgr_error *err);

@@ -8,7 +8,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "manager/internal.h"
 #include "util/cleanup.h"
@@ -182,8 +181,7 @@ void pm_manager_free(struct pm_manager *manager)
     pm_actions_fini(&manager->actions);
     pm_core_free(manager->core);
     pm_http_client_free(manager->client);
-    if (manager->lock_fd >= 0)
-        (void)close(manager->lock_fd);
+    pm_runtime_unlock(&manager->lock_fd);
     free(manager->instances_dir);
     free(manager);
 }

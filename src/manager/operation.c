@@ -65,10 +65,18 @@ void pm_manager_shutdown(struct pm_manager *manager, bool at_once)
     pm_manager_flush(manager);
 }
 
+/* The next daemon finds lock and instances free at once; streams that run go on over their own connections. */
 void pm_manager_leave(struct pm_manager *manager)
 {
+    struct pm_link *link;
+
     pm_core_leave(manager->core, pm_manager_now(manager), &manager->actions);
     pm_manager_flush(manager);
+
+    pm_list_each (&manager->instances, link)
+        pm_instance_let_go(pm_container_of(link, struct pm_instance, link));
+    pm_strangers_free(manager);
+    pm_runtime_unlock(&manager->lock_fd);
 }
 
 /* The first watcher of an operation that has ended and who was not told yet. */
