@@ -44,6 +44,10 @@ static int missing(const char *path, int errno_value, struct poolmgr_error *err)
                              "put the file there; it is tried again as soon as it is whole");
     }
 
+    /* Ours to mend, not the file's: it is tried again by the clock. */
+    if (errno_value == EMFILE || errno_value == ENFILE || errno_value == ENOMEM)
+        return pm_fail_errno(err, POOLMGR_E_INTERNAL, errno_value, "%s cannot be opened", path);
+
     (void)pm_fail_errno(err, POOLMGR_E_MODEL_MISSING, errno_value, "%s cannot be read", path);
     return pm_error_hint(err, POOLMGR_E_MODEL_MISSING,
                          "let the daemon's user read it, then: poolctl reset POOL");
