@@ -10,6 +10,7 @@
 
 #include "gateway/counters.h"
 #include "gateway/flight.h"
+#include "http/refusal.h"
 #include "util/error.h"
 
 /* ---- sending ---------------------------------------------------------------------------------------- */
@@ -75,7 +76,7 @@ void pm_answer_break(struct pm_flight *flight, const struct poolmgr_error *error
     flight->exchange = NULL;
     if ((flight->sse || flight->committed) && !flight->events.passing) {
         pm_buf_adds(&event, "event: error\ndata: ");
-        pm_error_object(error, flight->pool_id, flight->request_id, &event);
+        pm_refusal_object(error, flight->pool_id, flight->request_id, &event);
         pm_buf_adds(&event, "\n\n");
         flight->bytes_sent += event.n;
         pm_exchange_send(exchange, event.data, event.n);

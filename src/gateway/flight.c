@@ -10,6 +10,7 @@
 
 #include "gateway/counters.h"
 #include "gateway/flight.h"
+#include "http/refusal.h"
 #include "util/error.h"
 #include "util/jsontext.h"
 #include "util/str.h"
@@ -90,7 +91,7 @@ void pm_flight_fail(struct pm_flight *flight, const struct poolmgr_error *error)
         flight->exchange = NULL;
     } else if (exchange) {
         flight->status = pm_status(error->code)->http_status;
-        pm_respond_error(exchange, error, flight->pool_id);
+        pm_exchange_refuse(exchange, error, flight->pool_id);
     }
     pm_flight_end(flight);
 }

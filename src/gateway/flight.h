@@ -108,10 +108,6 @@ void pm_answer_break(struct pm_flight *flight, const struct poolmgr_error *error
 /* `: loading` for a stream that waits (GW-4). */
 void pm_answer_loading(struct pm_timer *timer);
 
-/* object.c */
-void pm_error_object(const struct poolmgr_error *error, const char *pool_id, const char *request_id,
-                     struct pm_buf *out);
-
 /* tell.c */
 void pm_tell_ended(struct pm_flight *flight, const struct poolmgr_error *error);
 void pm_tell_request(struct pm_flight *flight, enum pm_event_kind kind, const char *format, ...)

@@ -58,8 +58,4 @@ struct pm_gateway_counters {
 const struct pm_gateway_counters *pm_gateway_counters(const struct pm_gateway *gateway,
                                                       const char *pool_id);
 
-/* Sends the error object of INTERFACES §5 with its headers (Retry-After …, x-should-retry). Used by api/ too. */
-void pm_respond_error(struct pm_exchange *exchange, const struct poolmgr_error *error,
-                      const char *pool_id);
-
 #endif

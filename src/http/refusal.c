@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "gateway/flight.h"
+#include "http/refusal.h"
 #include "util/error.h"
 #include "util/jsontext.h"
 
@@ -18,8 +18,8 @@ static void add_text(struct pm_buf *out, const char *name, const char *text)
     pm_json_quote(out, text, strlen(text));
 }
 
-void pm_error_object(const struct poolmgr_error *error, const char *pool_id, const char *request_id,
-                     struct pm_buf *out)
+void pm_refusal_object(const struct poolmgr_error *error, const char *pool_id,
+                       const char *request_id, struct pm_buf *out)
 {
     const struct pm_status *status = pm_status(error->code);
 
@@ -47,8 +47,8 @@ static uint64_t whole_seconds(uint64_t ms)
     return seconds < 1 ? 1 : seconds > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : seconds;
 }
 
-void pm_respond_error(struct pm_exchange *exchange, const struct poolmgr_error *error,
-                      const char *pool_id)
+void pm_exchange_refuse(struct pm_exchange *exchange, const struct poolmgr_error *error,
+                        const char *pool_id)
 {
     const struct pm_status *status = pm_status(error->code);
     char seconds[8], ms[24];
@@ -70,6 +70,6 @@ void pm_respond_error(struct pm_exchange *exchange, const struct poolmgr_error *
     if (status->http_status == 401)
         fields[n++] = (struct pm_http_field){"WWW-Authenticate", "Bearer"};
 
-    pm_error_object(error, pool_id, pm_exchange_request_id(exchange), &object);
+    pm_refusal_object(error, pool_id, pm_exchange_request_id(exchange), &object);
     pm_exchange_respond(exchange, status->http_status, fields, n, object.data, object.n);
 }
