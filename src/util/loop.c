@@ -274,9 +274,8 @@ void pm_loop_later(struct pm_loop *loop, struct pm_task *task)
 
     if (pm_link_in_list(&task->link))
         return;
-    if (pm_list_empty(&loop->later))
-        (void)!write(loop->event_fd, &one,
-                     sizeof(one)); /* outside a turn: the next must not wait */
+    if (!loop->in_turn && pm_list_empty(&loop->later))
+        (void)!write(loop->event_fd, &one, sizeof(one)); /* the next turn must not wait */
     pm_list_append(&loop->later, &task->link);
 }
 

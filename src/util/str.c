@@ -248,14 +248,15 @@ const char *pm_print_duration(char *to, size_t size, uint64_t ms)
 
 const char *pm_print_bytes(char *to, size_t size, uint64_t bytes)
 {
-    for (size_t i = 0; i < 4 && bytes; i++) {
-        if (bytes % size_units[i].factor == 0) {
-            (void)snprintf(to, size, "%llu%s", (unsigned long long)(bytes / size_units[i].factor),
-                           size_units[i].name);
-            return to;
-        }
+    const struct unit *largest = NULL; /* that divides it: 5TB is not "4882812500KiB" */
+
+    for (size_t i = 0; i < sizeof(size_units) / sizeof(size_units[0]) && bytes; i++) {
+        if (bytes % size_units[i].factor == 0 &&
+            (!largest || size_units[i].factor > largest->factor))
+            largest = &size_units[i];
     }
-    (void)snprintf(to, size, bytes ? "%lluB" : "%llu", (unsigned long long)bytes);
+    (void)snprintf(to, size, "%llu%s", (unsigned long long)(largest ? bytes / largest->factor : 0),
+                   largest ? largest->name : "");
     return to;
 }
 
