@@ -18,6 +18,11 @@ static const char *duration(char *to, uint64_t ms)
     return pm_format_duration(to, DURATION, ms);
 }
 
+const char *pm_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* ---- how a try ended --------------------------------------------------------------------------------------- */
 
 static const char *signal_name(int number)
@@ -86,8 +91,9 @@ void pm_describe_stall(const struct pm_place *place, char *to, size_t size)
     char text[DURATION];
 
     if (now_ms - place->instance.life_ms >= place->pool->spec->stall_timeout_ms)
-        (void)snprintf(to, size, "%" PRIu64 " requests and no sign of life for %s",
-                       pm_place_leases(place), duration(text, now_ms - place->instance.life_ms));
+        (void)snprintf(to, size, "%" PRIu64 " request%s and no sign of life for %s",
+                       pm_place_leases(place), pm_plural(pm_place_leases(place)),
+                       duration(text, now_ms - place->instance.life_ms));
     else
         (void)snprintf(to, size, "%" PRIu64 " requests in a row ran into their limits",
                        place->instance.n_limits_in_row);
@@ -162,9 +168,9 @@ void pm_error_of_full_queue(const struct pm_pool *pool, int code, struct poolmgr
 {
     char bytes[DURATION];
 
-    (void)pm_fail(ret, code, "%" PRIu64 " requests (%s) wait for %s, more than its queue holds",
-                  pool->queue.n, pm_format_bytes(bytes, sizeof(bytes), pool->queue.bytes),
-                  pool->spec->id);
+    (void)pm_fail(ret, code, "the queue of %s is full: %" PRIu64 " waiting request%s, %s",
+                  pool->spec->id, pool->queue.n, pm_plural(pool->queue.n),
+                  pm_format_bytes(bytes, sizeof(bytes), pool->queue.bytes));
     ret->retry_after_ms = 1000;
     (void)pm_error_hint(ret, 0, "queue.requests is %" PRIu64 ", queue.bytes %s",
                         pool->spec->queue.n_requests,

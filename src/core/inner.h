@@ -330,6 +330,7 @@ void pm_tell_refused(const struct pm_pool *pool, const struct pm_request *reques
                      const struct poolmgr_error *error, struct pm_actions *out);
 
 /* errors.c */
+const char *pm_plural(uint64_t n); /* "s", or nothing for one */
 void pm_describe_verdict(const struct pm_verdict *verdict, char *to, size_t size);
 void pm_describe_timeout(const struct pm_place *place, char *to, size_t size);
 void pm_describe_stall(const struct pm_place *place, char *to, size_t size);

@@ -17,11 +17,6 @@ static const char *duration(char *to, uint64_t ms)
     return pm_format_duration(to, DURATION, ms);
 }
 
-static const char *plural(uint64_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 /* "qwen-8b", or "qwen-8b (replica 1)" where there are several. */
 static const char *place_name(const struct pm_place *place, char to[static PM_ID_MAX + 24])
 {
@@ -51,8 +46,8 @@ static void say_starting(const struct pm_place *place, const char *name, struct 
 
     switch (place->wanted.reason) {
     case PM_BECAUSE_WAITERS:
-        pm_event_human(event, "%s starts: %" PRIu64 " request%s wait%s for it", name, n, plural(n),
-                       n == 1 ? "s" : "");
+        pm_event_human(event, "%s starts: %" PRIu64 " request%s wait%s for it", name, n,
+                       pm_plural(n), n == 1 ? "s" : "");
         break;
     case PM_BECAUSE_START: pm_event_human(event, "%s starts: an operator asks for it", name); break;
     case PM_BECAUSE_RESTART:
@@ -71,7 +66,7 @@ static void say_ready(const struct pm_place *place, const char *name, struct pm_
     event->fields |= PM_EF_DURATION_MS;
     event->duration_ms = took_ms;
     pm_event_human(event, "%s is ready after %s with %" PRIu64 " slot%s", name,
-                   duration(text, took_ms), place->slots_total, plural(place->slots_total));
+                   duration(text, took_ms), place->slots_total, pm_plural(place->slots_total));
 }
 
 static void say_adopted(const struct pm_place *place, const char *name, struct pm_event *event)
@@ -139,7 +134,7 @@ static void say_crashed(const struct pm_place *place, const char *name, struct p
     uint64_t n = place->n_running;
 
     if (n > 0)
-        pm_event_human(event, "%s crashes with %" PRIu64 " request%s: %s", name, n, plural(n),
+        pm_event_human(event, "%s crashes with %" PRIu64 " request%s: %s", name, n, pm_plural(n),
                        place->last_error.text);
     else
         pm_event_human(event, "%s crashes: %s", name, place->last_error.text);
@@ -330,8 +325,12 @@ void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out)
     event.queue_position = waiter->position;
     if (pool->queue.n > 1 || state == PM_READY)
         event.level = PM_DEBUG;
-    pm_event_human(&event, "a request waits for %s, which is %s; %" PRIu64 " before it",
-                   pool->spec->id, pm_state_name(state), waiter->position);
+    if (waiter->position == 0)
+        pm_event_human(&event, "a request waits for %s, which is %s", pool->spec->id,
+                       pm_state_name(state));
+    else
+        pm_event_human(&event, "a request waits for %s, which is %s, behind %" PRIu64 " more",
+                       pool->spec->id, pm_state_name(state), waiter->position);
     pm_action_tell(out, &event);
 }
 

@@ -63,10 +63,10 @@ static void explain_starting(const struct pm_place *place, struct pm_pool_view *
     char for_ms[DURATION], most[DURATION];
 
     (void)snprintf(ret->reason, sizeof(ret->reason),
-                   "loads for %s, at most %s; %" PRIu64 " requests wait; poolctl logs %s",
+                   "loads for %s, at most %s; %" PRIu64 " waiting request%s; poolctl logs %s",
                    duration(for_ms, now_ms - place->instance.started_ms),
                    duration(most, place->pool->spec->start_max_ms), place->pool->queue.n,
-                   place->pool->spec->id);
+                   pm_plural(place->pool->queue.n), place->pool->spec->id);
 }
 
 static void explain_sick(const struct pm_place *place, struct pm_pool_view *ret)
@@ -125,18 +125,20 @@ static void explain(const struct pm_place *place, struct pm_pool_view *ret)
     case PM_COLD: explain_cold(place->pool, ret); break;
     case PM_STAGING:
         (void)snprintf(ret->reason, sizeof(ret->reason),
-                       "its model is checked; %" PRIu64 " requests wait", place->pool->queue.n);
+                       "its model is checked; %" PRIu64 " waiting request%s", place->pool->queue.n,
+                       pm_plural(place->pool->queue.n));
         break;
     case PM_WAITING:
         (void)snprintf(ret->reason, sizeof(ret->reason),
-                       "waits while %" PRIu64 " other pools are preloaded; a request starts it now",
-                       place->pool->core->n_start_places_taken);
+                       "waits while %" PRIu64 " other pool%s load; a request starts it now",
+                       place->pool->core->n_start_places_taken,
+                       pm_plural(place->pool->core->n_start_places_taken));
         break;
     case PM_STARTING: explain_starting(place, ret); break;
     case PM_READY:
         (void)snprintf(ret->reason, sizeof(ret->reason),
-                       "takes no new requests: it stops when %" PRIu64 " running ones have ended",
-                       place->n_running);
+                       "takes no new requests and stops; %" PRIu64 " request%s still running",
+                       place->n_running, pm_plural(place->n_running));
         break;
     case PM_SICK: explain_sick(place, ret); break;
     case PM_STOPPING: explain_stopping(place, ret); break;

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands that meet (OP-1): start and stop against each other, against requests, against what the pool does by
+ * itself; reset and the breaker. */
+#include "core_world.h"
+
+static struct world world;
+
+static int set_up(void **s)
+{
+    world_init(&world);
+    return 0;
+}
+
+static int tear_down(void **s)
+{
+    world_fini(&world);
+    return 0;
+}
+
+static uint64_t start(void)
+{
+    struct poolmgr_error err = {0};
+    uint64_t op = 0;
+
+    pm_actions_clear(&world.out);
+    assert_int_equal(pm_core_start(world.core, POOL, world.now_ms, &world.out, &op, &err), 0);
+    return op;
+}
+
+static uint64_t stop(uint64_t deadline_ms)
+{
+    struct poolmgr_error err = {0};
+    uint64_t op = 0;
+
+    pm_actions_clear(&world.out);
+    assert_int_equal(
+        pm_core_stop(world.core, POOL, deadline_ms, world.now_ms, &world.out, &op, &err), 0);
+    return op;
+}
+
+static int cancel(uint64_t op)
+{
+    struct poolmgr_error err = {0};
+
+    pm_actions_clear(&world.out);
+    return pm_core_cancel_operation(world.core, op, world.now_ms, &world.out, &err);
+}
+
+static void reset(enum pm_breaker breaker)
+{
+    struct poolmgr_error err = {0};
+
+    pm_actions_clear(&world.out);
+    assert_int_equal(pm_core_reset(world.core, POOL, breaker, world.now_ms, &world.out, &err), 0);
+}
+
+static struct pm_operation operation(uint64_t id)
+{
+    struct pm_operation op;
+
+    assert_true(pm_core_operation(world.core, id, &op));
+    return op;
+}
+
+static struct pm_token staged_spawn(void)
+{
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);
+    return the_action(&world, PM_ACT_SPAWN)->token;
+}
+
+static void test_a_start_succeeds_when_the_engine_is_ready_and_leaves_it_to_the_idle_time(void **s)
+{
+    uint64_t op;
+
+    world_begin(&world);
+    op = start();
+    assert_string_equal(operation(op).phase, "staging");
+    endpoint_ready(&world, staged_spawn());
+    assert_int_equal(the_action(&world, PM_ACT_OPERATION)->operation, op);
+    assert_int_equal(operation(op).state, PM_OP_SUCCEEDED);
+    assert_int_equal(state(&world), PM_READY);
+    assert_int_equal(view(&world).idle_stop_ms, world.now_ms + 15 * 60 * 1000);
+}
+
+static void test_a_start_of_what_runs_and_a_stop_of_what_does_not_have_nothing_to_do(void **s)
+{
+    world_begin(&world);
+    assert_int_equal(operation(stop(1000)).state, PM_OP_SUCCEEDED);
+    (void)idle_engine(&world);
+    assert_int_equal(operation(start()).state, PM_OP_SUCCEEDED);
+}
+
+static void test_two_starts_have_one_end_and_two_ids(void **s)
+{
+    uint64_t first, second;
+    struct pm_token token;
+
+    world_begin(&world);
+    first = start();
+    token = the_action(&world, PM_ACT_STAGE)->token;
+    second = start();
+    assert_int_equal(count_actions(&world, PM_ACT_STAGE), 0);
+    staged(&world, token, NULL);
+    endpoint_ready(&world, replica(&world, 0).token);
+    assert_int_equal(count_actions(&world, PM_ACT_OPERATION), 2);
+    assert_int_equal(operation(first).state, PM_OP_SUCCEEDED);
+    assert_int_equal(operation(second).state, PM_OP_SUCCEEDED);
+}
+
+/* A start is a waiter without a deadline. */
+static void test_a_start_survives_the_first_failure_and_ends_with_the_second(void **s)
+{
+    uint64_t op;
+
+    world_begin(&world);
+    op = start();
+    crash(&world, staged_spawn(), (struct pm_exit){.status = 1});
+    assert_int_equal(operation(op).state, PM_OP_RUNNING);
+    crash(&world, staged_spawn(), (struct pm_exit){.status = 1});
+    assert_int_equal(operation(op).state, PM_OP_FAILED);
+    assert_int_equal(operation(op).error.code, POOLMGR_E_START_FAILED);
+}
+
+static void test_a_start_waits_for_the_clock_and_a_reset_skips_it(void **s)
+{
+    uint64_t op;
+
+    world_begin(&world);
+    (void)start();
+    crash(&world, staged_spawn(), (struct pm_exit){.status = 1});
+    crash(&world, staged_spawn(), (struct pm_exit){.status = 1});
+    op = start();
+    assert_int_equal(state(&world), PM_BACKOFF);
+    assert_string_equal(operation(op).phase, "waiting");
+    reset(PM_BREAKER_CLOSED);
+    assert_int_equal(state(&world), PM_STAGING);
+    assert_int_equal(operation(op).state, PM_OP_RUNNING);
+}
+
+static void test_a_start_of_a_failed_pool_ends_with_pool_failed(void **s)
+{
+    struct pm_failure failure = {.permanent = true, .text = "no such file"};
+    uint64_t op;
+
+    world_begin(&world);
+    (void)request(&world);
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, &failure);
+    op = start();
+    assert_int_equal(operation(op).state, PM_OP_FAILED);
+    assert_int_equal(operation(op).error.code, POOLMGR_E_POOL_FAILED);
+}
+
+static void test_a_stop_lets_running_requests_end_first(void **s)
+{
+    struct pm_lease lease;
+    struct pm_token token;
+    uint64_t op;
+
+    world_begin(&world);
+    token = ready_engine(&world, &lease);
+    op = stop(60000);
+    assert_string_equal(operation(op).phase, "draining");
+    assert_int_equal(state(&world), PM_READY); /* behind a closed gate */
+    assert_false(replica(&world, 0).gate_open);
+    (void)request(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_GRANT), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_REFUSE), 0); /* INV-17: it waits */
+
+    release(&world, &lease, PM_RELEASE_DONE);
+    assert_string_equal(operation(op).phase, "stopping");
+    exited(&world, token, (struct pm_exit){.status = 0});
+    childless(&world, token);
+    assert_int_equal(operation(op).state, PM_OP_SUCCEEDED);
+    assert_int_equal(state(&world), PM_STAGING); /* for who waits: unloading keeps nothing down */
+}
+
+static void test_at_its_deadline_a_stop_cuts_what_still_runs_INV_18(void **s)
+{
+    struct pm_lease lease;
+    uint64_t asked_ms;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    (void)stop(1500);
+    asked_ms = world.now_ms;
+    tick(&world, asked_ms + 1499);
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 0);
+    tick(&world, asked_ms + 1500);
+    assert_int_equal(the_action(&world, PM_ACT_CUT)->error->code, POOLMGR_E_DRAINING);
+    assert_int_equal(count_actions(&world, PM_ACT_SIGNAL), 1);
+}
+
+static void test_a_stop_with_deadline_0_is_at_once_and_one_beyond_time_never_cuts(void **s)
+{
+    struct pm_lease lease;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    (void)stop(UINT64_MAX);
+    tick(&world, world.now_ms + 60000);
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 0);
+    (void)stop(0); /* a second one joins, and hurries the first */
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 1);
+    assert_int_equal(state(&world), PM_STOPPING);
+}
+
+static void test_a_stopped_preload_pool_stays_down_until_somebody_wants_it(void **s)
+{
+    struct pm_token token;
+
+    world.spec->start = PM_PRELOAD;
+    world_begin(&world);
+    token = staged_spawn();
+    endpoint_ready(&world, token);
+    (void)stop(1000);
+    crash(&world, token, (struct pm_exit){.status = 0});
+    assert_int_equal(state(&world), PM_COLD);
+    assert_int_equal(pm_core_deadline(world.core), PM_NEVER);
+    assert_string_equal(view(&world).reason,
+                        "stopped; starts with the next request, or poolctl start " POOL);
+    (void)request(&world);
+    assert_int_equal(state(&world), PM_STAGING);
+}
+
+static void test_a_stop_of_a_start_tells_its_waiters(void **s)
+{
+    uint64_t first;
+
+    world_begin(&world);
+    first = start();
+    (void)request(&world);
+    (void)stop(60000);
+    assert_int_equal(operation(first).state, PM_OP_CANCELLED);
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_START_FAILED);
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->retry_after_ms, 1000);
+    assert_int_equal(state(&world), PM_COLD);
+}
+
+static void test_a_start_calls_off_a_stop_before_its_first_signal(void **s)
+{
+    struct pm_lease lease;
+    uint64_t stopping, starting;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    stopping = stop(60000);
+    starting = start();
+    assert_int_equal(operation(stopping).state, PM_OP_CANCELLED);
+    assert_int_equal(operation(starting).state, PM_OP_SUCCEEDED);
+    assert_true(replica(&world, 0).gate_open);
+}
+
+static void test_a_start_after_the_first_signal_runs_behind_the_stop(void **s)
+{
+    struct pm_token token;
+    uint64_t stopping, starting;
+
+    world_begin(&world);
+    token = idle_engine(&world);
+    stopping = stop(60000);
+    starting = start();
+    assert_int_equal(operation(stopping).state, PM_OP_RUNNING);
+    assert_int_equal(operation(starting).state, PM_OP_RUNNING);
+    exited(&world, token, (struct pm_exit){.status = 0});
+    childless(&world, token);
+    assert_int_equal(operation(stopping).state, PM_OP_SUCCEEDED);
+    endpoint_ready(&world, staged_spawn());
+    assert_int_equal(operation(starting).state, PM_OP_SUCCEEDED);
+}
+
+static void test_a_cancelled_stop_opens_the_gate_and_after_the_signal_it_is_too_late(void **s)
+{
+    struct pm_lease lease;
+    uint64_t op;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    op = stop(60000);
+    (void)request(&world);
+    assert_int_equal(cancel(op), 0);
+    assert_int_equal(operation(op).state, PM_OP_CANCELLED);
+    assert_int_equal(count_actions(&world, PM_ACT_GRANT),
+                     1); /* who waited is served in that step */
+    assert_int_equal(cancel(op), POOLMGR_E_CONFLICT);
+    assert_int_equal(cancel(77), POOLMGR_E_NOT_FOUND);
+
+    op = stop(0);
+    assert_int_equal(cancel(op), POOLMGR_E_CONFLICT);
+}
+
+static void test_a_cancelled_start_is_stopped_unless_somebody_waits(void **s)
+{
+    uint64_t op;
+
+    world_begin(&world);
+    op = start();
+    (void)staged_spawn();
+    assert_int_equal(cancel(op), 0);
+    assert_int_equal(state(&world), PM_STOPPING);
+    childless(&world, replica(&world, 0).token);
+    assert_int_equal(state(&world), PM_COLD);
+
+    op = start();
+    (void)request(&world);
+    assert_int_equal(cancel(op), 0);
+    assert_int_equal(state(&world), PM_STAGING);
+}
+
+static void test_forced_open_forbids_starts_and_never_leases_INV_13(void **s)
+{
+    struct pm_lease lease;
+    struct pm_token token;
+
+    world_begin(&world);
+    token = ready_engine(&world, &lease);
+    reset(PM_BREAKER_FORCED_OPEN);
+    (void)granted(&world);
+    crash(&world, token, (struct pm_exit){.status = 1});
+    assert_int_equal(state(&world), PM_COLD);
+    (void)request(&world);
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_BREAKER_OPEN);
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->retry_after_ms, 60000);
+    assert_int_equal(view(&world).code, POOLMGR_E_BREAKER_OPEN);
+    assert_int_equal(operation(start()).state, PM_OP_FAILED);
+    reset(PM_BREAKER_CLOSED);
+    assert_int_equal(state(&world), PM_STAGING); /* it was ready, and nobody forbids it any more */
+}
+
+static void test_a_disabled_breaker_refuses_nobody_but_the_clock_still_runs(void **s)
+{
+    world_begin(&world);
+    reset(PM_BREAKER_DISABLED);
+    for (int i = 0; i < 6; i++) {
+        if (view(&world).queue_depth == 0)
+            (void)request(&world);
+        if (state(&world) == PM_BACKOFF)
+            next_tick(&world);
+        crash(&world, staged_spawn(), (struct pm_exit){.status = 1});
+    }
+    assert_int_equal(replica(&world, 0).breaker, PM_BREAKER_DISABLED);
+    (void)request_with(&world, (struct pm_request){.deadline_ms = 10});
+    assert_int_equal(count_actions(&world, PM_ACT_REFUSE), 0);
+    assert_int_equal(state(&world), PM_BACKOFF);
+}
+
+static void test_a_reset_stops_nothing(void **s)
+{
+    struct pm_lease lease;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    reset(PM_BREAKER_CLOSED);
+    assert_int_equal(state(&world), PM_READY);
+    assert_int_equal(view(&world).active_leases, 1);
+    assert_told(&world, PM_EV_POOL_RESET,
+                "an operator resets " POOL ": its failures are forgotten");
+}
+
+static void test_commands_for_nobody_and_while_the_daemon_ends_are_refused(void **s)
+{
+    struct poolmgr_error err = {0};
+    uint64_t op;
+
+    world_begin(&world);
+    assert_int_equal(pm_core_start(world.core, "x", 0, &world.out, &op, &err), POOLMGR_E_NOT_FOUND);
+    assert_int_equal(pm_core_stop(world.core, "x", 0, 0, &world.out, &op, &err),
+                     POOLMGR_E_NOT_FOUND);
+    assert_int_equal(pm_core_reset(world.core, "x", PM_BREAKER_CLOSED, 0, &world.out, &err),
+                     POOLMGR_E_NOT_FOUND);
+    pm_core_shutdown(world.core, false, world.now_ms, &world.out);
+    assert_int_equal(pm_core_start(world.core, POOL, 0, &world.out, &op, &err),
+                     POOLMGR_E_SHUTTING_DOWN);
+    assert_int_equal(pm_core_stop(world.core, POOL, 0, 0, &world.out, &op, &err),
+                     POOLMGR_E_SHUTTING_DOWN);
+    assert_int_equal(pm_core_n_pools(world.core), 1);
+}
+
+static void test_a_shutdown_ends_every_operation(void **s)
+{
+    struct pm_lease lease;
+    uint64_t starting, stopping;
+
+    world_begin(&world);
+    starting = start();
+    pm_core_shutdown(world.core, false, world.now_ms, &world.out);
+    assert_int_equal(operation(starting).state, PM_OP_CANCELLED);
+
+    tear_down(NULL);
+    (void)set_up(NULL);
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    stopping = stop(60000);
+    pm_core_shutdown(world.core, false, world.now_ms, &world.out);
+    release(&world, &lease, PM_RELEASE_DONE);
+    childless(&world, replica(&world, 0).token);
+    assert_int_equal(operation(stopping).state, PM_OP_SUCCEEDED);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
+}
+
+static void test_the_last_operations_can_be_asked_for_newest_first(void **s)
+{
+    struct pm_operation op;
+    uint64_t last = 0;
+    size_t n = 0;
+
+    world_begin(&world);
+    for (int i = 0; i < 2 * PM_OPERATIONS_KEPT; i++)
+        last = stop(0);
+    while (pm_core_operation_at(world.core, n, &op)) {
+        assert_int_equal(op.id, last - n);
+        n++;
+    }
+    assert_in_range(n, PM_OPERATIONS_KEPT, PM_OPERATIONS_KEPT + 1);
+    assert_false(pm_core_operation(world.core, 1, &op));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_start_succeeds_when_the_engine_is_ready_and_leaves_it_to_the_idle_time),
+        TEST(test_a_start_of_what_runs_and_a_stop_of_what_does_not_have_nothing_to_do),
+        TEST(test_two_starts_have_one_end_and_two_ids),
+        TEST(test_a_start_survives_the_first_failure_and_ends_with_the_second),
+        TEST(test_a_start_waits_for_the_clock_and_a_reset_skips_it),
+        TEST(test_a_start_of_a_failed_pool_ends_with_pool_failed),
+        TEST(test_a_stop_lets_running_requests_end_first),
+        TEST(test_at_its_deadline_a_stop_cuts_what_still_runs_INV_18),
+        TEST(test_a_stop_with_deadline_0_is_at_once_and_one_beyond_time_never_cuts),
+        TEST(test_a_stopped_preload_pool_stays_down_until_somebody_wants_it),
+        TEST(test_a_stop_of_a_start_tells_its_waiters),
+        TEST(test_a_start_calls_off_a_stop_before_its_first_signal),
+        TEST(test_a_start_after_the_first_signal_runs_behind_the_stop),
+        TEST(test_a_cancelled_stop_opens_the_gate_and_after_the_signal_it_is_too_late),
+        TEST(test_a_cancelled_start_is_stopped_unless_somebody_waits),
+        TEST(test_forced_open_forbids_starts_and_never_leases_INV_13),
+        TEST(test_a_disabled_breaker_refuses_nobody_but_the_clock_still_runs),
+        TEST(test_a_reset_stops_nothing),
+        TEST(test_commands_for_nobody_and_while_the_daemon_ends_are_refused),
+        TEST(test_a_shutdown_ends_every_operation),
+        TEST(test_the_last_operations_can_be_asked_for_newest_first),
+    };
+
+    return cmocka_run_group_tests_name("core: operations", tests, NULL, NULL);
+}
