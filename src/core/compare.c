@@ -147,23 +147,27 @@ static bool start_is_over(const struct pm_place *place)
     return now_ms >= place->instance.start_by_ms || now_ms >= start_stalls_at(place);
 }
 
-static bool compare_starting(struct pm_place *place, struct pm_actions *out)
+static void judge_timeout(struct pm_place *place, struct pm_actions *out)
 {
     struct pm_verdict verdict = {.class = PM_CLASS_START_TIMEOUT, .code = POOLMGR_E_START_TIMEOUT};
 
+    pm_describe_timeout(place, verdict.text, sizeof(verdict.text));
+    pm_place_judge(place, &verdict, out);
+}
+
+static bool compare_starting(struct pm_place *place, struct pm_actions *out)
+{
     if (unwanted(place))
         return pm_place_move(place, PM_CAUSE_STOP, out);
     if (!start_is_over(place) || place->pool->core->leaving)
         return false;
 
-    pm_describe_timeout(place, verdict.text, sizeof(verdict.text));
-    pm_place_judge(place, &verdict, out);
+    judge_timeout(place, out);
     return pm_place_move(place, PM_CAUSE_START_TIMEOUT, out);
 }
 
 static bool compare_up(struct pm_place *place, struct pm_actions *out)
 {
-    struct pm_verdict verdict = {0};
     enum pm_cause cause;
 
     if (place->wanted.want == PM_DOWN ||
@@ -173,11 +177,11 @@ static bool compare_up(struct pm_place *place, struct pm_actions *out)
         return false;
 
     pm_health_look(place, out);
-    cause = pm_health_due(place, &verdict);
+    cause = pm_health_due(place);
     if (cause == PM_CAUSE_COUNT)
         return false;
-    if (verdict.class != PM_CLASS_NONE)
-        pm_place_judge(place, &verdict, out);
+    if (cause == PM_CAUSE_STALL || cause == PM_CAUSE_HEALTH)
+        pm_health_judge(place, cause, out);
     return pm_place_move(place, cause, out);
 }
 

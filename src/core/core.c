@@ -124,16 +124,6 @@ void pm_core_begin(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
     step_all(core, out);
 }
 
-static void refuse_all(struct pm_core *core, struct pm_actions *out)
-{
-    struct poolmgr_error error = {0};
-
-    (void)pm_fail(&error, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
-    error.retry_after_ms = 1000;
-    for (size_t i = 0; i < core->n_pools; i++)
-        pm_queue_refuse_all(core->pools[i], &error, out);
-}
-
 static void tell_stopped(struct pm_core *core, struct pm_actions *out)
 {
     if (core->stopped || (core->n_instances > 0 && !core->leaving))
@@ -154,7 +144,6 @@ void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struc
     core->at_once = at_once || core->shutting_down;
     if (!core->shutting_down) {
         core->shutting_down = true;
-        refuse_all(core, out);
         for (size_t i = 0; i < core->n_pools; i++) {
             struct pm_pool *pool = core->pools[i];
 
@@ -174,7 +163,6 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
 
     pm_core_changed(core);
     core->leaving = true;
-    refuse_all(core, out);
     for (size_t i = 0; i < core->n_pools; i++)
         pm_operations_end(core->pools[i], PM_OP_START, PM_OP_INTERRUPTED, out);
     step_all(core, out);

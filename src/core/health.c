@@ -121,28 +121,34 @@ static uint64_t sick_restart_at(const struct pm_place *place)
     return pm_add_ms(place->since_ms, place->pool->spec->probe.sick_restart_ms);
 }
 
-enum pm_cause pm_health_due(const struct pm_place *place, struct pm_verdict *ret)
+enum pm_cause pm_health_due(const struct pm_place *place)
 {
     const struct pm_pool_spec *spec = place->pool->spec;
     uint64_t now_ms = place->pool->core->now_ms;
 
-    if (now_ms >= stalls_at(place) || place->instance.n_limits_in_row >= LIMITS_THAT_STALL) {
-        ret->class = PM_CLASS_STALL;
-        ret->code = POOLMGR_E_ENGINE_TIMEOUT;
-        pm_describe_stall(place, ret->text, sizeof(ret->text));
+    if (now_ms >= stalls_at(place) || place->instance.n_limits_in_row >= LIMITS_THAT_STALL)
         return PM_CAUSE_STALL;
-    }
-    if (now_ms >= sick_restart_at(place)) {
-        ret->class = PM_CLASS_HEALTH;
-        ret->code = POOLMGR_E_ENGINE_TIMEOUT;
-        pm_describe_sickness(place, ret->text, sizeof(ret->text));
+    if (now_ms >= sick_restart_at(place))
         return PM_CAUSE_HEALTH;
-    }
     if (place->state == PM_READY && place->instance.n_missed >= spec->probe.fall)
         return PM_CAUSE_MISSED;
     if (place->state == PM_SICK && place->instance.n_good >= spec->probe.rise)
         return PM_CAUSE_RECOVERED;
     return PM_CAUSE_COUNT;
+}
+
+void pm_health_judge(struct pm_place *place, enum pm_cause cause, struct pm_actions *out)
+{
+    struct pm_verdict verdict = {.code = POOLMGR_E_ENGINE_TIMEOUT};
+
+    if (cause == PM_CAUSE_STALL) {
+        verdict.class = PM_CLASS_STALL;
+        pm_describe_stall(place, verdict.text, sizeof(verdict.text));
+    } else {
+        verdict.class = PM_CLASS_HEALTH;
+        pm_describe_sickness(place, verdict.text, sizeof(verdict.text));
+    }
+    pm_place_judge(place, &verdict, out);
 }
 
 static uint64_t forgiven_at(const struct pm_place *place)

@@ -302,8 +302,10 @@ void pm_place_free_slots(struct pm_place *place);
 void pm_health_begin(struct pm_place *place, struct pm_actions *out);
 void pm_health_end(struct pm_place *place);
 void pm_health_look(struct pm_place *place, struct pm_actions *out); /* does what is due */
-/* What health says shall happen to it, with the verdict where it is a failure; PM_CAUSE_COUNT: nothing. */
-enum pm_cause pm_health_due(const struct pm_place *place, struct pm_verdict *ret);
+/* What health says shall happen to it; PM_CAUSE_COUNT: nothing. */
+enum pm_cause pm_health_due(const struct pm_place *place);
+/* The verdict of a stall, or of an engine that stays sick. */
+void pm_health_judge(struct pm_place *place, enum pm_cause cause, struct pm_actions *out);
 uint64_t pm_health_next_due(const struct pm_place *place);
 
 /* operations.c */

@@ -13,6 +13,7 @@
 #include "util/str.h"
 
 #define FORCED_OPEN_RETRY_MS (60 * 1000)
+#define RETRY_MS             1000
 
 void pm_queue_init(struct pm_queue *queue)
 {
@@ -200,6 +201,7 @@ static bool refuses_all(const struct pm_pool *pool, struct poolmgr_error *ret)
 
     if (pool->core->shutting_down || pool->core->leaving) {
         (void)pm_fail(ret, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
+        ret->retry_after_ms = RETRY_MS;
         return true;
     }
     if (any_up_or_coming(pool))
@@ -245,14 +247,12 @@ static void sweep_class(struct pm_list *class, uint64_t until_ms, const struct p
     }
 }
 
-void pm_pool_sweep(struct pm_pool *pool, struct pm_actions *out)
+static void sweep(struct pm_pool *pool, struct pm_actions *out)
 {
     const struct pm_place *place = NULL;
     struct poolmgr_error error = {0};
     uint64_t until_ms;
 
-    if (pool->queue.n == 0 && !pm_pool_has_start(pool))
-        return;
     if (refuses_all(pool, &error)) {
         pm_queue_refuse_all(pool, &error, out);
         pm_operations_fail_starts(pool, &error, out);
@@ -268,6 +268,12 @@ void pm_pool_sweep(struct pm_pool *pool, struct pm_actions *out)
     pm_error_of_delay(place, &error);
     for (size_t i = 0; i < PM_N_PRIORITIES; i++)
         sweep_class(&pool->queue.classes[i], until_ms, &error, out);
+}
+
+void pm_pool_sweep(struct pm_pool *pool, struct pm_actions *out)
+{
+    if (pool->queue.n > 0 || pm_pool_has_start(pool))
+        sweep(pool, out);
 }
 
 /* ---- arrival -------------------------------------------------------------------------------------------- */

@@ -414,6 +414,25 @@ static void test_the_last_operations_can_be_asked_for_newest_first(void **s)
     assert_false(pm_core_operation(world.core, 1, &op));
 }
 
+static void test_a_stop_that_was_called_off_leaves_a_preload_pool_preloaded(void **s)
+{
+    struct pm_lease lease;
+    struct pm_token token;
+
+    world.spec->start = PM_PRELOAD;
+    world_begin(&world);
+    token = staged_spawn();
+    endpoint_ready(&world, token);
+    lease = granted(&world);
+    assert_int_equal(cancel(stop(60000)), 0);
+    release(&world, &lease, PM_RELEASE_DONE);
+    crash(&world, token, (struct pm_exit){.status = 1});
+    crash(&world, staged_spawn(), (struct pm_exit){.status = 1});
+    assert_int_equal(state(&world), PM_BACKOFF);
+    next_tick(&world);
+    assert_int_equal(state(&world), PM_STAGING);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -440,6 +459,7 @@ int main(void)
         TEST(test_commands_for_nobody_and_while_the_daemon_ends_are_refused),
         TEST(test_a_shutdown_ends_every_operation),
         TEST(test_the_last_operations_can_be_asked_for_newest_first),
+        TEST(test_a_stop_that_was_called_off_leaves_a_preload_pool_preloaded),
     };
 
     return cmocka_run_group_tests_name("core: operations", tests, NULL, NULL);

@@ -494,6 +494,80 @@ static void test_childless_without_an_exit_is_an_exit_nobody_saw(void **s)
     assert_int_equal(state(&world), PM_STAGING);
 }
 
+static void test_an_answer_to_another_question_changes_nothing_INV_2(void **s)
+{
+    struct pm_token token;
+
+    world_begin(&world);
+    token = idle_engine(&world);
+    probed(&world, token, false);
+    staged(&world, token, NULL);
+    pm_core_busy(world.core, token, 0, world.now_ms, &world.out);
+    assert_int_equal(world.out.n, 0);
+    tick(&world, world.now_ms + 2000);
+    childless(&world, the_action(&world, PM_ACT_PROBE)->probe);
+    assert_int_equal(world.out.n, 0);
+    assert_int_equal(state(&world), PM_READY);
+}
+
+static void test_a_replica_that_loads_longer_is_kept_while_the_pool_is_in_use(void **s)
+{
+    struct pm_lease lease;
+
+    world.spec->n_replicas = 2;
+    world_begin(&world);
+    (void)request(&world);
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);
+    endpoint_ready(&world, replica(&world, 0).token);
+    lease = the_action(&world, PM_ACT_GRANT)->lease;
+    tick(&world, world.now_ms + 70000); /* beyond abandon_after, but within start_stall */
+    assert_int_equal(replica(&world, 1).state, PM_STARTING);
+    release(&world, &lease, PM_RELEASE_DONE);
+    assert_int_equal(replica(&world, 1).state, PM_STOPPING);
+}
+
+static void test_a_crashed_pool_that_an_operator_stops_stays_down(void **s)
+{
+    struct poolmgr_error err = {0};
+    struct pm_token token;
+    uint64_t op;
+
+    world_begin(&world);
+    token = idle_engine(&world);
+    exited(&world, token, exit_1);
+    assert_int_equal(pm_core_stop(world.core, POOL, 0, world.now_ms, &world.out, &op, &err), 0);
+    childless(&world, token);
+    assert_int_equal(state(&world), PM_COLD);
+    assert_int_equal(pm_core_deadline(world.core), PM_NEVER);
+}
+
+static void test_a_crash_that_a_later_engine_outlived_starts_nothing_any_more(void **s)
+{
+    struct poolmgr_error err = {0};
+    uint64_t op, id;
+
+    world_begin(&world);
+    crash(&world, idle_engine(&world), exit_1);
+    endpoint_ready(&world, spawn_again());
+    assert_int_equal(pm_core_stop(world.core, POOL, 0, world.now_ms, &world.out, &op, &err), 0);
+    childless(&world, replica(&world, 0).token);
+    id = request(&world);
+    (void)spawn_again();
+    gone(&world, id);
+    tick(&world, world.now_ms + 60000);
+    assert_int_equal(state(&world), PM_STOPPING);
+}
+
+static void test_restart_never_holds_for_preload_pools_too(void **s)
+{
+    world.spec->restart = PM_RESTART_NEVER;
+    world.spec->start = PM_PRELOAD;
+    world_begin(&world);
+    crash(&world, spawn_again(), exit_1);
+    assert_int_equal(state(&world), PM_COLD);
+    assert_int_equal(pm_core_deadline(world.core), PM_NEVER);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -523,6 +597,11 @@ int main(void)
         TEST(test_a_ready_engine_that_dies_keeps_those_who_wait_for_a_slot),
         TEST(test_answers_of_a_start_that_is_over_change_nothing_INV_2),
         TEST(test_childless_without_an_exit_is_an_exit_nobody_saw),
+        TEST(test_an_answer_to_another_question_changes_nothing_INV_2),
+        TEST(test_a_replica_that_loads_longer_is_kept_while_the_pool_is_in_use),
+        TEST(test_a_crashed_pool_that_an_operator_stops_stays_down),
+        TEST(test_a_crash_that_a_later_engine_outlived_starts_nothing_any_more),
+        TEST(test_restart_never_holds_for_preload_pools_too),
     };
 
     return cmocka_run_group_tests_name("core: start", tests, NULL, NULL);

@@ -284,6 +284,8 @@ static void test_leaving_signals_nobody_and_is_over_in_that_step_SUP_9d(void **s
     assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
     release(&world, &lease, PM_RELEASE_DONE);
     tick(&world, world.now_ms + UINT64_C(30) * 24 * 3600 * 1000);
+    (void)request(&world); /* idle for long, and looked at: the next daemon decides */
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_SHUTTING_DOWN);
     assert_int_equal(count_actions(&world, PM_ACT_SIGNAL) + count_actions(&world, PM_ACT_KILL), 0);
 }
 
