@@ -82,7 +82,8 @@ struct pm_config {
     size_t n_pools;
     struct pm_strv
         no_effect_yet; /* keys that were set and whose part is not built: one warning at start */
-    char *text;        /* the whole as JSON with defaults, secrets masked (GET /v1/config) */
+    struct pm_strv warnings; /* sentences: settings that are allowed and unwise */
+    char *text;              /* the whole as JSON with defaults, secrets masked (GET /v1/config) */
 };
 
 struct pm_config_error {

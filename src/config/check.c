@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/check.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "util/cleanup.h"
+#include "util/str.h"
+
+#define SOCKET_PATH_MAX 107
+#define LONGEST_SOCKET  "engine.sock"
+#define INSTANCE_DIGITS 10 /* of the n in <pool>.<n> */
+
+static void error_at(struct pm_config_errors *errors, const struct pm_yaml *map, const char *name,
+                     const struct pm_yaml *otherwise, const char *text)
+{
+    const struct pm_yaml *node = map ? pm_yaml_get(map, name) : NULL;
+
+    if (!node)
+        node = otherwise;
+    pm_config_error_at(errors, node ? node->line : 0, node ? node->column : 0, "%s", text);
+}
+
+/* ---- engines ---------------------------------------------------------------------------------------- */
+
+void pm_check_engine(struct pm_config_errors *errors, const struct pm_yaml *key,
+                     const struct pm_engine_spec *engine)
+{
+    if (engine->family == PM_FAMILY_COMMAND && engine->argv.n == 0)
+        pm_config_error_at(
+            errors, key->line, key->column,
+            "engine '%.48s' of family command needs 'argv': the program and its arguments",
+            engine->name);
+    if (engine->family == PM_FAMILY_COMMAND && engine->ready && engine->ready[0] != '/')
+        pm_config_error_at(errors, key->line, key->column,
+                           "engine '%.48s': 'ready' must be a path, as /health", engine->name);
+}
+
+/* ---- pools ------------------------------------------------------------------------------------------ */
+
+static bool alias_valid(const char *alias)
+{
+    size_t n = strlen(alias);
+
+    if (n == 0 || n > PM_ALIAS_MAX || !pm_utf8_valid(alias, n))
+        return false;
+    for (const char *p = alias; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static void check_names(struct pm_config_errors *errors, const struct pm_yaml *key,
+                        const struct pm_config *config, const struct pm_pool_spec *spec)
+{
+    for (size_t i = 0; i < spec->aliases.n; i++) {
+        const char *alias = spec->aliases.items[i];
+
+        if (!alias_valid(alias))
+            pm_config_error_at(errors, key->line, key->column,
+                               "pool '%s': an alias must be a text of at most 256 bytes without "
+                               "control characters",
+                               spec->id);
+        for (size_t j = 0; j < config->n_pools; j++) {
+            if (pm_strv_contains(&config->pools[j]->aliases, alias))
+                pm_config_error_at(errors, key->line, key->column,
+                                   "pool '%s': the alias '%.64s' is pool '%s''s too; routes over "
+                                   "several pools are not "
+                                   "built yet",
+                                   spec->id, alias, config->pools[j]->id);
+        }
+    }
+}
+
+static void check_devices(struct pm_config_errors *errors, const struct pm_yaml *key,
+                          const struct pm_yaml *map, const struct pm_pool_spec *spec)
+{
+    char text[256];
+
+    if (strcmp(spec->devices, "auto") == 0 || strcmp(spec->devices, "cpu") == 0)
+        return;
+    (void)snprintf(
+        text, sizeof(text),
+        "'devices' in pool '%s' is '%.64s'; masks come with the device layer: write auto, or cpu",
+        spec->id, spec->devices);
+    error_at(errors, map, "devices", key, text);
+}
+
+static void check_engine_of(struct pm_config_errors *errors, const struct pm_yaml *key,
+                            const struct pm_yaml *map, const struct pm_config *config,
+                            const struct pm_pool_spec *spec)
+{
+    const struct pm_engine_spec *engine = pm_config_engine(config, spec->engine);
+    char text[256];
+
+    if (!engine) {
+        (void)snprintf(text, sizeof(text),
+                       "pool '%s' names the engine '%.48s', which is not in 'engines'", spec->id,
+                       spec->engine);
+        error_at(errors, map, "engine", key, text);
+        return;
+    }
+    if (engine->family == PM_FAMILY_LLAMA_CPP && !spec->model.main)
+        pm_config_error_at(errors, key->line, key->column, "pool '%s' has no 'model'", spec->id);
+}
+
+/* SUP-4: more than 10 failed starts in a minute, with the shortest delays that jitter allows? */
+static bool allows_storm(const struct pm_pool_spec *spec)
+{
+    double at = 0, delay = (double)spec->backoff.base_ms;
+
+    for (unsigned n = 2; n <= 11; n++) {
+        at += delay * (1 - spec->backoff.jitter);
+        delay = delay * 2 < (double)spec->backoff.cap_ms ? delay * 2 : (double)spec->backoff.cap_ms;
+    }
+    return at < 60000;
+}
+
+void pm_check_storm(struct pm_config *config, const struct pm_pool_spec *spec)
+{
+    pm_auto_free char *text = NULL;
+
+    if (!allows_storm(spec))
+        return;
+    text = pm_xasprintf("pool '%s': its backoff allows more than 10 failed starts in a minute; "
+                        "raise base or cap, or lower jitter",
+                        spec->id);
+    pm_strv_add(&config->warnings, text);
+}
+
+void pm_check_pool(struct pm_config_errors *errors, const struct pm_yaml *key,
+                   const struct pm_yaml *map, const struct pm_config *config,
+                   const struct pm_pool_spec *spec)
+{
+    check_names(errors, key, config, spec);
+    check_devices(errors, key, map->kind == PM_YAML_MAP ? map : NULL, spec);
+    check_engine_of(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
+    if (spec->queue.policy == PM_QUEUE_DROP_LRU)
+        pm_config_error_at(errors, key->line, key->column,
+                           "pool '%s': the queue policy drop-lru is not built yet; write reject",
+                           spec->id);
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
+
+static bool is_loopback(const char *address)
+{
+    return pm_str_starts(address, "unix:") || pm_str_starts(address, "127.") ||
+           pm_str_starts(address, "localhost:") || pm_str_starts(address, "[::1]:");
+}
+
+static bool port_valid(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    uint64_t port;
+
+    return pm_str_starts(address, "unix:/") ||
+           (colon && pm_parse_u64(colon + 1, &port) && port <= 65535);
+}
+
+static void check_listen(struct pm_config_errors *errors, const struct pm_yaml *node,
+                         const struct pm_config *config)
+{
+    for (size_t i = 0; i < config->listen.n; i++) {
+        const char *address = config->listen.items[i];
+
+        if (!port_valid(address))
+            pm_config_error_at(
+                errors, node ? node->line : 0, node ? node->column : 0,
+                "'%.64s' is no address; write 127.0.0.1:8080, [::1]:8080 or unix:/path", address);
+        else if (!is_loopback(address))
+            pm_config_error_at(errors, node ? node->line : 0, node ? node->column : 0,
+                               "'%.64s' is not loopback: listening there needs keys, which are not "
+                               "built yet; put a proxy "
+                               "that checks them in front of 127.0.0.1",
+                               address);
+        else if (pm_str_starts(address, "unix:") && strlen(address + 5) > SOCKET_PATH_MAX)
+            pm_config_error_at(errors, node ? node->line : 0, node ? node->column : 0,
+                               "'%.64s…' has %zu bytes; a socket's path has at most %d", address,
+                               strlen(address + 5), SOCKET_PATH_MAX);
+    }
+}
+
+/* RUN/instances/<pool>.<n>/engine.sock must fit into a socket's address. */
+static void check_path_lengths(struct pm_config_errors *errors, const struct pm_yaml *pools,
+                               const struct pm_config *config)
+{
+    for (size_t i = 0; i < config->n_pools; i++) {
+        const char *id = config->pools[i]->id;
+        size_t n = strlen(config->runtime_dir) + strlen("/instances/") + strlen(id) + 1 +
+                   INSTANCE_DIGITS + 1 + strlen(LONGEST_SOCKET);
+        const struct pm_yaml *node = pools ? pm_yaml_get(pools, id) : NULL;
+
+        if (n > SOCKET_PATH_MAX)
+            pm_config_error_at(errors, node ? node->line : 0, node ? node->column : 0,
+                               "pool '%s': its sockets below '%s' would have %zu bytes; a socket's "
+                               "path has at most %d: "
+                               "shorten the id or runtime_dir",
+                               id, config->runtime_dir, n, SOCKET_PATH_MAX);
+    }
+}
+
+static void check_ids_and_aliases(struct pm_config_errors *errors, const struct pm_yaml *pools,
+                                  const struct pm_config *config)
+{
+    for (size_t i = 0; i < config->n_pools; i++) {
+        for (size_t j = 0; j < config->n_pools; j++) {
+            const struct pm_yaml *node = pools ? pm_yaml_get(pools, config->pools[j]->id) : NULL;
+
+            if (pm_strv_contains(&config->pools[j]->aliases, config->pools[i]->id))
+                pm_config_error_at(errors, node ? node->line : 0, node ? node->column : 0,
+                                   "pool '%s': the alias '%s' is a pool's id", config->pools[j]->id,
+                                   config->pools[i]->id);
+        }
+    }
+}
+
+void pm_check_config(struct pm_config_errors *errors, const struct pm_yaml *root,
+                     const struct pm_config *config)
+{
+    const struct pm_yaml *pools = pm_yaml_get(root, "pools");
+    bool found = !config->default_pool[0];
+
+    for (size_t i = 0; i < config->n_pools && !found; i++)
+        found = strcmp(config->pools[i]->id, config->default_pool) == 0;
+    if (!found)
+        error_at(errors, root, "default_pool", NULL,
+                 "'default_pool' names a pool that is not in 'pools'");
+    check_listen(errors, pm_yaml_get(root, "listen"), config);
+    check_path_lengths(errors, pools, config);
+    check_ids_and_aliases(errors, pools, config);
+}

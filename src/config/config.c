@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a file's text to a configuration: the tree, the settings of the top level, engines, pools, then what must hold
+ * between them. Everything that is wrong is collected before anything is refused, so that one look mends it all.
+ */
+#include "config/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/check.h"
+#include "config/paths.h"
+#include "config/settings.h"
+#include "config/yaml.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+static void free_engine(struct pm_engine_spec *engine)
+{
+    free(engine->name);
+    free(engine->mode);
+    free(engine->path);
+    free(engine->url);
+    free(engine->sha256);
+    free(engine->image);
+    free(engine->runtime);
+    free(engine->model_name);
+    pm_strv_fini(&engine->args);
+    pm_strv_fini(&engine->argv);
+    pm_strv_fini(&engine->stop);
+    pm_strv_fini(&engine->env.names);
+    pm_strv_fini(&engine->env.values);
+    free(engine->ready);
+    free(engine);
+}
+
+void pm_config_free(struct pm_config *config)
+{
+    if (!config)
+        return;
+    for (size_t i = 0; i < config->n_engines; i++)
+        free_engine(config->engines[i]);
+    for (size_t i = 0; i < config->n_pools; i++)
+        pm_pool_spec_unref(config->pools[i]);
+    for (struct pm_strv *const *list =
+             (struct pm_strv *[]){&config->listen, &config->data_listen, &config->allowed_hosts,
+                                  &config->cors_origins, &config->no_effect_yet, &config->warnings,
+                                  NULL};
+         *list; list++)
+        pm_strv_fini(*list);
+    free(config->path);
+    free(config->control_group);
+    free(config->runtime_dir);
+    free(config->state_dir);
+    free(config->cache_dir);
+    free(config->log_dir);
+    free(config->handoff_dir);
+    free(config->default_pool);
+    free(config->engines);
+    free(config->pools);
+    free(config->text);
+    free(config);
+}
+
+PM_DEFINE_AUTO(struct pm_config *, pm_config_free)
+PM_DEFINE_AUTO(struct pm_yaml_file *, pm_yaml_free)
+
+const struct pm_engine_spec *pm_config_engine(const struct pm_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->n_engines; i++) {
+        if (strcmp(config->engines[i]->name, name) == 0)
+            return config->engines[i];
+    }
+    return NULL;
+}
+
+/* ---- engines ---------------------------------------------------------------------------------------- */
+
+static struct pm_engine_spec *add_engine(struct pm_config *config, const char *name)
+{
+    struct pm_engine_spec *engine = pm_xalloc(sizeof(*engine));
+
+    pm_settings_defaults(pm_engine_settings, engine);
+    engine->name = pm_xstrdup(name);
+    config->engines =
+        pm_xrealloc(config->engines, (config->n_engines + 1) * sizeof(struct pm_engine_spec *));
+    config->engines[config->n_engines++] = engine;
+    return engine;
+}
+
+static void read_engines(struct pm_reading *reading, const struct pm_yaml *map,
+                         struct pm_config *config)
+{
+    if (map && map->kind != PM_YAML_MAP && !(map->kind == PM_YAML_TEXT && !map->text[0])) {
+        pm_config_error_at(reading->errors, map->line, map->column,
+                           "'engines' must be a map of names and settings");
+        map = NULL;
+    }
+    for (size_t i = 0; map && i < map->n; i++) {
+        struct pm_engine_spec *engine = add_engine(config, map->keys[i]->text);
+        char where[128];
+
+        (void)snprintf(where, sizeof(where), " in engine '%.48s'", engine->name);
+        pm_settings_read(reading, pm_engine_settings, map->values[i], where, engine);
+        pm_check_engine(reading->errors, map->keys[i], engine);
+    }
+    if (!pm_config_engine(config, "llama"))
+        (void)add_engine(config, "llama");
+}
+
+static void use_engine_path(struct pm_config *config, const char *path, const char *here)
+{
+    struct pm_engine_spec *llama = (struct pm_engine_spec *)pm_config_engine(config, "llama");
+
+    if (!path)
+        return;
+    free(llama->path);
+    llama->path = pm_settings_path(path, here);
+}
+
+/* ---- pools ------------------------------------------------------------------------------------------ */
+
+static void finish_pool(struct pm_pool_spec *spec, const char *folder)
+{
+    json_t *json;
+
+    for (size_t i = 0; i < spec->model.lora.n; i++) {
+        char *path = pm_settings_path(spec->model.lora.items[i], folder);
+
+        free(spec->model.lora.items[i]);
+        spec->model.lora.items[i] = path;
+    }
+    json = pm_settings_dump(pm_pool_settings, spec);
+    free(spec->text);
+    spec->text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+}
+
+static void add_pool(struct pm_config *config, struct pm_pool_spec *spec)
+{
+    config->pools =
+        pm_xrealloc(config->pools, (config->n_pools + 1) * sizeof(struct pm_pool_spec *));
+    config->pools[config->n_pools++] = spec;
+}
+
+static void read_pool(struct pm_reading *reading, const struct pm_yaml *root,
+                      const struct pm_yaml *key, const struct pm_yaml *value,
+                      struct pm_config *config)
+{
+    const struct pm_yaml *defaults = pm_yaml_get(root, "defaults");
+    struct pm_pool_spec *spec;
+    char where[128];
+
+    if (!pm_pool_id_valid(key->text)) {
+        pm_config_error_at(reading->errors, key->line, key->column,
+                           "'%.64s' is no pool's id: 1 to 48 of a-z 0-9 . _ -, beginning and "
+                           "ending with a letter or digit",
+                           key->text);
+        return;
+    }
+    spec = pm_pool_spec_new(key->text);
+    if (defaults && defaults->kind == PM_YAML_MAP) {
+        /* Its mistakes were told when it was checked by itself. */
+        struct pm_config_errors *told = pm_xalloc(sizeof(*told));
+        struct pm_reading quiet = {.errors = told, .folder = reading->folder};
+
+        pm_settings_read(&quiet, pm_pool_settings, defaults, "", spec);
+        free(told);
+    }
+    (void)snprintf(where, sizeof(where), " in pool '%s'", key->text);
+    pm_settings_read(reading, pm_pool_settings, value, where, spec);
+    finish_pool(spec, reading->folder);
+    pm_check_pool(reading->errors, key, value, config, spec);
+    pm_check_storm(config, spec);
+    add_pool(config, spec);
+}
+
+static void read_defaults(struct pm_reading *reading, const struct pm_yaml *map)
+{
+    struct pm_pool_spec *scratch;
+
+    if (!map)
+        return;
+    for (const char *const *name = (const char *const[]){"model", "aliases", NULL}; *name; name++) {
+        const struct pm_yaml *value = pm_yaml_get(map, *name);
+
+        if (value)
+            pm_config_error_at(reading->errors, value->line, value->column,
+                               "'%s' belongs to one pool; it cannot stand in 'defaults'", *name);
+    }
+    scratch = pm_pool_spec_new("defaults");
+    pm_settings_read(reading, pm_pool_settings, map, " in 'defaults'", scratch);
+    pm_pool_spec_unref(scratch);
+}
+
+static void read_pools(struct pm_reading *reading, const struct pm_yaml *root,
+                       struct pm_config *config)
+{
+    const struct pm_yaml *map = pm_yaml_get(root, "pools");
+
+    read_defaults(reading, pm_yaml_get(root, "defaults"));
+    if (!map || (map->kind == PM_YAML_TEXT && !map->text[0]))
+        return;
+    if (map->kind != PM_YAML_MAP) {
+        pm_config_error_at(reading->errors, map->line, map->column,
+                           "'pools' must be a map of ids and settings");
+        return;
+    }
+    if (map->n > PM_CONFIG_POOLS_MAX) {
+        pm_config_error_at(reading->errors, map->line, map->column,
+                           "there are %zu pools; at most %d work", map->n, PM_CONFIG_POOLS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < map->n; i++)
+        read_pool(reading, root, map->keys[i], map->values[i], config);
+}
+
+/* ---- the command line ------------------------------------------------------------------------------- */
+
+/* "Qwen3-8B-Q4_K_M.gguf" → id "qwen3-8b-q4_k_m", alias "Qwen3-8B-Q4_K_M" */
+static void name_after_file(const char *path, char *id, char *alias)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = 0;
+
+    (void)pm_str_copy(alias, PM_ALIAS_MAX + 1, slash ? slash + 1 : path);
+    if (strlen(alias) > 5 && strcasecmp(alias + strlen(alias) - 5, ".gguf") == 0)
+        alias[strlen(alias) - 5] = '\0';
+    for (const char *p = alias; *p && n < PM_ID_MAX; p++) {
+        char c = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
+        bool edge = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+
+        if (!edge && (n == 0 || !strchr("._-", c)))
+            c = '-';
+        if (edge || n > 0)
+            id[n++] = c;
+    }
+    while (n > 0 && strchr("._-", id[n - 1]))
+        n--;
+    id[n] = '\0';
+    if (n == 0)
+        (void)pm_str_copy(id, PM_ID_MAX + 1, "model");
+}
+
+static void add_model(struct pm_config_errors *errors, struct pm_config *config, const char *ref,
+                      const char *here)
+{
+    char id[PM_ID_MAX + 1], alias[PM_ALIAS_MAX + 1];
+    struct pm_pool_spec *spec;
+
+    name_after_file(ref, id, alias);
+    for (size_t i = 0; i < config->n_pools; i++) {
+        if (strcmp(config->pools[i]->id, id) == 0) {
+            pm_config_error_at(
+                errors, 0, 0,
+                "--model %s: a pool '%s' is there already; name the model in the file", ref, id);
+            return;
+        }
+    }
+    spec = pm_pool_spec_new(id);
+    spec->model.main = pm_settings_path(pm_str_starts(ref, "file:") ? ref + 5 : ref, here);
+    if (strcmp(alias, id) != 0)
+        pm_strv_add(&spec->aliases, alias);
+    finish_pool(spec, here);
+    add_pool(config, spec);
+}
+
+static bool apply_overrides(struct pm_config_errors *errors, struct pm_config *config,
+                            const struct pm_config_overrides *overrides)
+{
+    pm_auto_free char *here = getcwd(NULL, 0);
+
+    if (!overrides)
+        return true;
+    if (!here)
+        here = pm_xstrdup("/");
+    use_engine_path(config, overrides->engine, here);
+    for (size_t i = 0; i < overrides->models.n; i++)
+        add_model(errors, config, overrides->models.items[i], here);
+    if (overrides->listen.n) {
+        pm_strv_fini(&config->listen);
+        pm_strv_copy(&config->listen, &overrides->listen);
+    }
+    if (overrides->log_format) {
+        static const char *const formats[] = {"auto", "pretty", "json"};
+        size_t i = 0;
+
+        while (i < PM_ARRAY_LEN(formats) && strcmp(formats[i], overrides->log_format) != 0)
+            i++;
+        if (i == PM_ARRAY_LEN(formats))
+            pm_config_error_at(errors, 0, 0,
+                               "--log-format %s: it must be one of: auto, pretty, json",
+                               overrides->log_format);
+        else
+            config->log.format = (enum pm_log_format)i;
+    }
+    return errors->n == 0;
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
+
+static void make_text(struct pm_config *config)
+{
+    json_t *json = pm_settings_dump(pm_top_settings, config);
+    json_t *engines = json_object(), *pools = json_object();
+
+    for (size_t i = 0; i < config->n_engines; i++)
+        (void)json_object_set_new(engines, config->engines[i]->name,
+                                  pm_settings_dump(pm_engine_settings, config->engines[i]));
+    for (size_t i = 0; i < config->n_pools; i++)
+        (void)json_object_set_new(pools, config->pools[i]->id,
+                                  pm_settings_dump(pm_pool_settings, config->pools[i]));
+    (void)json_object_set_new(json, "engines", engines);
+    (void)json_object_set_new(json, "pools", pools);
+    config->text = json_dumps(json, JSON_INDENT(2));
+    json_decref(json);
+}
+
+static int refuse(const struct pm_config_errors *errors, const char *name,
+                  struct poolmgr_error *err)
+{
+    const struct pm_config_error *first = &errors->items[0];
+    int code = strstr(first->message, "bytes; a socket's path") ? POOLMGR_E_PATH_TOO_LONG
+                                                                : POOLMGR_E_CONFIG_INVALID;
+
+    if (first->line)
+        return pm_fail(err, code, "%s:%u:%u: %s", name, first->line, first->column, first->message);
+    return pm_fail(err, code, "%s", first->message);
+}
+
+static void read_file(struct pm_reading *reading, const struct pm_yaml *root,
+                      struct pm_config *config)
+{
+    pm_settings_read(reading, pm_top_settings, root, "", config);
+    read_engines(reading, pm_yaml_get(root, "engines"), config);
+    read_pools(reading, root, config);
+}
+
+int pm_config_parse(const char *text, size_t n, const char *name, const char *folder,
+                    const struct pm_config_overrides *overrides, struct pm_config **ret,
+                    struct pm_config_errors *errors, struct poolmgr_error *err)
+{
+    pm_auto(pm_config_free) struct pm_config *config = pm_xalloc(sizeof(*config));
+    pm_auto(pm_yaml_free) struct pm_yaml_file *file = NULL;
+    struct pm_reading reading = {
+        .errors = errors, .folder = folder, .later = &config->no_effect_yet};
+    const struct pm_yaml *root = NULL;
+
+    *errors = (struct pm_config_errors){0};
+    if (n > PM_CONFIG_MAX_BYTES)
+        return pm_fail(err, POOLMGR_E_TOO_LARGE, "%s is larger than 1 MiB", name);
+    file = pm_yaml_read(text, n, errors);
+    if (!file)
+        return refuse(errors, name, err);
+
+    root = pm_yaml_root(file);
+    pm_settings_defaults(pm_top_settings, config);
+    read_file(&reading, root, config);
+    (void)apply_overrides(errors, config, overrides);
+    pm_resolve_folders(config);
+    pm_check_config(errors, root, config);
+    if (errors->n)
+        return refuse(errors, name, err);
+
+    make_text(config);
+    *ret = pm_take(config);
+    return POOLMGR_OK;
+}
+
+int pm_config_load(const struct pm_config_overrides *overrides, struct pm_config **ret,
+                   struct pm_config_errors *errors, struct poolmgr_error *err)
+{
+    pm_auto_free char *path =
+        overrides && overrides->path ? pm_xstrdup(overrides->path) : pm_default_config_path();
+    pm_auto_free char *text = NULL, *folder = NULL, *here = getcwd(NULL, 0);
+    size_t n = 0;
+    int r;
+
+    *errors = (struct pm_config_errors){0};
+    if (!path)
+        return pm_config_parse("", 0, "(no file)", here ? here : "/", overrides, ret, errors, err);
+
+    r = pm_read_file(path, PM_CONFIG_MAX_BYTES, &text, &n, err);
+    if (r < 0)
+        return r;
+    folder = pm_settings_path(path, here ? here : "/");
+    folder[strrchr(folder, '/') - folder] = '\0';
+    r = pm_config_parse(text, n, path, folder[0] ? folder : "/", overrides, ret, errors, err);
+    if (r == POOLMGR_OK)
+        (*ret)->path = pm_xstrdup(path);
+    return r;
+}
