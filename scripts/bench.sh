@@ -7,6 +7,8 @@
 scripts/build.sh bench
 tools/fetch_engine.sh build/engine >/dev/null
 export POOLMGR_BUILD=$PWD/build/bench
+say bench/core_leases
+"$POOLMGR_BUILD"/bench/core_leases
 for program in bench/cold_start.py bench/idle.py; do
     say "$program"
     /usr/bin/python3 "$program"

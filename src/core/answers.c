@@ -105,7 +105,7 @@ void pm_core_progress(struct pm_core *core, struct pm_token token, uint64_t now_
 void pm_core_endpoint_ready(struct pm_core *core, struct pm_token token,
                             const struct pm_ready *ready, uint64_t now_ms, struct pm_actions *out)
 {
-    struct pm_instance *instance;
+    struct pm_tenure *instance;
     struct pm_place *place;
 
     pm_core_enter(core, now_ms, out);

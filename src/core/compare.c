@@ -80,11 +80,11 @@ static void queue_for_start_place(struct pm_place *place)
     if (pm_link_in_list(&place->start_link))
         return;
 
-    pm_list_each (queue, link) {
-        if (stands_before(place, pm_container_of(link, struct pm_place, start_link)))
+    for (link = queue->head.prev; link != &queue->head; link = link->prev) {
+        if (stands_before(pm_container_of(link, struct pm_place, start_link), place))
             break;
     }
-    pm_list_insert_before(link, &place->start_link);
+    pm_list_insert_before(link->next, &place->start_link);
 }
 
 static bool take_start_place(struct pm_place *place)

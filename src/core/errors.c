@@ -73,7 +73,7 @@ void pm_describe_verdict(const struct pm_verdict *verdict, char *to, size_t size
 
 void pm_describe_timeout(const struct pm_place *place, char *to, size_t size)
 {
-    const struct pm_instance *instance = &place->instance;
+    const struct pm_tenure *instance = &place->instance;
     uint64_t now_ms = place->pool->core->now_ms;
     char text[DURATION];
 

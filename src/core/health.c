@@ -10,7 +10,7 @@
 
 void pm_health_begin(struct pm_place *place, struct pm_actions *out)
 {
-    struct pm_instance *instance = &place->instance;
+    struct pm_tenure *instance = &place->instance;
     const struct pm_pool_spec *spec = place->pool->spec;
     uint64_t now_ms = place->pool->core->now_ms;
 

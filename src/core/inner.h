@@ -111,8 +111,8 @@ struct pm_verdict {
         random; /* drawn when the failure became known, so that the delay can be told at once */
 };
 
-/* The life of one instance, from its spawn until it is childless. */
-struct pm_instance {
+/* What is known of the instance that lives in a place, from its spawn until it is childless. */
+struct pm_tenure {
     uint64_t n; /* of <pool>.<n>; 0: none */
     int pid;
     bool adopted, spawned, exited;
@@ -150,7 +150,7 @@ struct pm_place {
     uint64_t n_oom_in_row;
     struct pm_verdict verdict; /* of the present try */
     bool failed_when_ready;    /* its last ready instance ended by a failure */
-    struct pm_instance instance;
+    struct pm_tenure instance;
     struct pm_question token, probe, busy;
     struct pm_slot **slots;
     uint32_t n_slots_made;

@@ -319,6 +319,8 @@ int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
     if (op->view.state != PM_OP_RUNNING)
         return pm_fail(err, POOLMGR_E_CONFLICT, "op-%llu has ended already",
                        (unsigned long long)id);
+    if (core->shutting_down || core->leaving)
+        return pm_fail(err, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
     if (op->view.kind == PM_OP_STOP && !call_off_stop(op->pool, out))
         return pm_fail(err, POOLMGR_E_CONFLICT,
                        "the engine of %s has its signal: the stop is finished first",

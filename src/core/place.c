@@ -156,7 +156,7 @@ static enum pm_state settle_failure(struct pm_place *place, struct pm_actions *o
     const struct pm_pool_spec *spec = place->pool->spec;
     uint64_t n_before = place->clock.n, delay_ms = pm_place_delay_after(place);
 
-    if (place->verdict.permanent)
+    if (place->pool->failed) /* for good: by this failure, or by a sibling's */
         return PM_FAILED;
 
     pm_clock_fail(&place->clock, counts(&place->verdict), delay_ms, place->pool->core->now_ms);
@@ -203,7 +203,7 @@ static enum pm_state settle(struct pm_place *place, struct pm_actions *out)
     memset(&place->verdict, 0, sizeof(place->verdict));
     place->begun = PM_BECAUSE_NOTHING;
     place->slots_total = place->pool->spec->n_slots;
-    return place->pool->failed ? PM_FAILED : to;
+    return place->pool->failed ? PM_FAILED : to; /* stopped as planned beside one that failed */
 }
 
 /* ---- entering a state -------------------------------------------------------------------------------- */
@@ -229,7 +229,7 @@ static void stage(struct pm_place *place, struct pm_actions *out)
 /* What a fresh start and an adoption have in common. */
 void pm_place_begin_instance(struct pm_place *place, uint64_t n, uint64_t started_ms)
 {
-    struct pm_instance *instance = &place->instance;
+    struct pm_tenure *instance = &place->instance;
     struct pm_core *core = place->pool->core;
 
     memset(instance, 0, sizeof(*instance));
@@ -329,7 +329,7 @@ static void begin_stop(struct pm_place *place, enum pm_cause cause, struct pm_ac
 /* The ladder's later rungs, as often as they are due. */
 void pm_place_ladder(struct pm_place *place, struct pm_actions *out)
 {
-    struct pm_instance *instance = &place->instance;
+    struct pm_tenure *instance = &place->instance;
     const struct pm_pool_spec *spec = place->pool->spec;
     uint64_t now_ms = place->pool->core->now_ms;
     bool killing = instance->next_kill_ms != PM_NEVER;
@@ -350,7 +350,7 @@ void pm_place_ladder(struct pm_place *place, struct pm_actions *out)
 
 uint64_t pm_place_ladder_due(const struct pm_place *place)
 {
-    const struct pm_instance *instance = &place->instance;
+    const struct pm_tenure *instance = &place->instance;
     const struct pm_pool_spec *spec = place->pool->spec;
 
     if (instance->next_kill_ms != PM_NEVER)

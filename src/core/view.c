@@ -225,7 +225,7 @@ bool pm_core_pool(const struct pm_core *core, const char *pool_id, uint64_t now_
 
 static void view_instance(const struct pm_place *place, struct pm_replica_view *ret)
 {
-    const struct pm_instance *instance = &place->instance;
+    const struct pm_tenure *instance = &place->instance;
 
     ret->instance = instance->n;
     ret->token.serial = place->token.serial;
