@@ -34,6 +34,10 @@ void pm_announce_warnings(struct pm_sink *sink, const char *program, const struc
         pm_announce(sink, PM_EV_CONFIG_WARNING, program,
                     "was given settings that have no effect in this version", pm_buf_text(&text));
 
+    for (i = 0; i < config->warnings.n; i++)
+        pm_announce(sink, PM_EV_CONFIG_WARNING, program, "was given settings that are unwise",
+                    config->warnings.items[i]);
+
     if (n_descriptors >= DESCRIPTORS_WISHED)
         return;
 
