@@ -6,11 +6,13 @@
  */
 #include "api/metrics.h"
 
-#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/str.h"
 
 enum of { OF_DAEMON, OF_POOL, OF_REPLICA, OF_POOL_STATE, OF_BREAKER, OF_BUILD, OF_HISTOGRAM };
 
@@ -124,18 +126,41 @@ static const struct metric metrics[] = {
 
 /* ---- text exposition -------------------------------------------------------------------------------- */
 
-static void add_label(struct pm_buf *out, const char *name, const char *value)
+/* What one pool's lines of one metric are made from. A scrape of many pools is thousands of lines, so the label is
+ * escaped once for all of them, and nothing goes through printf that is only a text or a whole number. */
+struct line {
+    struct pm_buf *out;
+    const struct metric *metric;
+    const struct pm_metrics_pool *pool;
+    const char *label; /* pool="…" */
+};
+
+static char *pool_label(const char *id)
 {
-    pm_buf_addf(out, "%s=\"", name);
-    for (const char *p = value; *p; p++) {
+    pm_auto_buf struct pm_buf out = {0};
+
+    pm_buf_adds(&out, "pool=\"");
+    for (const char *p = id; *p; p++) {
         if (*p == '\n')
-            pm_buf_adds(out, "\\n");
+            pm_buf_adds(&out, "\\n");
         else if (*p == '"' || *p == '\\')
-            pm_buf_addf(out, "\\%c", *p);
+            pm_buf_addf(&out, "\\%c", *p);
         else
-            pm_buf_add(out, p, 1);
+            pm_buf_add(&out, p, 1);
     }
-    pm_buf_adds(out, "\"");
+    pm_buf_adds(&out, "\"");
+    return pm_xstrndup(out.data, out.n);
+}
+
+static void add_u64(struct pm_buf *out, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    pm_buf_add(out, digits + at, sizeof(digits) - at);
 }
 
 static void add_number(struct pm_buf *out, const void *base, const struct metric *metric)
@@ -143,92 +168,110 @@ static void add_number(struct pm_buf *out, const void *base, const struct metric
     uint64_t number;
 
     memcpy(&number, (const char *)base + metric->offset, sizeof(number));
+    pm_buf_adds(out, " ");
     if (metric->scale == 1)
-        pm_buf_addf(out, " %" PRIu64 "\n", number);
+        add_u64(out, number);
     else
-        pm_buf_addf(out, " %.9g\n", (double)number * metric->scale);
+        pm_buf_addf(out, "%.9g", (double)number * metric->scale);
+    pm_buf_adds(out, "\n");
 }
 
-static void add_pool(struct pm_buf *out, const struct metric *metric,
-                     const struct pm_metrics_pool *pool)
+/* NAME{pool="…" */
+static void begin_line(const struct line *line, const char *suffix)
 {
-    pm_buf_addf(out, "%s{", metric->name);
-    add_label(out, "pool", pool->id);
-    pm_buf_adds(out, "}");
-    add_number(out, pool, metric);
+    pm_buf_adds(line->out, line->metric->name);
+    pm_buf_adds(line->out, suffix);
+    pm_buf_adds(line->out, "{");
+    pm_buf_adds(line->out, line->label);
 }
 
-static void add_replicas(struct pm_buf *out, const struct metric *metric,
-                         const struct pm_metrics_pool *pool)
+/* …,NAME="VALUE" */
+static void add_label(const struct line *line, const char *name, const char *value)
 {
-    for (uint64_t i = 0; i < pool->view.n_replicas; i++) {
-        pm_buf_addf(out, "%s{", metric->name);
-        add_label(out, "pool", pool->id);
-        pm_buf_addf(out, ",replica=\"%u\"}", pool->replicas[i].index);
-        add_number(out, &pool->replicas[i], metric);
+    pm_buf_adds(line->out, ",");
+    pm_buf_adds(line->out, name);
+    pm_buf_adds(line->out, "=\"");
+    pm_buf_adds(line->out, value);
+    pm_buf_adds(line->out, "\"");
+}
+
+static void add_replica_label(const struct line *line, unsigned index)
+{
+    pm_buf_adds(line->out, ",replica=\"");
+    add_u64(line->out, index);
+    pm_buf_adds(line->out, "\"");
+}
+
+static void end_line(const struct line *line, uint64_t number)
+{
+    pm_buf_adds(line->out, "} ");
+    add_u64(line->out, number);
+    pm_buf_adds(line->out, "\n");
+}
+
+static void add_pool(const struct line *line)
+{
+    begin_line(line, "");
+    pm_buf_adds(line->out, "}");
+    add_number(line->out, line->pool, line->metric);
+}
+
+static void add_replicas(const struct line *line)
+{
+    for (uint64_t i = 0; i < line->pool->view.n_replicas; i++) {
+        begin_line(line, "");
+        add_replica_label(line, line->pool->replicas[i].index);
+        pm_buf_adds(line->out, "}");
+        add_number(line->out, &line->pool->replicas[i], line->metric);
     }
 }
 
-static void add_states(struct pm_buf *out, const struct metric *metric,
-                       const struct pm_metrics_pool *pool)
+static void add_states(const struct line *line)
 {
     for (int state = 0; state < PM_STATE_COUNT; state++) {
-        pm_buf_addf(out, "%s{", metric->name);
-        add_label(out, "pool", pool->id);
-        pm_buf_addf(out, ",state=\"%s\"} %d\n", pm_state_name((enum pm_state)state),
-                    (int)pool->state == state);
+        begin_line(line, "");
+        add_label(line, "state", pm_state_name((enum pm_state)state));
+        end_line(line, (int)line->pool->state == state);
     }
 }
 
-static void add_breakers(struct pm_buf *out, const struct metric *metric,
-                         const struct pm_metrics_pool *pool)
+static void add_breakers(const struct line *line)
 {
-    for (uint64_t i = 0; i < pool->view.n_replicas; i++) {
+    for (uint64_t i = 0; i < line->pool->view.n_replicas; i++) {
         for (int state = 0; state < PM_BREAKER_COUNT; state++) {
-            pm_buf_addf(out, "%s{", metric->name);
-            add_label(out, "pool", pool->id);
-            pm_buf_addf(out, ",replica=\"%u\",state=\"%s\"} %d\n", pool->replicas[i].index,
-                        pm_breaker_name((enum pm_breaker)state),
-                        (int)pool->replicas[i].breaker == state);
+            begin_line(line, "");
+            add_replica_label(line, line->pool->replicas[i].index);
+            add_label(line, "state", pm_breaker_name((enum pm_breaker)state));
+            end_line(line, (int)line->pool->replicas[i].breaker == state);
         }
     }
 }
 
-static void add_histogram(struct pm_buf *out, const struct metric *metric,
-                          const struct pm_metrics_pool *pool)
+static void add_histogram(const struct line *line)
 {
     struct pm_histogram histogram;
+    char bound[16];
     uint64_t sum = 0;
 
-    memcpy(&histogram, (const char *)pool + metric->offset, sizeof(histogram));
+    memcpy(&histogram, (const char *)line->pool + line->metric->offset, sizeof(histogram));
     for (int i = 0; i <= PM_LATENCY_BUCKETS; i++) {
         sum += histogram.counts[i];
-        pm_buf_addf(out, "%s_bucket{", metric->name);
-        add_label(out, "pool", pool->id);
         if (i < PM_LATENCY_BUCKETS)
-            pm_buf_addf(out, ",le=\"%g\"} %" PRIu64 "\n", pm_latency_bounds[i], sum);
-        else
-            pm_buf_addf(out, ",le=\"+Inf\"} %" PRIu64 "\n", sum);
+            (void)snprintf(bound, sizeof(bound), "%g", pm_latency_bounds[i]);
+        begin_line(line, "_bucket");
+        add_label(line, "le", i < PM_LATENCY_BUCKETS ? bound : "+Inf");
+        end_line(line, sum);
     }
-    pm_buf_addf(out, "%s_sum{", metric->name);
-    add_label(out, "pool", pool->id);
-    pm_buf_addf(out, "} %.9g\n%s_count{", histogram.sum, metric->name);
-    add_label(out, "pool", pool->id);
-    pm_buf_addf(out, "} %" PRIu64 "\n", sum);
-}
-
-static void add_build(struct pm_buf *out, const struct metric *metric, const char *version)
-{
-    pm_buf_addf(out, "%s{", metric->name);
-    add_label(out, "version", version);
-    pm_buf_adds(out, "} 1\n");
+    begin_line(line, "_sum");
+    pm_buf_addf(line->out, "} %.9g\n", histogram.sum);
+    begin_line(line, "_count");
+    end_line(line, sum);
 }
 
 static void add_metric(struct pm_buf *out, const struct metric *metric,
-                       const struct pm_metrics *all)
+                       const struct pm_metrics *all, char *const *labels)
 {
-    static void (*const writers[])(struct pm_buf *, const struct metric *,
-                                   const struct pm_metrics_pool *) = {
+    static void (*const writers[])(const struct line *) = {
         [OF_POOL] = add_pool,        [OF_REPLICA] = add_replicas,    [OF_POOL_STATE] = add_states,
         [OF_BREAKER] = add_breakers, [OF_HISTOGRAM] = add_histogram,
     };
@@ -239,18 +282,25 @@ static void add_metric(struct pm_buf *out, const struct metric *metric,
         pm_buf_adds(out, metric->name);
         add_number(out, all, metric);
     } else if (metric->of == OF_BUILD) {
-        add_build(out, metric, all->version);
+        pm_buf_addf(out, "%s{version=\"%s\"} 1\n", metric->name, all->version);
     } else {
         for (size_t i = 0; i < all->n_pools; i++)
-            writers[metric->of](out, metric, &all->pools[i]);
+            writers[metric->of](&(struct line){out, metric, &all->pools[i], labels[i]});
     }
 }
 
 void pm_metrics_write(const struct pm_metrics *all, struct pm_buf *out)
 {
+    char **labels = pm_xalloc(all->n_pools * sizeof(labels[0]));
+
+    for (size_t i = 0; i < all->n_pools; i++)
+        labels[i] = pool_label(all->pools[i].id);
     pm_buf_reserve(out, 16384 + all->n_pools * 8192);
     for (size_t i = 0; i < PM_ARRAY_LEN(metrics); i++)
-        add_metric(out, &metrics[i], all);
+        add_metric(out, &metrics[i], all, labels);
+    for (size_t i = 0; i < all->n_pools; i++)
+        free(labels[i]);
+    free(labels);
 }
 
 /* ---- docs ------------------------------------------------------------------------------------------- */
