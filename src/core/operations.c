@@ -243,7 +243,7 @@ static bool call_off_stop(struct pm_pool *pool, struct pm_actions *out)
 int pm_core_start(struct pm_core *core, const char *pool_id, uint64_t now_ms,
                   struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err)
 {
-    struct pm_pool *pool;
+    struct pm_pool *pool = NULL;
     struct pm_op *running;
     int r;
 
@@ -289,7 +289,7 @@ static void hurry(struct pm_pool *pool, uint64_t deadline_ms)
 int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms, uint64_t now_ms,
                  struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err)
 {
-    struct pm_pool *pool;
+    struct pm_pool *pool = NULL;
     struct pm_op *op;
     int r;
 
@@ -347,7 +347,7 @@ static void forgive(struct pm_pool *pool, struct pm_actions *out)
 int pm_core_reset(struct pm_core *core, const char *pool_id, enum pm_breaker breaker,
                   uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err)
 {
-    struct pm_pool *pool;
+    struct pm_pool *pool = NULL;
     int r;
 
     pm_core_enter(core, now_ms, out);
