@@ -6,11 +6,11 @@
 
 name=$1
 case $name in
-release) options=(-Dbuildtype=release -Dtests=false) ;;
+release) options=(-Dbuildtype=release -Dtests=false -Dwerror=false) ;; # a newer compiler may warn of more
 bench) options=(-Dbuildtype=release -Dbench=true) ;;
 asan) options=('-Db_sanitize=address,undefined') ;;
 clang) export CC=clang; options=() ;;
-plain) options=() ;;
+plain) options=(-Dbuildtype=release -Ddebug=true) ;;
 tsan) options=(-Db_sanitize=thread) ;;
 fuzz) export CC=clang; options=(-Dfuzzers=true '-Db_sanitize=address,undefined' -Db_lundef=false) ;;
 *) die "no build '$name'" ;;

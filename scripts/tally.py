@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""usage: tally.py NAME=RESULTS …
+"""usage: tally.py NAME:STATUS=RESULTS …
 
-Sums what several runners did. RESULTS is a JUnit file, or a text file with a line `ok …` or `not ok …` for each
-check. A runner that left no file, or ran nothing, counts as a failure. The last line is `N passed, N failed`; the
-exit status is 0 only if nothing failed.
+Sums what several runners did. STATUS is a runner's exit status; RESULTS is a JUnit file, or a text file with a line
+`ok …` or `not ok …` for each check. A runner that left no file, ran nothing, or ended with a status other than 0
+without telling of a failure, counts as a failure. The last line is `N passed, N failed`; the exit status is 0 only if
+nothing failed.
 """
 import sys
 import xml.etree.ElementTree as ET
@@ -31,7 +32,8 @@ def lines(path):
 def main():
     total = [0, 0]
     for argument in sys.argv[1:]:
-        name, _, path = argument.partition("=")
+        runner, _, path = argument.partition("=")
+        name, _, status = runner.partition(":")
         try:
             passed, failed, skipped = junit(path) if path.endswith(".xml") else lines(path)
         except (OSError, ET.ParseError) as e:
@@ -41,6 +43,9 @@ def main():
         note = ", %d skipped" % skipped if skipped else ""
         if passed + failed == 0:
             note += " — it ran nothing, which is a failure"
+            failed = 1
+        elif failed == 0 and status != "0":
+            note += " — yet it ended with status %s, which is a failure" % status
             failed = 1
         print("%-24s %4d passed, %d failed%s" % (name, passed, failed, note))
         total[0] += passed

@@ -12,17 +12,23 @@ results=()
 
 # runner NAME RESULTS COMMAND …: its output goes to build/test/NAME.log, and is shown when it fails.
 runner() {
-    local name=$1 file=$2 begun=$SECONDS; shift 2
-    results+=("$name=$file")
-    if "$@" >"$out/$name.log" 2>&1; then say "$name: ok, $((SECONDS - begun)) s"
-    else say "$name: FAILED, $((SECONDS - begun)) s"; tail -n 60 "$out/$name.log" >&2
+    local name=$1 file=$2 begun=$SECONDS status=0
+    shift 2
+    rm -f "$file"
+    "$@" >"$out/$name.log" 2>&1 || status=$?
+    results+=("$name:$status=$file")
+    if [ $status = 0 ]; then
+        say "$name: ok, $((SECONDS - begun)) s"
+    else
+        say "$name: FAILED, $((SECONDS - begun)) s; all of it is in build/test/$name.log"
+        tail -n 60 "$out/$name.log" >&2
     fi
 }
 
 # units BUILD [meson test options …]: the unit tests of one build, under setarch -R as sanitizers want it.
 units() {
     local build=$1; shift
-    scripts/build.sh "$build"
+    scripts/build.sh "$build" || return # `set -e` does not reach in here
     setarch -R meson test -C "build/$build" --no-rebuild --print-errorlogs "$@"
 }
 
@@ -38,8 +44,8 @@ runner integration "$out/integration.xml" python_tests integration
 runner bdd "$out/bdd.xml" python_tests bdd
 runner scripts "$out/scripts.xml" python_tests scripts
 runner clang build/clang/meson-logs/testlog.junit.xml units clang --suite unit
-runner valgrind build/plain/meson-logs/testlog-valgrind.junit.xml units plain --suite unit --timeout-multiplier 10 \
-    --wrapper 'valgrind -q --error-exitcode=9 --leak-check=full --child-silent-after-fork=yes' --logbase testlog-valgrind
+runner valgrind build/plain/meson-logs/testlog-valgrind.junit.xml units plain --suite valgrind --timeout-multiplier 10 \
+    --wrapper 'valgrind -q --error-exitcode=9 --leak-check=full --child-silent-after-fork=yes' # names its results itself
 runner tsan build/tsan/meson-logs/testlog.junit.xml units tsan --suite unit
 
 say "all of it took $SECONDS s"

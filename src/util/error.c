@@ -12,6 +12,9 @@
 #include "util/str.h"
 
 static void fill(struct poolmgr_error *err, int code, const char *format, va_list args)
+    __attribute__((__format__(__printf__, 3, 0)));
+
+static void fill(struct poolmgr_error *err, int code, const char *format, va_list args)
 {
     *err = (struct poolmgr_error){.code = code};
     (void)vsnprintf(err->message, sizeof(err->message), format, args);

@@ -12,10 +12,10 @@ def tally(*arguments):
     return done.returncode, done.stdout.splitlines()[-1]
 
 
-def write(folder, name, text):
+def write(folder, name, text, status=0):
     path = folder / name
     path.write_text(text, encoding="utf-8")
-    return "%s=%s" % (name, path)
+    return "%s:%d=%s" % (name, status, path)
 
 
 def test_all_runners_are_summed(tmp_path):
@@ -37,6 +37,11 @@ def test_a_runner_that_ran_nothing_is_a_failure(tmp_path):
 
 
 def test_a_runner_without_results_is_a_failure(tmp_path):
-    assert tally("a=%s" % (tmp_path / "nowhere.xml")) == (1, "0 passed, 1 failed")
+    assert tally("a:0=%s" % (tmp_path / "nowhere.xml")) == (1, "0 passed, 1 failed")
     assert tally(write(tmp_path, "a.xml", "<testsuites><cut")) == (1, "0 passed, 1 failed")
     assert tally() == (1, "0 passed, 1 failed")
+
+
+def test_a_runner_that_ended_badly_is_a_failure_even_if_it_tells_of_none(tmp_path):
+    assert tally(write(tmp_path, "a.xml", JUNIT % "<testcase/>", status=1)) == (1, "1 passed, 1 failed")
+    assert tally(write(tmp_path, "b.txt", "ok one\nnot ok two\n", status=1)) == (1, "1 passed, 1 failed")

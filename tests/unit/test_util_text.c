@@ -317,8 +317,7 @@ static void test_utf8_is_judged_as_unicode_says(void **state)
                                        "\xef\xbf\xbf",
                                        "\xf0\x90\x80\x80",
                                        "\xf4\x8f\xbf\xbf",
-                                       "a\xe2\x82\xac"
-                                       "b"};
+                                       "-\xe2\x82\xac-"};
     static const char *const bad[] = {"\x80",
                                       "\xbf",
                                       "\xc0\x80",
