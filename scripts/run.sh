@@ -7,59 +7,87 @@
 . "$(dirname "$0")/common.sh"
 
 mode=$1
-model=${MODEL:-} engine=${ENGINE:-}
 port=${PORT:-$([ "$mode" = demo ] && echo 0 || echo 8080)}
+events=build/run/events.jsonl
+folder='' daemon='' asked=0
+
+# Words and tools that are paths are looked for where the user stands; a bare name of a program in PATH.
+find_parts() {
+    if [ -n "${ENGINE:-}" ]; then
+        engine=$(command -v "$ENGINE") || die "ENGINE=$ENGINE: no such program"
+    else
+        engine=$(tools/fetch_engine.sh build/engine)
+    fi
+    if [ -n "${MODEL:-}" ]; then
+        model=$MODEL
+        [ -r "$model" ] || die "MODEL=$model: no such file, or it cannot be read"
+    else
+        model=build/models/fox.gguf
+        mkdir -p build/models
+        [ -s "$model" ] || python3 tools/make_tiny_gguf.py "$model" >/dev/null
+    fi
+}
+
+# The daemon has a session of its own, so that Ctrl-C reaches it once, through us.
+start_daemon() {
+    # Sockets' paths are at most 107 bytes long, so the runtime folder is a short one.
+    folder=$(mktemp -d /tmp/poolmgr-XXXXXX)
+    mkdir -p build/run
+    POOLMGR_RUNTIME_DIR=$folder/run POOLMGR_STATE_DIR=$PWD/build/run/state POOLMGR_CACHE_DIR=$PWD/build/run/cache \
+        POOLMGR_LOG_DIR=$PWD/build/run/log setsid build/release/src/bin/orchestratord \
+        --model "$model" --engine "$engine" --listen "127.0.0.1:$port" --log-format json 2>"$events" &
+    daemon=$!
+}
+
+# The first time running requests end first; the second time everything stops at once.
+ask_to_stop() {
+    asked=$((asked + 1))
+    [ -z "$daemon" ] || kill -TERM "$daemon" 2>/dev/null || true
+    [ $asked -gt 1 ] || [ "$mode" = demo ] || say "stopping; running requests end first (Ctrl-C again: at once)"
+}
+
+# Waits for the daemon's end, however often a signal interrupts that; its exit status.
+wait_for_daemon() {
+    local status=0
+    while :; do
+        status=0
+        wait "$daemon" || status=$?
+        kill -0 "$daemon" 2>/dev/null || return $status
+    done
+}
+
+finish() {
+    if [ -n "$daemon" ] && kill -0 "$daemon" 2>/dev/null; then
+        ask_to_stop
+        wait_for_daemon || true
+    fi
+    [ -z "$folder" ] || rm -rf "$folder"
+}
 
 scripts/deps.sh build run
 say "building"
 scripts/build.sh release
-
-if [ -z "$engine" ]; then
-    engine=$PWD/build/engine/usr/bin/llama-server
-    [ -x "$engine" ] || say "fetching llama.cpp from Debian's archive (14 MB, signatures checked)"
-    tools/fetch_engine.sh build/engine >build/engine.log 2>&1 || { tail -n 20 build/engine.log >&2; die "no engine"; }
-fi
-if [ -z "$model" ]; then
-    model=$PWD/build/models/fox.gguf
-    [ -s "$model" ] || { mkdir -p build/models; /usr/bin/python3 tools/make_tiny_gguf.py "$model" >/dev/null; }
-fi
-for file in "$engine" "$model"; do [ -e "$file" ] || die "no such file: $file"; done
-
-# Sockets' paths are at most 107 bytes long, so the runtime folder is a short one.
-folder=$(mktemp -d /tmp/poolmgr-XXXXXX)
-export POOLMGR_RUNTIME_DIR=$folder/run POOLMGR_STATE_DIR=$PWD/build/run/state
-export POOLMGR_CACHE_DIR=$PWD/build/run/cache POOLMGR_LOG_DIR=$PWD/build/run/log
-mkdir -p build/run
-
-build/release/src/bin/orchestratord --model "$model" --engine "$engine" --listen "127.0.0.1:$port" --log-format json \
-    2>build/run/events.jsonl &
-daemon=$!
-
-stop() {
-    trap - INT TERM EXIT
-    kill -TERM $daemon 2>/dev/null || true
-    local status=0
-    wait $daemon || status=$?
-    rm -rf "$folder"
-    return $status
-}
-trap 'stop; exit 130' INT TERM
-trap 'stop' EXIT
+find_parts
+trap finish EXIT
+trap ask_to_stop INT TERM
+start_daemon
 
 say "asking the model; its engine starts with this request"
 echo
-/usr/bin/env python3 scripts/ask.py build/run/events.jsonl $daemon ||
-    { tail -n 5 build/run/events.jsonl >&2; die "no answer"; }
+python3 scripts/ask.py "$events" "$daemon" || {
+    python3 scripts/tail_events.py "$events" >&2
+    die "no answer; all events are in $events, the engine's words in build/run/log"
+}
 echo
 
 if [ "$mode" = demo ]; then
-    stop || die "the daemon ended with status $?"
-    left=$(grep -lsz "^POOLMGR_INSTANCE=" /proc/[0-9]*/environ 2>/dev/null | while read -r environ; do
-        tr '\0' '\n' <"$environ" 2>/dev/null | grep -q "$folder" && echo "$environ"; done || true)
+    ask_to_stop
+    wait_for_daemon || die "the daemon ended with status $?"
+    left=$(python3 scripts/left_over.py "$folder")
     [ -z "$left" ] || die "processes are left: $left"
     say "stopped; no process is left"
-    exit 0
+else
+    say "serving until Ctrl-C; events are in $events"
+    wait_for_daemon || die "the daemon ended with status $?"
+    say "stopped"
 fi
-
-say "serving until Ctrl-C; events are in build/run/events.jsonl"
-wait $daemon
