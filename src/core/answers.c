@@ -75,11 +75,11 @@ void pm_core_spawned(struct pm_core *core, struct pm_token token, const struct p
 
     pm_core_enter(core, now_ms, out);
     place = pm_answered(core, token, PM_QUESTION_INSTANCE);
-    if (!place || place->instance.spawned)
+    if (!place || (place->instance.spawned && (failure || place->instance.pid > 0)))
         return;
 
     place->instance.spawned = true;
-    place->instance.pid = pid;
+    place->instance.pid = pid > 0 ? pid : 0;
     place->instance.progress_ms = core->now_ms;
     pm_core_changed(core);
     if (failure)
@@ -217,13 +217,14 @@ int pm_core_adopt(struct pm_core *core, const char *pool_id, unsigned replica, u
     pm_core_seen_instance(core, pool_id, instance);
     pm_place_begin_instance(place, instance, started_ms < now_ms ? started_ms : now_ms);
     place->instance.adopted = place->instance.spawned = true;
-    place->instance.pid = pid;
+    place->instance.pid = pid > 0 ? pid : 0;
     /* It may have been up for days: what it gets to prove itself counts from now. */
     if (place->instance.start_by_ms < pm_add_ms(core->now_ms, pool->spec->start_stall_ms))
         place->instance.start_by_ms = pm_add_ms(core->now_ms, pool->spec->start_stall_ms);
     place->begun = PM_BECAUSE_WAITERS;
     pool->waiterless_ms = core->now_ms;
     (void)pm_place_move(place, PM_CAUSE_ADOPTED, out);
+    pm_tell_place(place, PM_EV_INSTANCE_ADOPTED, out);
     *ret_token = (struct pm_token){place->token.serial};
     pm_pool_step(pool, out);
     return POOLMGR_OK;

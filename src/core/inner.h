@@ -120,6 +120,7 @@ struct pm_tenure {
     bool exit_signalled;
     int exit_status;
     uint64_t started_ms;               /* spawned, or its own start when adopted */
+    uint64_t begun_ms;                 /* spawned or adopted by this daemon */
     uint64_t start_by_ms;              /* start_max ends */
     uint64_t progress_ms;              /* last sign of life of the start */
     uint64_t ready_ms, ready_since_ms; /* first ready; ready without a break since */

@@ -235,6 +235,7 @@ void pm_place_begin_instance(struct pm_place *place, uint64_t n, uint64_t starte
     memset(instance, 0, sizeof(*instance));
     instance->n = n;
     instance->started_ms = started_ms;
+    instance->begun_ms = core->now_ms;
     instance->start_by_ms = pm_add_ms(started_ms, place->pool->spec->start_max_ms);
     instance->progress_ms = core->now_ms;
     instance->next_kill_ms = PM_NEVER;
@@ -276,8 +277,7 @@ static void become_ready(struct pm_place *place, enum pm_state from, struct pm_a
     pool->counters.ready++;
     if (pool->n_leases == 0)
         pool->idle_ms = now_ms;
-    pm_tell_place(place, place->instance.adopted ? PM_EV_INSTANCE_ADOPTED : PM_EV_INSTANCE_READY,
-                  out);
+    pm_tell_place(place, PM_EV_INSTANCE_READY, out);
     pm_health_begin(place, out);
 }
 

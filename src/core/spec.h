@@ -27,6 +27,7 @@ struct pm_model_spec {
 
 /* What core must know of an engine's habits; filled from its adapter's table (ENGINE-2). */
 struct pm_engine_habits {
+    const char *family; /* "llama.cpp", for events; static; NULL: unknown */
     enum pm_cancel cancel;
     bool second_sigterm; /* a second SIGTERM half-way through stop_grace helps */
     bool reports_busy;   /* can tell how many slots are busy */

@@ -60,7 +60,7 @@ static void say_starting(const struct pm_place *place, const char *name, struct 
 
 static void say_ready(const struct pm_place *place, const char *name, struct pm_event *event)
 {
-    uint64_t took_ms = place->instance.ready_ms - place->instance.started_ms;
+    uint64_t took_ms = place->instance.ready_ms - place->instance.begun_ms;
     char text[DURATION];
 
     event->fields |= PM_EF_DURATION_MS;
@@ -73,8 +73,8 @@ static void say_adopted(const struct pm_place *place, const char *name, struct p
 {
     char text[DURATION];
 
-    pm_event_human(event, "%s goes on: its engine runs since %s and is adopted", name,
-                   duration(text, place->instance.ready_ms - place->instance.started_ms));
+    pm_event_human(event, "%s goes on: its engine, up for %s, is adopted", name,
+                   duration(text, place->instance.begun_ms - place->instance.started_ms));
 }
 
 static void say_sick(const struct pm_place *place, const char *name, struct pm_event *event)
@@ -207,22 +207,25 @@ static const sentence sentences[PM_EV_COUNT] = {
 
 static void add_engine(const struct pm_place *place, struct pm_event *event)
 {
+    const struct pm_pool_spec *spec = place->pool->spec;
+    const char *engine = spec->habits.family ? spec->habits.family : spec->engine;
+
     if (place->instance.pid > 0) {
         event->fields |= PM_EF_PID;
         event->pid = place->instance.pid;
     }
-    if (place->pool->spec->engine) {
+    if (engine) {
         event->fields |= PM_EF_ENGINE;
-        (void)pm_str_copy(event->engine, sizeof(event->engine), place->pool->spec->engine);
+        (void)pm_str_copy(event->engine, sizeof(event->engine), engine);
     }
     if (place->instance.engine_version[0] != '\0') {
         event->fields |= PM_EF_ENGINE_VERSION;
         (void)pm_str_copy(event->engine_version, sizeof(event->engine_version),
                           place->instance.engine_version);
     }
-    if (place->pool->spec->model.main) {
+    if (spec->model.main) {
         event->fields |= PM_EF_MODEL;
-        (void)pm_str_copy(event->model, sizeof(event->model), place->pool->spec->model.main);
+        (void)pm_str_copy(event->model, sizeof(event->model), spec->model.main);
     }
 }
 

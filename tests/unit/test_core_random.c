@@ -497,7 +497,8 @@ static void spawn_answers(struct sim *sim)
 
     if (!instance)
         return;
-    dead = instance->forgotten || instance->answered_spawn;
+    /* Who is ready was launched: only its pid is news. */
+    dead = instance->forgotten || instance->answered_spawn || (fails && instance->ready);
     pm_core_spawned(sim->core, instance->token, fails ? &failure : NULL, 4711, sim->now_ms,
                     &sim->out);
     if (dead) {
@@ -529,7 +530,7 @@ static void engine_is_ready(struct sim *sim)
     if (!instance)
         return;
     if (!instance->exited && !instance->signalled && !instance->forgotten)
-        instance->ready = instance->answered_spawn = true;
+        instance->ready = true;
     pm_core_endpoint_ready(sim->core, instance->token, &ready, sim->now_ms, &sim->out);
     taken(sim, "endpoint ready");
 }

@@ -310,6 +310,7 @@ static void test_an_adopted_engine_is_probed_like_a_fresh_one_and_goes_on(void *
 
     world.now_ms = UINT64_C(50) * 3600 * 1000; /* it runs for two days, far beyond start_max */
     token = adopt(7);
+    assert_told(&world, PM_EV_INSTANCE_ADOPTED, POOL " goes on: its engine, up for 2d, is adopted");
     pm_core_begin(world.core, world.now_ms, &world.out);
     assert_int_equal(state(&world), PM_STARTING);
     assert_int_equal(count_actions(&world, PM_ACT_SPAWN), 0);
@@ -319,7 +320,7 @@ static void test_an_adopted_engine_is_probed_like_a_fresh_one_and_goes_on(void *
     assert_int_equal(replica(&world, 0).instance, 7);
     assert_int_equal(replica(&world, 0).pid, 4711);
     assert_int_equal(replica(&world, 0).started_ms, 400);
-    assert_non_null(find_event(&world, PM_EV_INSTANCE_ADOPTED));
+    assert_told(&world, PM_EV_INSTANCE_READY, POOL " is ready after 5 ms with 4 slots");
     assert_int_equal(view(&world).idle_stop_ms, world.now_ms + 15 * 60 * 1000);
 
     /* Streams of the old daemon may still run there: full until it is known, or they have settled. */
