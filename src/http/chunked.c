@@ -11,7 +11,7 @@
 
 enum state {
     SIZE,
-    SIZE_BLANK, /* blanks behind the size: only before ';' */
+    SIZE_BLANK, /* blanks behind the size; here and below only before a ';' or '=' */
     EXT_NAME_START,
     EXT_NAME,
     EXT_NAME_BLANK,
@@ -19,6 +19,7 @@ enum state {
     EXT_VALUE,
     EXT_QUOTED,
     EXT_ESCAPED,
+    EXT_QUOTED_END,
     EXT_VALUE_BLANK,
     SIZE_LF,
     DATA,
@@ -44,7 +45,7 @@ static int size_line_goes_on(struct pm_http_chunked *chunked, char c, unsigned c
         chunked->state = blank_state;
     else if (c == ';')
         chunked->state = EXT_NAME_START;
-    else if (c == '\r' && chunked->state != SIZE_BLANK)
+    else if (c == '\r' && chunked->state != blank_state)
         chunked->state = SIZE_LF;
     else
         return -400;
@@ -94,10 +95,11 @@ static int read_extension(struct pm_http_chunked *chunked, char c)
         if (pm_is_token_char(c))
             return 0;
         return size_line_goes_on(chunked, c, EXT_VALUE_BLANK);
+    case EXT_QUOTED_END:
     case EXT_VALUE_BLANK: return size_line_goes_on(chunked, c, EXT_VALUE_BLANK);
     case EXT_QUOTED:
         if (c == '"')
-            chunked->state = EXT_VALUE_BLANK;
+            chunked->state = EXT_QUOTED_END;
         else if (c == '\\')
             chunked->state = EXT_ESCAPED;
         return pm_is_value_char(c) ? 0 : -400;

@@ -291,9 +291,7 @@ static bool parse_length(struct pm_slice value, uint64_t *ret)
             return false;
         if (__builtin_mul_overflow(length, 10u, &length) ||
             __builtin_add_overflow(length, (uint64_t)(value.p[i] - '0'), &length))
-            length = UINT64_MAX;
-        if (length == UINT64_MAX)
-            continue;
+            length = UINT64_MAX; /* and stays: times ten it overflows again */
     }
     *ret = length;
     return true;
@@ -434,9 +432,9 @@ static bool has_disguised_framing(const struct pm_http_head *head)
 
 static int judge_request(struct pm_http_head *head)
 {
-    unsigned n_expect;
+    unsigned n_expect, n_upgrades;
     const struct pm_http_header *expect = pm_http_find(head, "expect", &n_expect);
-    const struct pm_http_header *upgrade = pm_http_find(head, "upgrade", NULL);
+    const struct pm_http_header *upgrade = pm_http_find(head, "upgrade", &n_upgrades);
     int r;
 
     if (has_disguised_framing(head))
@@ -449,7 +447,7 @@ static int judge_request(struct pm_http_head *head)
         head->expect_continue = n_expect == 1 && pm_slice_is_nocase(expect->value, "100-continue");
         head->wrong_expect = !head->expect_continue;
     }
-    head->upgrade = upgrade && !pm_slice_is_nocase(upgrade->value, "h2c");
+    head->upgrade = n_upgrades > 1 || (upgrade && !pm_slice_is_nocase(upgrade->value, "h2c"));
     return 0;
 }
 
@@ -459,6 +457,8 @@ static int judge_response(struct pm_http_head *head, enum pm_http_method of_meth
 
     (void)pm_http_find(head, "content-type", &n_types);
     if (n_types > 1 || judge_framing(head) < 0 || judge_connection(head) < 0)
+        return -502;
+    if (head->content_length == UINT64_MAX) /* nobody sends that much: a length to wrap a counter */
         return -502;
 
     if (of_method == PM_HEAD || head->status < 200 || head->status == 204 || head->status == 304)
