@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "util/str.h"
+
+void pm_cli_die(int status, const char *format, ...)
+{
+    va_list args;
+
+    fputs("poolctl: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(status);
+}
+
+/* ---- tables ----------------------------------------------------------------------------------------- */
+
+/* Characters, not bytes. */
+static size_t width(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+/* The first n characters. */
+static void add_cut(struct pm_buf *out, const char *text, size_t n)
+{
+    const char *p = text;
+
+    for (; *p && (n > 0 || ((unsigned char)*p & 0xc0) == 0x80); p++)
+        n -= ((unsigned char)*p & 0xc0) != 0x80;
+    pm_buf_add(out, text, (size_t)(p - text));
+}
+
+void pm_table_print(const struct pm_table *table, unsigned columns, struct pm_buf *out)
+{
+    size_t widths[10] = {0};
+
+    for (size_t r = 0; r < table->n_rows; r++) {
+        for (size_t c = 0; c < table->n_columns; c++) {
+            size_t n = width(table->cells[r][c]);
+
+            widths[c] = n > widths[c] ? n : widths[c];
+        }
+    }
+    for (size_t r = 0; r < table->n_rows; r++) {
+        size_t used = 0;
+
+        for (size_t c = 0; c < table->n_columns; c++) {
+            bool last = c + 1 == table->n_columns;
+            size_t n = width(table->cells[r][c]);
+
+            if (last && columns && used + n > columns)
+                n = columns > used ? columns - used : 0;
+            add_cut(out, table->cells[r][c], n);
+            for (size_t i = n; !last && i < widths[c] + 2; i++)
+                pm_buf_add(out, " ", 1);
+            used += widths[c] + 2;
+        }
+        while (out->n && out->data[out->n - 1] == ' ')
+            out->n--;
+        pm_buf_adds(out, "\n");
+    }
+}
+
+/* ---- values ----------------------------------------------------------------------------------------- */
+
+const char *pm_text(const json_t *object, const char *name, const char *otherwise)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text ? text : otherwise;
+}
+
+uint64_t pm_number(const json_t *object, const char *name)
+{
+    return (uint64_t)json_integer_value(json_object_get(object, name));
+}
+
+void pm_print_json(const json_t *value)
+{
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
+
+    puts(text);
+    free(text);
+}
+
+char *pm_encode(const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    char *encoded = pm_xalloc(strlen(text) * 3 + 1), *to = encoded;
+
+    for (; *text; text++) {
+        if (strchr(plain, *text))
+            *to++ = *text;
+        else
+            to += sprintf(to, "%%%02X", (unsigned)(unsigned char)*text);
+    }
+    return encoded;
+}
+
+const char *pm_since(char *to, size_t size, const char *instant, uint64_t now_ms)
+{
+    struct tm tm = {0};
+    unsigned ms;
+    uint64_t then_ms;
+
+    if (!instant || sscanf(instant, "%d-%d-%dT%d:%d:%d.%uZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+                           &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms) != 7)
+        return "-";
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    then_ms = (uint64_t)timegm(&tm) * 1000 + ms;
+    return pm_format_duration(to, size, now_ms > then_ms ? (now_ms - then_ms) / 1000 * 1000 : 0);
+}
+
+uint64_t pm_cli_number(const char *text, const char *what)
+{
+    uint64_t n;
+
+    if (!text || !pm_parse_u64(text, &n))
+        pm_cli_die(2, "%s must be followed by a number", what);
+    return n;
+}
+
+/* ---- events ----------------------------------------------------------------------------------------- */
+
+static bool end_line(struct pm_events *events)
+{
+    const char *line = pm_buf_text(&events->line);
+    bool go_on = true;
+
+    if (pm_str_starts(line, "event: ")) {
+        (void)pm_str_copy(events->event, sizeof(events->event), line + 7);
+    } else if (pm_str_starts(line, "data: ")) {
+        pm_buf_adds(&events->data, line + 6);
+    } else if (!line[0] && events->data.n) {
+        go_on = events->fn(events->ctx, events->event, pm_buf_text(&events->data));
+        pm_buf_clear(&events->data);
+        events->event[0] = '\0';
+    }
+    pm_buf_clear(&events->line);
+    return go_on;
+}
+
+bool pm_events_feed(void *ctx, const char *data, size_t n)
+{
+    struct pm_events *events = ctx;
+
+    for (size_t i = 0; i < n; i++) {
+        if (data[i] != '\n')
+            pm_buf_add(&events->line, &data[i], 1);
+        else if (!end_line(events))
+            return false;
+    }
+    return true;
+}

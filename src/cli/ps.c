@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "util/cleanup.h"
+#include "util/str.h"
+#include "util/time.h"
+
+/* What a person would want to know of this pool now. */
+static char *note(const json_t *pool, uint64_t now_ms)
+{
+    const char *state = pm_text(pool, "state", "");
+    const char *reason =
+        pm_text(json_object_get(pool, "health"), "reason", pm_text(pool, "reason", ""));
+    const json_t *replica = json_array_get(json_object_get(pool, "replicas"), 0);
+    const json_t *last = json_object_get(replica, "last_error");
+    const json_t *spec = json_object_get(pool, "spec");
+
+    (void)now_ms;
+    if (strcmp(state, "ready") == 0) {
+        const char *ttl = pm_text(spec, "idle_ttl", "0");
+
+        return strcmp(ttl, "0") == 0 ? pm_xstrdup("") : pm_xasprintf("stops when idle for %s", ttl);
+    }
+    if (reason[0])
+        return pm_xstrdup(reason);
+    if (json_is_object(last) && strcmp(state, "cold") != 0)
+        return pm_xstrdup(pm_text(last, "text", ""));
+    if (strcmp(state, "cold") == 0)
+        return pm_xstrdup("starts with the first request");
+    return pm_xstrdup("");
+}
+
+static char *slots(const json_t *pool)
+{
+    if (strcmp(pm_text(pool, "state", ""), "ready") != 0)
+        return pm_xstrdup("-");
+    return pm_xasprintf("%" PRIu64 "/%" PRIu64, pm_number(pool, "active_leases"),
+                        pm_number(pool, "slots_total"));
+}
+
+static char *tokens(const json_t *pool)
+{
+    const json_t *perf =
+        json_object_get(json_array_get(json_object_get(pool, "replicas"), 0), "perf");
+    const json_t *rate = json_object_get(perf, "tokens_per_s");
+
+    return json_is_number(rate) ? pm_xasprintf("%.0f", json_number_value(rate)) : pm_xstrdup("-");
+}
+
+static void add_row(struct pm_table *table, const json_t *pool, uint64_t now_ms)
+{
+    char since[32];
+    const char **cells = table->cells[table->n_rows++];
+
+    cells[0] = pm_text(pool, "id", "?");
+    cells[1] = pm_text(pool, "state", "?");
+    cells[2] = slots(pool);
+    cells[3] = pm_xasprintf("%" PRIu64, pm_number(pool, "queue_depth"));
+    cells[4] = pm_text(pool, "devices", "-");
+    cells[5] = "-";
+    cells[6] = tokens(pool);
+    cells[7] = pm_xstrdup(pm_since(since, sizeof(since), pm_text(pool, "since_at", NULL), now_ms));
+    cells[8] = note(pool, now_ms);
+}
+
+int pm_verb_ps(struct pm_cli *cli)
+{
+    static const char *const titles[] = {"POOL", "STATE", "SLOTS", "WAIT", "DEVICES",
+                                         "VRAM", "TOK/S", "SINCE", "NOTE"};
+    struct pm_table *table = pm_xalloc(sizeof(*table));
+    pm_auto_free char *id = cli->argc == 2 ? pm_encode(cli->argv[1]) : NULL;
+    pm_auto_free char *path = id ? pm_xasprintf("/v1/pools/%s", id) : pm_xstrdup("/v1/pools");
+    pm_auto_buf struct pm_buf out = {0};
+    json_t *root;
+
+    if (cli->argc > 2)
+        pm_cli_usage(cli);
+    root = pm_cli_ask_json(cli, "GET", path, NULL);
+    if (cli->json) {
+        pm_print_json(root);
+    } else {
+        const json_t *pools = json_object_get(root, "pools");
+        size_t n = id ? 1 : json_array_size(pools);
+
+        table->n_columns = PM_ARRAY_LEN(titles);
+        memcpy(table->cells[table->n_rows++], titles, sizeof(titles));
+        for (size_t i = 0; i < n && table->n_rows < PM_ARRAY_LEN(table->cells); i++)
+            add_row(table, id ? root : json_array_get(pools, i), pm_wall_ms());
+        pm_table_print(table, cli->columns, &out);
+        fwrite(out.data, 1, out.n, stdout);
+    }
+    json_decref(root);
+    free(table);
+    return 0;
+}

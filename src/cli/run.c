@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run: ask a pool, and print the text as it comes. version: of both sides. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "util/cleanup.h"
+
+struct reply {
+    bool json, finished;
+    int status;
+};
+
+static bool on_event(void *ctx, const char *event, const char *data)
+{
+    struct reply *reply = ctx;
+    json_t *value;
+    const char *text;
+
+    if (reply->json)
+        puts(data);
+    if (strcmp(data, "[DONE]") == 0) {
+        reply->finished = true;
+        return false;
+    }
+    value = json_loads(data, 0, NULL);
+    if (strcmp(event, "error") == 0) {
+        const json_t *error = json_object_get(value, "error");
+
+        fprintf(stderr, "\npoolctl: %s\n", pm_text(error, "message", data));
+        reply->status = pm_status(pm_status_by_name(pm_text(error, "code", "")))->exit_code;
+    }
+    text = pm_text(json_object_get(json_array_get(json_object_get(value, "choices"), 0), "delta"),
+                   "content", "");
+    if (!reply->json)
+        fputs(text, stdout);
+    fflush(stdout);
+    json_decref(value);
+    return true;
+}
+
+int pm_verb_run(struct pm_cli *cli)
+{
+    struct reply reply = {.json = cli->json};
+    struct pm_events events = {.fn = on_event, .ctx = &reply};
+    struct pm_answer answer;
+    pm_auto_free char *body = NULL;
+    json_t *request;
+
+    if (cli->argc < 2 || cli->argc > 3)
+        pm_cli_usage(cli);
+    request = json_pack("{s:s,s:b,s:[{s:s,s:s}]}", "model", cli->argv[1], "stream", 1, "messages",
+                        "role", "user", "content", cli->argc == 3 ? cli->argv[2] : "Hello!");
+    if (!request)
+        pm_cli_die(2, "the prompt is not UTF-8");
+    body = json_dumps(request, JSON_COMPACT);
+    json_decref(request);
+    pm_cli_ask(cli, "POST", "/v1/chat/completions", body, &answer, pm_events_feed, &events);
+    if (!cli->json)
+        putchar('\n');
+    return reply.status ? reply.status : reply.finished ? 0 : 1;
+}
+
+int pm_verb_version(struct pm_cli *cli)
+{
+    json_t *meta;
+
+    printf("poolctl %s\n", PM_VERSION);
+    fflush(stdout);
+    meta = pm_cli_ask_json(cli, "GET", "/v1/meta", NULL);
+    printf("%s %s\n", pm_text(meta, "program", "daemon"), pm_text(meta, "version", "?"));
+    json_decref(meta);
+    return 0;
+}

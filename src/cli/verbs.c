@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of verbs: dispatch, help and docs/poolctl.md come from it. */
+#include "cli/cli.h"
+
+const struct pm_verb pm_verbs[] = {
+    {"ps", "[POOL]", "what is served, and how it is", pm_verb_ps},
+    {"start", "POOL…", "start engines, and wait until they are ready", pm_verb_start},
+    {"stop", "POOL… [--now]",
+     "unload; running requests end first. The next request starts it again", pm_verb_stop},
+    {"reset", "POOL [--breaker forced-open|closed|disabled]", "forget failures and try again",
+     pm_verb_reset},
+    {"logs", "POOL [-f] [-n 200] [--replica 0]", "what its engine says", pm_verb_logs},
+    {"events", "[-f] [-n 50] [--pool POOL] [--level LEVEL]", "what happened; -f: what happens",
+     pm_verb_events},
+    {"requests", "[cancel ID]", "requests that wait and run", pm_verb_requests},
+    {"operations", "[ID | cancel ID]", "long commands", pm_verb_operations},
+    {"config", "check [FILE] | show | schema",
+     "read a file as the daemon would; what the daemon runs with; the JSON Schema", pm_verb_config},
+    {"run", "POOL [PROMPT]", "ask, and print the answer as it comes", pm_verb_run},
+    {"version", "", "of poolctl and of the daemon", pm_verb_version},
+    {0},
+};
