@@ -71,9 +71,13 @@ __attribute__((__noreturn__)) void pm_cli_usage(const struct pm_cli *cli);
 
 /* Rows of cells; columns as wide as their widest cell, the last one cut at the terminal's width. Pure. */
 struct pm_table {
-    const char *cells[1024][10];
+    char *cells[1024][10]; /* owned; NULL is empty */
     size_t n_rows, n_columns;
 };
+struct pm_table *pm_table_new(const char *const *titles, size_t n_columns);
+void pm_table_free(struct pm_table *table);
+/* The next row, of NULLs; NULL when the table is full. */
+char **pm_table_row(struct pm_table *table);
 void pm_table_print(const struct pm_table *table, unsigned columns, struct pm_buf *out);
 
 /* A member as text or number, or the otherwise. Borrowed. */
@@ -96,5 +100,6 @@ struct pm_events {
     void *ctx;
 };
 bool pm_events_feed(void *events, const char *data, size_t n);
+void pm_events_fini(struct pm_events *events);
 
 #endif

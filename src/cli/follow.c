@@ -51,14 +51,9 @@ int pm_verb_logs(struct pm_cli *cli)
     path = pm_xasprintf("/v1/logs/%s?tail=%" PRIu64 "&replica=%" PRIu64 "%s", id, n, replica,
                         follow ? "&follow=1" : "");
     pm_cli_ask(cli, "GET", path, NULL, &answer, follow ? pm_events_feed : print_bytes, &lines);
+    pm_events_fini(&lines);
     return 0;
 }
-
-struct shown {
-    const struct pm_cli *cli;
-    bool follow;
-    uint64_t n, wanted; /* events of the past still to come */
-};
 
 static void print_event(const struct pm_cli *cli, const char *data)
 {
@@ -77,30 +72,19 @@ static void print_event(const struct pm_cli *cli, const char *data)
     json_decref(event);
 }
 
-/* `hello` comes first, and says how many of the past will follow. */
 static bool on_event(void *ctx, const char *event, const char *data)
 {
-    struct shown *shown = ctx;
-
-    if (strcmp(event, "hello") == 0) {
-        json_t *hello = json_loads(data, 0, NULL);
-
-        shown->wanted = pm_number(hello, "tail");
-        json_decref(hello);
-        return shown->follow || shown->wanted > 0;
-    }
     if (strcmp(event, "missed") == 0)
         fprintf(stderr, "poolctl: some events were missed: %s\n", data);
-    else
-        print_event(shown->cli, data);
-    fflush(stdout);
-    return shown->follow || ++shown->n < shown->wanted;
+    else if (strcmp(event, "hello") != 0)
+        print_event(ctx, data);
+    return fflush(stdout) == 0;
 }
 
 int pm_verb_events(struct pm_cli *cli)
 {
-    struct shown shown = {.cli = cli};
-    struct pm_events events = {.fn = on_event, .ctx = &shown};
+    struct pm_events events = {.fn = on_event, .ctx = cli};
+    bool follow = false;
     const char *pool = "", *level = "";
     pm_auto_free char *pool_text = NULL, *level_text = NULL, *path = NULL;
     uint64_t n = 50;
@@ -110,7 +94,7 @@ int pm_verb_events(struct pm_cli *cli)
         const char *next = i + 1 < cli->argc ? cli->argv[i + 1] : NULL;
 
         if (strcmp(cli->argv[i], "-f") == 0)
-            shown.follow = true;
+            follow = true;
         else if (strcmp(cli->argv[i], "-n") == 0)
             n = pm_cli_number(next, "-n"), i++;
         else if (strcmp(cli->argv[i], "--pool") == 0 && next)
@@ -122,8 +106,9 @@ int pm_verb_events(struct pm_cli *cli)
     }
     pool_text = pm_encode(pool);
     level_text = pm_encode(level);
-    path = pm_xasprintf("/v1/events?tail=%" PRIu64 "%s%s%s%s", n, pool[0] ? "&pool=" : "",
-                        pool_text, level[0] ? "&level=" : "", level_text);
+    path = pm_xasprintf("/v1/events?tail=%" PRIu64 "&follow=%d%s%s%s%s", n, follow,
+                        pool[0] ? "&pool=" : "", pool_text, level[0] ? "&level=" : "", level_text);
     pm_cli_ask(cli, "GET", path, NULL, &answer, pm_events_feed, &events);
+    pm_events_fini(&events);
     return 0;
 }

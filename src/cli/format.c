@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
+#include "util/cleanup.h"
 #include "util/str.h"
 
 void pm_cli_die(int status, const char *format, ...)
@@ -18,7 +20,8 @@ void pm_cli_die(int status, const char *format, ...)
     vfprintf(stderr, format, args);
     va_end(args);
     fputc('\n', stderr);
-    exit(status);
+    fflush(NULL);
+    _exit(status); /* the verb's memory goes with the process */
 }
 
 /* ---- tables ----------------------------------------------------------------------------------------- */
@@ -43,13 +46,44 @@ static void add_cut(struct pm_buf *out, const char *text, size_t n)
     pm_buf_add(out, text, (size_t)(p - text));
 }
 
+struct pm_table *pm_table_new(const char *const *titles, size_t n_columns)
+{
+    struct pm_table *table = pm_xalloc(sizeof(*table));
+    char **cells;
+
+    table->n_columns = n_columns;
+    cells = pm_table_row(table);
+    for (size_t c = 0; c < n_columns; c++)
+        cells[c] = pm_xstrdup(titles[c]);
+    return table;
+}
+
+void pm_table_free(struct pm_table *table)
+{
+    for (size_t r = 0; r < table->n_rows; r++) {
+        for (size_t c = 0; c < table->n_columns; c++)
+            free(table->cells[r][c]);
+    }
+    free(table);
+}
+
+char **pm_table_row(struct pm_table *table)
+{
+    return table->n_rows < PM_ARRAY_LEN(table->cells) ? table->cells[table->n_rows++] : NULL;
+}
+
+static const char *cell(const struct pm_table *table, size_t r, size_t c)
+{
+    return table->cells[r][c] ? table->cells[r][c] : "";
+}
+
 void pm_table_print(const struct pm_table *table, unsigned columns, struct pm_buf *out)
 {
     size_t widths[10] = {0};
 
     for (size_t r = 0; r < table->n_rows; r++) {
         for (size_t c = 0; c < table->n_columns; c++) {
-            size_t n = width(table->cells[r][c]);
+            size_t n = width(cell(table, r, c));
 
             widths[c] = n > widths[c] ? n : widths[c];
         }
@@ -59,11 +93,11 @@ void pm_table_print(const struct pm_table *table, unsigned columns, struct pm_bu
 
         for (size_t c = 0; c < table->n_columns; c++) {
             bool last = c + 1 == table->n_columns;
-            size_t n = width(table->cells[r][c]);
+            size_t n = width(cell(table, r, c));
 
             if (last && columns && used + n > columns)
                 n = columns > used ? columns - used : 0;
-            add_cut(out, table->cells[r][c], n);
+            add_cut(out, cell(table, r, c), n);
             for (size_t i = n; !last && i < widths[c] + 2; i++)
                 pm_buf_add(out, " ", 1);
             used += widths[c] + 2;
@@ -166,4 +200,10 @@ bool pm_events_feed(void *ctx, const char *data, size_t n)
             return false;
     }
     return true;
+}
+
+void pm_events_fini(struct pm_events *events)
+{
+    pm_buf_fini(&events->line);
+    pm_buf_fini(&events->data);
 }

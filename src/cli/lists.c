@@ -35,16 +35,20 @@ static int cancel(struct pm_cli *cli, const char *what)
 
 static void add_request(struct pm_table *table, const json_t *request)
 {
-    const char **cells = table->cells[table->n_rows++];
+    char **cells = pm_table_row(table);
     bool waits = strcmp(pm_text(request, "state", ""), "waiting") == 0;
     char age[32];
 
-    cells[0] = pm_text(request, "id", "?");
-    cells[1] = pm_text(request, "pool_id", "-");
-    cells[2] = pm_text(request, "state", "?");
-    cells[3] = waits ? pm_xasprintf("%" PRIu64, pm_number(request, "queue_position")) : "-";
+    if (!cells)
+        return;
+    cells[0] = pm_xstrdup(pm_text(request, "id", "?"));
+    cells[1] = pm_xstrdup(pm_text(request, "pool_id", "-"));
+    cells[2] = pm_xstrdup(pm_text(request, "state", "?"));
+    cells[3] =
+        waits ? pm_xasprintf("%" PRIu64, pm_number(request, "queue_position")) : pm_xstrdup("-");
     cells[4] = pm_xstrdup(pm_format_duration(age, sizeof(age), pm_number(request, "age_ms")));
-    cells[5] = json_is_true(json_object_get(request, "stream")) ? "yes" : "no";
+    cells[5] =
+        json_is_true(json_object_get(request, "stream")) ? pm_xstrdup("yes") : pm_xstrdup("no");
 }
 
 int pm_verb_requests(struct pm_cli *cli)
@@ -62,15 +66,12 @@ int pm_verb_requests(struct pm_cli *cli)
     if (cli->json) {
         pm_print_json(root);
     } else {
-        table = pm_xalloc(sizeof(*table));
+        table = pm_table_new(titles, PM_ARRAY_LEN(titles));
         requests = json_object_get(root, "requests");
-        table->n_columns = PM_ARRAY_LEN(titles);
-        memcpy(table->cells[table->n_rows++], titles, sizeof(titles));
-        for (size_t i = 0;
-             i < json_array_size(requests) && table->n_rows < PM_ARRAY_LEN(table->cells); i++)
+        for (size_t i = 0; i < json_array_size(requests); i++)
             add_request(table, json_array_get(requests, i));
         print_table(cli, table);
-        free(table);
+        pm_table_free(table);
     }
     json_decref(root);
     return 0;
@@ -78,17 +79,19 @@ int pm_verb_requests(struct pm_cli *cli)
 
 static void add_operation(struct pm_table *table, const json_t *op)
 {
-    const char **cells = table->cells[table->n_rows++];
+    char **cells = pm_table_row(table);
     char since[32];
 
-    cells[0] = pm_text(op, "id", "?");
-    cells[1] = pm_text(op, "kind", "?");
-    cells[2] = pm_text(op, "pool_id", "-");
-    cells[3] = pm_text(op, "state", "?");
+    if (!cells)
+        return;
+    cells[0] = pm_xstrdup(pm_text(op, "id", "?"));
+    cells[1] = pm_xstrdup(pm_text(op, "kind", "?"));
+    cells[2] = pm_xstrdup(pm_text(op, "pool_id", "-"));
+    cells[3] = pm_xstrdup(pm_text(op, "state", "?"));
     cells[4] =
         pm_xstrdup(pm_since(since, sizeof(since), pm_text(op, "created_at", NULL), pm_wall_ms()));
-    cells[5] = pm_text(json_object_get(op, "error"), "message",
-                       pm_text(json_object_get(op, "progress"), "phase", ""));
+    cells[5] = pm_xstrdup(pm_text(json_object_get(op, "error"), "message",
+                                  pm_text(json_object_get(op, "progress"), "phase", "")));
 }
 
 int pm_verb_operations(struct pm_cli *cli)
@@ -109,18 +112,14 @@ int pm_verb_operations(struct pm_cli *cli)
     if (cli->json) {
         pm_print_json(root);
     } else {
-        table = pm_xalloc(sizeof(*table));
+        table = pm_table_new(titles, PM_ARRAY_LEN(titles));
         operations = json_object_get(root, "operations");
-        table->n_columns = PM_ARRAY_LEN(titles);
-        memcpy(table->cells[table->n_rows++], titles, sizeof(titles));
         if (id)
             add_operation(table, root);
-        for (size_t i = 0;
-             !id && i < json_array_size(operations) && table->n_rows < PM_ARRAY_LEN(table->cells);
-             i++)
+        for (size_t i = 0; !id && i < json_array_size(operations); i++)
             add_operation(table, json_array_get(operations, i));
         print_table(cli, table);
-        free(table);
+        pm_table_free(table);
     }
     json_decref(root);
     return 0;

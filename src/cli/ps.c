@@ -54,14 +54,16 @@ static char *tokens(const json_t *pool)
 static void add_row(struct pm_table *table, const json_t *pool, uint64_t now_ms)
 {
     char since[32];
-    const char **cells = table->cells[table->n_rows++];
+    char **cells = pm_table_row(table);
 
-    cells[0] = pm_text(pool, "id", "?");
-    cells[1] = pm_text(pool, "state", "?");
+    if (!cells)
+        return;
+    cells[0] = pm_xstrdup(pm_text(pool, "id", "?"));
+    cells[1] = pm_xstrdup(pm_text(pool, "state", "?"));
     cells[2] = slots(pool);
     cells[3] = pm_xasprintf("%" PRIu64, pm_number(pool, "queue_depth"));
-    cells[4] = pm_text(pool, "devices", "-");
-    cells[5] = "-";
+    cells[4] = pm_xstrdup(pm_text(pool, "devices", "-"));
+    cells[5] = pm_xstrdup("-");
     cells[6] = tokens(pool);
     cells[7] = pm_xstrdup(pm_since(since, sizeof(since), pm_text(pool, "since_at", NULL), now_ms));
     cells[8] = note(pool, now_ms);
@@ -71,7 +73,6 @@ int pm_verb_ps(struct pm_cli *cli)
 {
     static const char *const titles[] = {"POOL", "STATE", "SLOTS", "WAIT", "DEVICES",
                                          "VRAM", "TOK/S", "SINCE", "NOTE"};
-    struct pm_table *table = pm_xalloc(sizeof(*table));
     pm_auto_free char *id = cli->argc == 2 ? pm_encode(cli->argv[1]) : NULL;
     pm_auto_free char *path = id ? pm_xasprintf("/v1/pools/%s", id) : pm_xstrdup("/v1/pools");
     pm_auto_buf struct pm_buf out = {0};
@@ -86,14 +87,14 @@ int pm_verb_ps(struct pm_cli *cli)
         const json_t *pools = json_object_get(root, "pools");
         size_t n = id ? 1 : json_array_size(pools);
 
-        table->n_columns = PM_ARRAY_LEN(titles);
-        memcpy(table->cells[table->n_rows++], titles, sizeof(titles));
-        for (size_t i = 0; i < n && table->n_rows < PM_ARRAY_LEN(table->cells); i++)
+        struct pm_table *table = pm_table_new(titles, PM_ARRAY_LEN(titles));
+
+        for (size_t i = 0; i < n; i++)
             add_row(table, id ? root : json_array_get(pools, i), pm_wall_ms());
         pm_table_print(table, cli->columns, &out);
         fwrite(out.data, 1, out.n, stdout);
+        pm_table_free(table);
     }
     json_decref(root);
-    free(table);
     return 0;
 }

@@ -57,6 +57,7 @@ int pm_verb_run(struct pm_cli *cli)
     body = json_dumps(request, JSON_COMPACT);
     json_decref(request);
     pm_cli_ask(cli, "POST", "/v1/chat/completions", body, &answer, pm_events_feed, &events);
+    pm_events_fini(&events);
     if (!cli->json)
         putchar('\n');
     return reply.status ? reply.status : reply.finished ? 0 : 1;
