@@ -168,14 +168,18 @@ static void add_place(const struct pm_place *place, struct pm_pool_view *ret)
         ret->last_error = place->last_error;
 }
 
+/* 0: none is due. */
 static uint64_t idle_stop_at(const struct pm_pool *pool)
 {
-    uint64_t limit_ms = pm_pool_idle_limit(pool);
+    uint64_t first_ms = PM_NEVER;
 
-    if (pool->n_leases > 0 || limit_ms == PM_NEVER || pool->state != PM_READY ||
-        (pool->spec->start == PM_PRELOAD && !pool->parked))
-        return 0;
-    return pm_add_ms(pool->idle_ms, limit_ms);
+    for (unsigned i = 0; i < pool->n_places; i++) {
+        const struct pm_wanted *wanted = &pool->places[i].wanted;
+
+        if (wanted->reason == PM_BECAUSE_IN_USE && wanted->until_ms < first_ms)
+            first_ms = wanted->until_ms;
+    }
+    return first_ms == PM_NEVER ? 0 : first_ms;
 }
 
 static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)

@@ -45,7 +45,7 @@ struct sim_instance {
     int pool;
     unsigned replica;
     bool answered_spawn, ready, exited, signalled, killed, forgotten;
-    uint64_t spawned_ms, progress_ms, signalled_ms, killed_ms;
+    uint64_t start_by_ms, progress_ms, signalled_ms, killed_ms;
 };
 
 struct sim_question {
@@ -183,6 +183,35 @@ static inline void sim_init(struct sim *sim, uint64_t seed)
                   pm_core_add_pool(sim->core, sim->pools[i].spec, PM_OWNER_FILE, sim->now_ms,
                                    &sim->out, &err) == 0,
                   "cannot add a pool");
+    }
+}
+
+/* Some engines of a former daemon are there already. */
+static inline void sim_adopt(struct sim *sim)
+{
+    for (int i = 0; i < sim->n_pools; i++) {
+        for (unsigned r = 0; r < sim->pools[i].spec->n_replicas; r++) {
+            struct sim_instance *instance = &sim->instances[sim->n_instances];
+            uint64_t age_ms = SIM_PICK(sim, 0, 3000, 100000), stall_ms, most_ms;
+            struct poolmgr_error err = {0};
+
+            if (!sim_one_in(sim, 4))
+                continue;
+            age_ms = age_ms < sim->now_ms ? age_ms : sim->now_ms;
+            stall_ms = sim->now_ms + sim->pools[i].spec->start_stall_ms;
+            most_ms = sim->now_ms - age_ms + sim->pools[i].spec->start_max_ms;
+            instance->pool = i;
+            instance->replica = r;
+            instance->answered_spawn = true;
+            instance->progress_ms = sim->now_ms;
+            instance->start_by_ms = most_ms > stall_ms ? most_ms : stall_ms;
+            SIM_CHECK(sim,
+                      pm_core_adopt(sim->core, sim->pools[i].spec->id, r, 1 + r, 4711,
+                                    sim->now_ms - age_ms, sim->now_ms, &sim->out, &instance->token,
+                                    &err) == 0,
+                      "cannot adopt");
+            sim->n_instances++;
+        }
     }
 }
 

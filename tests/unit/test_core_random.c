@@ -46,7 +46,8 @@ static void on_spawn(struct sim *sim, const struct pm_action *action)
     instance->token = action->token;
     instance->pool = pool;
     instance->replica = action->replica;
-    instance->spawned_ms = instance->progress_ms = sim->now_ms;
+    instance->progress_ms = sim->now_ms;
+    instance->start_by_ms = sim->now_ms + spec->start_max_ms;
 }
 
 static void on_grant(struct sim *sim, const struct pm_action *action)
@@ -227,7 +228,7 @@ static void check_replica(struct sim *sim, int pool, unsigned index)
     if (view.state == PM_STARTING) {
         struct sim_instance *instance = sim_instance(sim, view.token);
 
-        SIM_CHECK(sim, instance && sim->now_ms < instance->spawned_ms + spec->start_max_ms,
+        SIM_CHECK(sim, instance && sim->now_ms < instance->start_by_ms,
                   "INV-33: a start outlives start_max");
         SIM_CHECK(sim, instance && sim->now_ms < instance->progress_ms + spec->start_stall_ms,
                   "INV-33: a start without progress outlives start_stall");
@@ -269,6 +270,8 @@ static void check_pool(struct sim *sim, int pool)
     SIM_CHECK(sim, view.ready || view.reason[0] != '\0', "INV-8: not ready, and nobody says why");
     SIM_CHECK(sim, view.queue_depth == 0 || view.slots_free == 0,
               "someone waits beside a free slot");
+    SIM_CHECK(sim, view.idle_stop_ms == 0 || view.idle_stop_ms > sim->now_ms || sim->leaving,
+              "INV-34: idle for too long");
     for (unsigned i = 0; i < sim->pools[pool].spec->n_replicas; i++)
         check_replica(sim, pool, i);
 }
@@ -340,6 +343,8 @@ static void request_comes(struct sim *sim)
 {
     struct pm_request request = {.request_id = "r"};
     struct sim_request *mine;
+    struct pm_pool_view view;
+    bool free_slot;
 
     if (sim->n_requests + 1 >= SIM_REQUESTS)
         return;
@@ -356,8 +361,12 @@ static void request_comes(struct sim *sim)
     if (request.deadline_ms != 0 && request.deadline_ms < mine->deadline_ms)
         mine->deadline_ms = request.deadline_ms;
     mine->deadline_ms += sim->now_ms;
+    (void)pm_core_pool(sim->core, request.route, sim->now_ms, &view);
+    free_slot = view.slots_free > 0 && !sim->shutting_down && !sim->leaving;
     pm_core_request(sim->core, &request, sim->now_ms, &sim->out);
     taken(sim, "request");
+    SIM_CHECK(sim, !free_slot || mine->state == REQ_GRANTED,
+              "INV-13: a ready place with a free slot gave none");
 }
 
 static struct sim_request *some_request(struct sim *sim, uint64_t *ret_id)
@@ -709,27 +718,40 @@ static void end(struct sim *sim)
         SIM_CHECK(sim, sim->requests[k].state != REQ_WAITING, "stopped, and a request waits");
 }
 
+/* Or the daemon leaves: what runs is left alone, whatever comes after. */
+static void leave(struct sim *sim)
+{
+    sim->leaving = true;
+    pm_core_leave(sim->core, sim->now_ms, &sim->out);
+    taken(sim, "leave");
+    SIM_CHECK(sim, sim->stopped, "a leave takes more than a step");
+    for (int i = 0; i < 100 && !sim->failed; i++)
+        step(sim);
+}
+
 static bool run(uint64_t seed, uint64_t n_steps)
 {
     static struct sim sim;
 
     sim_init(&sim, seed);
+    sim_adopt(&sim);
     taken(&sim, "init");
     pm_core_begin(sim.core, sim.now_ms, &sim.out);
     taken(&sim, "begin");
     for (sim.step = 0; sim.step < n_steps && !sim.failed; sim.step++)
         step(&sim);
-    if (!sim.failed)
+    if (!sim.failed && sim_one_in(&sim, 4))
+        leave(&sim);
+    else if (!sim.failed)
         end(&sim);
     sim_fini(&sim);
     return !sim.failed;
 }
 
 static const enum pm_event_kind gateway_events[] = {
-    PM_EV_DAEMON_STARTED,   PM_EV_DAEMON_STOPPING,   PM_EV_CONFIG_APPLIED,    PM_EV_CONFIG_REFUSED,
-    PM_EV_CONFIG_WARNING,   PM_EV_POOL_REMOVED,      PM_EV_REQUEST_CANCELLED, PM_EV_STREAM_STARTED,
-    PM_EV_STREAM_ENDED,     PM_EV_REQUEST_ABANDONED, PM_EV_REQUEST_RETRIED,   PM_EV_STRAY_KILLED,
-    PM_EV_INSTANCE_ADOPTED,
+    PM_EV_DAEMON_STARTED, PM_EV_DAEMON_STOPPING,   PM_EV_CONFIG_APPLIED,    PM_EV_CONFIG_REFUSED,
+    PM_EV_CONFIG_WARNING, PM_EV_POOL_REMOVED,      PM_EV_REQUEST_CANCELLED, PM_EV_STREAM_STARTED,
+    PM_EV_STREAM_ENDED,   PM_EV_REQUEST_ABANDONED, PM_EV_REQUEST_RETRIED,   PM_EV_STRAY_KILLED,
 };
 
 static bool is_told_by_others(enum pm_event_kind kind)
