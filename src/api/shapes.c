@@ -64,8 +64,7 @@ static json_t *health_json(const struct pm_pool_view *view, const struct pm_cloc
     pm_put_time(health, "last_check_at", view->last_check_ms, clock);
     pm_put_u64(health, "consecutive_failures", view->n_failed_checks);
     if (!view->ready) {
-        pm_put_text(health, "code",
-                    view->code ? pm_status(view->code)->name : pm_state_name(view->state));
+        pm_put_text(health, "code", view->code_name);
         pm_put_text(health, "reason", view->reason);
     }
     pm_put_last_error(health, "last_error", &view->last_error, clock);

@@ -299,7 +299,9 @@ struct pm_pool_view {
     enum pm_intent intent;
     enum pm_state state; /* of its best replica */
     bool live, ready;
-    int code;         /* HEALTH-5: a status, 0 when ready or when the state's name is the code */
+    int code; /* HEALTH-5: a status, 0 when ready or when there is none for it */
+    const char *
+        code_name; /* the stable code: the status's name, "idle_stop", or the state's name; "" when ready */
     char reason[192]; /* with numbers, and what to do next; "" when ready */
     uint64_t slots_total, slots_free, active_leases, queue_depth, queue_bytes;
     uint64_t idle_stop_ms; /* 0: none is due */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/inner.h"
+#include "util/error.h"
 #include "util/str.h"
 
 #define DURATION 32
@@ -148,6 +149,16 @@ static void explain(const struct pm_place *place, struct pm_pool_view *ret)
     }
 }
 
+/* HEALTH-5: stable, for programs. */
+static const char *code_name(const struct pm_place *place, int code)
+{
+    if (code != 0)
+        return pm_status(code)->name;
+    if (place->state == PM_STOPPING && place->instance.stop_reason == PM_BECAUSE_IDLE)
+        return "idle_stop";
+    return pm_state_name(place->state);
+}
+
 /* ---- pools ---------------------------------------------------------------------------------------------------- */
 
 static void add_place(const struct pm_place *place, struct pm_pool_view *ret)
@@ -198,8 +209,11 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
         add_place(&pool->places[i], ret);
     if (ret->slots_total == 0) /* none is up: what it will have */
         ret->slots_total = pool->n_places * pool->spec->n_slots;
-    if (!ret->ready)
+    ret->code_name = "";
+    if (!ret->ready) {
         explain(best_place(pool), ret);
+        ret->code_name = code_name(best_place(pool), ret->code);
+    }
 }
 
 size_t pm_core_n_pools(const struct pm_core *core)

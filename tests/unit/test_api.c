@@ -372,7 +372,8 @@ static void test_a_cold_pool_shows_what_is_known_and_nothing_else(void **state)
     struct pm_pool_spec *spec = pm_pool_spec_new("m");
     struct pm_clock clock = {.now_ms = 5000, .wall_ms = 1769860804117};
     struct pm_replica_view replica = {.state = PM_COLD};
-    struct pm_pool_view view = {.spec = spec, .state = PM_COLD, .n_replicas = 1, .since_ms = 4000};
+    struct pm_pool_view view = {
+        .spec = spec, .state = PM_COLD, .code_name = "cold", .n_replicas = 1, .since_ms = 4000};
 
     (void)state;
     free(spec->text);

@@ -179,6 +179,7 @@ static void test_what_is_not_ready_says_why(void **s)
     world_begin(&world);
     assert_string_equal(view(&world).reason, "starts with the first request");
     assert_int_equal(view(&world).code, 0);
+    assert_string_equal(view(&world).code_name, "cold");
 
     (void)request(&world);
     assert_string_equal(view(&world).reason, "its model is checked; 1 waiting request");
@@ -192,12 +193,14 @@ static void test_what_is_not_ready_says_why(void **s)
     staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);
     crash(&world, the_action(&world, PM_ACT_SPAWN)->token, (struct pm_exit){.status = 1});
     assert_int_equal(view(&world).code, POOLMGR_E_START_FAILED);
+    assert_string_equal(view(&world).code_name, "start_failed");
     assert_non_null(strstr(view(&world).reason, "exit status 1, 2 in a row; next start in "));
     assert_int_equal(view(&world).state, PM_BACKOFF);
 
     next_tick(&world);
     endpoint_ready(&world, start_engine(&world));
     assert_string_equal(view(&world).reason, "");
+    assert_string_equal(view(&world).code_name, "");
     assert_true(view(&world).ready);
 }
 

@@ -152,6 +152,7 @@ static void test_a_request_in_the_middle_of_an_idle_stop_waits_for_the_next_star
     world_begin(&world);
     token = idle_engine(&world);
     tick(&world, world.now_ms + 15 * 60 * 1000);
+    assert_string_equal(view(&world).code_name, "idle_stop");
     (void)request(&world);
     assert_int_equal(count_actions(&world, PM_ACT_REFUSE), 0); /* INV-17 */
     exited(&world, token, (struct pm_exit){.status = 0});
