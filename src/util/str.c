@@ -160,7 +160,7 @@ static unsigned distance(const char *a, const char *b)
 const char *pm_str_suggest(const char *word, const char *const *candidates, size_t n)
 {
     size_t length = strlen(word);
-    unsigned best = length <= 4 ? 2 : 3; /* farther away is another word */
+    unsigned best = length <= 3 ? 2 : 3; /* farther away is another word */
     const char *found = NULL;
 
     if (length == 0 || length > SUGGEST_WORD_MAX)

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The configuration file: every row of the table, every refusal with its place (CONF-1, REG-2, AUTH-1, SUP-4). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "config/config.h"
+#include "config/settings.h"
+#include "util/cleanup.h"
+#include "util/file.h"
+
+PM_DEFINE_AUTO(struct pm_config *, pm_config_free)
+
+static struct pm_config_errors errors;
+
+static struct pm_config *parse_with(const char *text, const struct pm_config_overrides *overrides)
+{
+    struct pm_config *config = NULL;
+    struct poolmgr_error err = {0};
+
+    (void)pm_config_parse(text, strlen(text), "config.yaml", "/home/fox", overrides, &config,
+                          &errors, &err);
+    return config;
+}
+
+static struct pm_config *parse(const char *text)
+{
+    return parse_with(text, NULL);
+}
+
+/* Refused, with exactly this as an error: "line:column: message" (a prefix of the message). */
+static void assert_refused(const char *text, const char *wanted)
+{
+    struct pm_config *config = parse(text);
+    char line[POOLMGR_MESSAGE_MAX + 32];
+
+    assert_null(config);
+    for (size_t i = 0; i < errors.n; i++) {
+        (void)snprintf(line, sizeof(line), "%u:%u: %s", errors.items[i].line,
+                       errors.items[i].column, errors.items[i].message);
+        if (strncmp(line, wanted, strlen(wanted)) == 0)
+            return;
+        print_error("%s\n", line);
+    }
+    fail_msg("wanted: %s", wanted);
+}
+
+static void test_an_empty_file_is_a_configuration_without_pools(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config = parse("");
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(config->n_pools, 0);
+    assert_string_equal(config->listen.items[0], "127.0.0.1:8080");
+    assert_non_null(pm_config_engine(config, "llama"));
+    assert_int_equal(config->no_effect_yet.n, 0);
+}
+
+static void test_only_a_model_is_needed_and_everything_else_has_its_default(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("pools: { tiny: { model: tiny.gguf } }");
+    const struct pm_pool_spec *pool;
+
+    (void)state;
+    assert_non_null(config);
+    pool = config->pools[0];
+    assert_string_equal(pool->id, "tiny");
+    assert_string_equal(pool->model.main, "/home/fox/tiny.gguf");
+    assert_int_equal(pool->n_slots, 4);
+    assert_int_equal(pool->context, 8192);
+    assert_int_equal(pool->idle_ttl_ms, 900000);
+    assert_int_equal(pool->queue.max_age_ms, 600000);
+    assert_int_equal(config->timeouts.first_byte_ms, 600000);
+    assert_int_equal(config->limits.body, 64 << 20);
+    assert_true(config->retry.budget > 0.19 && config->retry.budget < 0.21);
+}
+
+/* The defaults stand in core's spec and in the table: they must be the same. */
+static void walk_defaults(const struct pm_setting *rows, void *by_table, void *by_core)
+{
+    json_t *a, *b;
+
+    pm_settings_defaults(rows, by_table);
+    a = pm_settings_dump(rows, by_table);
+    b = pm_settings_dump(rows, by_core);
+    for (; rows->name; rows++) {
+        if (rows->type != PM_RAW && rows->offset != PM_UNSTORED && rows->fallback)
+            assert_true(json_equal(json_object_get(a, rows->name), json_object_get(b, rows->name)));
+    }
+    json_decref(a);
+    json_decref(b);
+}
+
+static void test_the_defaults_of_the_table_are_those_of_core(void **state)
+{
+    struct pm_pool_spec *by_core = pm_pool_spec_new("a"), *by_table = pm_pool_spec_new("a");
+
+    (void)state;
+    walk_defaults(pm_pool_settings, by_table, by_core);
+    pm_pool_spec_unref(by_core);
+    pm_pool_spec_unref(by_table);
+}
+
+/* A value that no row of this type takes. */
+static const char *wrong_value(enum pm_setting_type type)
+{
+    switch (type) {
+    case PM_BOOL: return "yes";
+    case PM_UINT: return "-1";
+    case PM_DURATION: return "10";
+    case PM_BYTES: return "64";
+    case PM_SHARE: return "120%";
+    case PM_WORD: return "nonsense";
+    case PM_PAIRS: return "[a]";
+    case PM_LIST: return "{ a: b }";
+    case PM_GROUP:
+    case PM_GROUPS: return "nonsense";
+    case PM_TEXT:
+    case PM_PATH:
+    case PM_MODEL_REF: return "[a]";
+    default: return NULL;
+    }
+}
+
+/* Each row, below `prefix`, refuses a wrong value at the value's own line and column. */
+static void walk_refusals(const struct pm_setting *rows, const char *prefix, unsigned depth)
+{
+    for (; rows->name; rows++) {
+        const char *value = wrong_value(rows->type);
+        char text[512], wanted[64];
+
+        if (rows->type == PM_GROUP && rows->rows[0].type == PM_MODEL_REF)
+            continue; /* a model may be a text */
+        if (rows->type == PM_GROUP && rows->offset != PM_UNSTORED && depth < 3) {
+            (void)snprintf(text, sizeof(text), "%s%*s%s:\n", prefix, (int)depth * 2, "",
+                           rows->name);
+            walk_refusals(rows->rows, text, depth + 1);
+        }
+        if (!value || rows->offset == PM_UNSTORED)
+            continue;
+        (void)snprintf(text, sizeof(text), "%s%*s%s: %s\n", prefix, (int)depth * 2, "", rows->name,
+                       value);
+        {
+            unsigned lines = 0;
+
+            for (const char *p = text; *p; p++)
+                lines += *p == '\n';
+            (void)snprintf(wanted, sizeof(wanted), "%u:%u: ", lines,
+                           (unsigned)(depth * 2 + strlen(rows->name) + 3));
+        }
+        assert_refused(text, wanted);
+    }
+}
+
+static void test_every_row_refuses_a_wrong_value_where_it_stands(void **state)
+{
+    (void)state;
+    walk_refusals(pm_top_settings, "", 0);
+    walk_refusals(pm_pool_settings, "pools:\n  tiny:\n", 2);
+    walk_refusals(pm_engine_settings, "engines:\n  mine:\n", 2);
+}
+
+static void test_an_unknown_key_is_refused_with_a_suggestion(void **state)
+{
+    (void)state;
+    assert_refused("pools:\n  tiny:\n    model: x\n    slotz: 4\n",
+                   "4:5: unknown key 'slotz' in pool 'tiny'; did you mean 'slots'?");
+    assert_refused("colour: red\n", "1:1: unknown key 'colour'");
+    assert_refused("pools:\n  a:\n    model: x\n    probe: { evry: 1s }\n",
+                   "4:14: unknown key 'evry' in 'probe' in pool 'a'; did you mean 'every'?");
+}
+
+static void test_all_errors_come_at_once_and_at_most_twenty_are_kept(void **state)
+{
+    char text[4096] = "";
+
+    (void)state;
+    for (int i = 0; i < 30; i++)
+        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "unknown%d: 1\n", i);
+    assert_null(parse(text));
+    assert_int_equal(errors.n, PM_CONFIG_ERRORS_MAX);
+    assert_int_equal(errors.n_more, 10);
+}
+
+static void test_what_yaml_can_do_and_we_do_not_read_is_refused(void **state)
+{
+    (void)state;
+    assert_refused("pools:\n  a: { model: x }\n  a: { model: y }\n", "3:3: the key is given twice");
+    assert_refused("pools:\n  a: !!str x\n", "2:6: tags");
+    assert_refused("x: &d { model: x }\npools:\n  a:\n    <<: *d\n", "4:5: merge keys");
+    assert_refused("pools: {}\n---\npools: {}\n", "2:1: a second document");
+    assert_refused("pools: {\n", "2:1: not YAML");
+    assert_refused("- a\n", "1:1: the file must be a map");
+    assert_refused("pools: *nowhere\n", "1:8: an alias");
+}
+
+static void test_aliases_work_and_do_not_blow_up(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("pools:\n  a: { model: x, probe: &p { every: 5s } }\n  b: { model: y, probe: *p }\n");
+    char text[4096] = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n";
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(config->pools[1]->probe.every_ms, 5000);
+    for (int i = 1; i < 10; i++)
+        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                       "a%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n", i, i,
+                       i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
+    assert_null(parse(text));
+    assert_non_null(strstr(errors.items[0].message, "100000 values"));
+}
+
+static void test_types_come_from_the_table_and_not_from_yaml(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("pools:\n  \"1\": { model: on, engine: llama, aliases: [yes, 1.5, null] }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_string_equal(config->pools[0]->model.main, "/home/fox/on");
+    assert_string_equal(config->pools[0]->aliases.items[0], "yes");
+    assert_string_equal(config->pools[0]->aliases.items[1], "1.5");
+}
+
+static void test_variables_are_read_and_missing_ones_are_errors(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config = NULL;
+
+    (void)state;
+    assert_int_equal(setenv("PM_TEST_MODEL", "m.gguf", 1), 0);
+    assert_int_equal(unsetenv("PM_TEST_NOT_SET"), 0);
+    config = parse("pools: { a: { model: \"/models/${env:PM_TEST_MODEL}\", engine: "
+                   "\"${env:PM_TEST_NOT_SET:-llama}\" } }");
+    assert_non_null(config);
+    assert_string_equal(config->pools[0]->model.main, "/models/m.gguf");
+    assert_string_equal(config->pools[0]->engine, "llama");
+    assert_refused("pools:\n  a: { model: \"${env:PM_TEST_NOT_SET}\" }\n",
+                   "2:15: the environment has no 'PM_TEST_NOT_SET'");
+}
+
+static void test_defaults_come_first_and_maps_merge(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("defaults: { context: 100, env: { A: a, B: b }, args: [--one] }\n"
+              "pools: { x: { model: m, env: { B: other }, args: [--two] }, y: { model: m } }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(config->pools[0]->context, 100);
+    assert_int_equal(config->pools[0]->env.names.n, 2);
+    assert_string_equal(config->pools[0]->env.values.items[1], "other");
+    assert_int_equal(config->pools[0]->args.n, 1);
+    assert_string_equal(config->pools[0]->args.items[0], "--two");
+    assert_string_equal(config->pools[1]->args.items[0], "--one");
+    assert_refused("defaults: { model: x }\n", "1:20: 'model' belongs to one pool");
+}
+
+static void test_names_are_checked(void **state)
+{
+    (void)state;
+    assert_refused("pools:\n  Tiny: { model: x }\n", "2:3: 'Tiny' is no pool's id");
+    assert_refused("pools:\n  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: { model: x }\n",
+                   "2:3: ");
+    assert_refused("pools:\n  a: { model: x, aliases: [b] }\n  b: { model: x }\n",
+                   "2:6: pool 'a': the alias 'b' is a pool's id");
+    assert_refused("pools:\n  a: { model: x, aliases: [z] }\n  b: { model: x, aliases: [z] }\n",
+                   "3:3: pool 'b': the alias 'z' is pool 'a''s too");
+    assert_refused("pools:\n  a: { model: x, engine: nobody }\n",
+                   "2:26: pool 'a' names the engine 'nobody'");
+    assert_refused("default_pool: b\npools: { a: { model: x } }\n",
+                   "1:15: 'default_pool' names a pool");
+    assert_refused("pools: { a: {} }\n", "1:10: pool 'a' has no 'model'");
+}
+
+static void test_a_device_that_cannot_be_given_is_refused_and_selectors_are_ours(void **state)
+{
+    (void)state;
+    assert_refused("pools:\n  a: { model: x, devices: \"0\" }\n",
+                   "2:27: 'devices' in pool 'a' is '0'; masks come with");
+    assert_refused("pools:\n  a: { model: x, env: { CUDA_VISIBLE_DEVICES: 0 } }\n",
+                   "2:25: 'env' in pool 'a' may not name 'CUDA_VISIBLE_DEVICES'");
+    assert_refused("pools:\n  a: { model: x, env: { POOLMGR_X: 0 } }\n", "2:25: ");
+}
+
+static void test_listening_beyond_loopback_is_refused(void **state)
+{
+    (void)state;
+    assert_refused("listen: 0.0.0.0:8080\n", "1:9: '0.0.0.0:8080' is not loopback");
+    assert_refused("listen: [127.0.0.1:99999]\n", "1:9: '127.0.0.1:99999' is no address");
+    assert_refused("listen: nonsense\n", "1:9: 'nonsense' is no address");
+}
+
+static void test_a_socket_path_that_is_too_long_is_refused_and_names_the_pool(void **state)
+{
+    struct pm_config *config = NULL;
+    struct poolmgr_error err = {0};
+    char text[256];
+
+    (void)state;
+    assert_int_equal(unsetenv("POOLMGR_RUNTIME_DIR"), 0);
+    (void)snprintf(text, sizeof(text), "runtime_dir: /tmp/%0*d\npools: { fox: { model: x } }\n", 80,
+                   0);
+    assert_int_equal(pm_config_parse(text, strlen(text), "c", "/", NULL, &config, &errors, &err),
+                     POOLMGR_E_PATH_TOO_LONG);
+    assert_non_null(strstr(err.message, "'fox'"));
+    assert_null(config);
+}
+
+static void test_settings_without_effect_are_kept_and_named(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("handoff_dir: /x\nkeys: [ { name: a, scopes: [infer] } ]\npools: { a: { model: m, "
+              "pinned: true } }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_true(pm_strv_contains(&config->no_effect_yet, "handoff_dir"));
+    assert_true(pm_strv_contains(&config->no_effect_yet, "keys"));
+    assert_true(pm_strv_contains(&config->no_effect_yet, "pinned"));
+    assert_int_equal(config->no_effect_yet.n, 3);
+    assert_true(config->pools[0]->pinned);
+    assert_refused("keys: [ { nmae: a } ]\n",
+                   "1:11: unknown key 'nmae' in 'keys'; did you mean 'name'?");
+}
+
+static void test_a_backoff_that_allows_a_storm_is_warned_of(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *calm = parse("pools: { a: { model: m } }");
+    pm_auto(pm_config_free) struct pm_config *storm =
+        parse("pools: { a: { model: m, backoff: { base: 10ms, cap: 100ms } } }");
+
+    (void)state;
+    assert_int_equal(calm->warnings.n, 0);
+    assert_int_equal(storm->warnings.n, 1);
+}
+
+static void test_a_model_on_the_command_line_is_a_pool_named_after_its_file(void **state)
+{
+    struct pm_config_overrides overrides = {0};
+    pm_auto(pm_config_free) struct pm_config *config = NULL;
+
+    (void)state;
+    pm_strv_add(&overrides.models, "/m/Qwen3-8B-Q4_K_M.gguf");
+    pm_strv_add(&overrides.listen, "127.0.0.1:0");
+    overrides.engine = "/usr/bin/llama-server";
+    config = parse_with("", &overrides);
+    assert_non_null(config);
+    assert_string_equal(config->pools[0]->id, "qwen3-8b-q4_k_m");
+    assert_string_equal(config->pools[0]->aliases.items[0], "Qwen3-8B-Q4_K_M");
+    assert_string_equal(config->listen.items[0], "127.0.0.1:0");
+    assert_string_equal(pm_config_engine(config, "llama")->path, "/usr/bin/llama-server");
+
+    pm_strv_add(&overrides.models, "/other/qwen3-8b-q4_k_m.gguf");
+    assert_null(parse_with("", &overrides));
+    assert_non_null(strstr(errors.items[0].message, "is there already"));
+    pm_strv_fini(&overrides.models);
+    pm_strv_fini(&overrides.listen);
+}
+
+static void test_secrets_are_masked_in_what_is_shown(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("pools: { a: { model: m, env: { MY_TOKEN: hunter2, X: shown } } }");
+
+    (void)state;
+    assert_null(strstr(config->text, "hunter2"));
+    assert_null(strstr(config->pools[0]->text, "hunter2"));
+    assert_non_null(strstr(config->text, "shown"));
+    assert_string_equal(config->pools[0]->env.values.items[0], "hunter2");
+}
+
+static void test_the_sample_file_is_accepted(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config = NULL;
+    pm_auto_free char *text = NULL;
+    struct poolmgr_error err = {0};
+
+    (void)state;
+    assert_int_equal(
+        pm_read_file(PM_SOURCE_ROOT "/examples/config.yaml", 1 << 20, &text, NULL, &err), 0);
+    config = parse(text);
+    assert_non_null(config);
+    assert_true(config->n_pools >= 2);
+    assert_int_equal(config->no_effect_yet.n, 0);
+}
+
+static void test_the_page_of_settings_is_current(void **state)
+{
+    const char *path = PM_SOURCE_ROOT "/docs/configuration.md";
+    pm_auto_buf struct pm_buf out = {0};
+    pm_auto_free char *text = NULL;
+    struct poolmgr_error err = {0};
+
+    (void)state;
+    pm_config_docs(&out);
+    if (getenv("POOLMGR_WRITE_DOCS"))
+        assert_int_equal(pm_write_file(path, out.data, out.n, 0644, false, &err), 0);
+    assert_int_equal(pm_read_file(path, 1 << 20, &text, NULL, &err), 0);
+    if (strcmp(text, pm_buf_text(&out)) != 0)
+        fail_msg("docs/configuration.md is old; run this test with POOLMGR_WRITE_DOCS=1");
+}
+
+static void test_the_schema_is_json_and_knows_every_key(void **state)
+{
+    pm_auto_buf struct pm_buf out = {0};
+    json_t *schema;
+
+    (void)state;
+    pm_config_schema(&out);
+    schema = json_loadb(out.data, out.n, 0, NULL);
+    assert_non_null(schema);
+    for (const struct pm_setting *row = pm_top_settings; row->name; row++)
+        assert_non_null(json_object_get(json_object_get(schema, "properties"), row->name));
+    json_decref(schema);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_empty_file_is_a_configuration_without_pools),
+        cmocka_unit_test(test_only_a_model_is_needed_and_everything_else_has_its_default),
+        cmocka_unit_test(test_the_defaults_of_the_table_are_those_of_core),
+        cmocka_unit_test(test_every_row_refuses_a_wrong_value_where_it_stands),
+        cmocka_unit_test(test_an_unknown_key_is_refused_with_a_suggestion),
+        cmocka_unit_test(test_all_errors_come_at_once_and_at_most_twenty_are_kept),
+        cmocka_unit_test(test_what_yaml_can_do_and_we_do_not_read_is_refused),
+        cmocka_unit_test(test_aliases_work_and_do_not_blow_up),
+        cmocka_unit_test(test_types_come_from_the_table_and_not_from_yaml),
+        cmocka_unit_test(test_variables_are_read_and_missing_ones_are_errors),
+        cmocka_unit_test(test_defaults_come_first_and_maps_merge),
+        cmocka_unit_test(test_names_are_checked),
+        cmocka_unit_test(test_a_device_that_cannot_be_given_is_refused_and_selectors_are_ours),
+        cmocka_unit_test(test_listening_beyond_loopback_is_refused),
+        cmocka_unit_test(test_a_socket_path_that_is_too_long_is_refused_and_names_the_pool),
+        cmocka_unit_test(test_settings_without_effect_are_kept_and_named),
+        cmocka_unit_test(test_a_backoff_that_allows_a_storm_is_warned_of),
+        cmocka_unit_test(test_a_model_on_the_command_line_is_a_pool_named_after_its_file),
+        cmocka_unit_test(test_secrets_are_masked_in_what_is_shown),
+        cmocka_unit_test(test_the_sample_file_is_accepted),
+        cmocka_unit_test(test_the_page_of_settings_is_current),
+        cmocka_unit_test(test_the_schema_is_json_and_knows_every_key),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
