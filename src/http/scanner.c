@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One pass over the bytes of a JSON object. At the top level the grammar is kept strictly, since that is where names
- * are found; inside values only strings and brackets are followed, and the engine judges the rest. Strings that
- * nobody asks for are skipped with memchr. Keys and the model's name are unescaped and must be well-formed UTF-8, so
+ * are found; inside values only strings and brackets are followed, between bytes that JSON has, and the engine judges
+ * the rest. Strings that nobody asks for are skipped with memchr. Keys and the model's name are unescaped and must be well-formed UTF-8, so
  * that no two readers can spell them differently.
  */
 #include "http/scanner.h"
@@ -378,14 +378,28 @@ static int end_member(struct pm_scanner *scanner, char c)
 
 /* ---- bytes ------------------------------------------------------------------------------------------ */
 
-/* How many bytes of a skipped string need no look: up to its next quote or backslash. */
-static size_t skip_string(const char *data, size_t n)
-{
-    const char *quote = memchr(data, '"', n);
-    size_t span = quote ? (size_t)(quote - data) : n;
-    const char *backslash = memchr(data, '\\', span);
+/* Where the next quote and the next backslash of the fed bytes are: each is searched for once, so that a text full of
+ * one of them does not have the other searched for again and again. */
+struct marks {
+    const char *quote, *backslash;
+};
 
-    return backslash ? (size_t)(backslash - data) : span;
+static const char *next_mark(const char *known, char c, const char *from, const char *end)
+{
+    const char *found;
+
+    if (known && known >= from)
+        return known;
+    found = memchr(from, c, (size_t)(end - from));
+    return found ? found : end;
+}
+
+/* How many bytes of a skipped string need no look. */
+static size_t skip_string(struct marks *marks, const char *from, const char *end)
+{
+    marks->quote = next_mark(marks->quote, '"', from, end);
+    marks->backslash = next_mark(marks->backslash, '\\', from, end);
+    return (size_t)((marks->quote < marks->backslash ? marks->quote : marks->backslash) - from);
 }
 
 static int read_string(struct pm_scanner *scanner, char c)
@@ -404,6 +418,24 @@ static int read_string(struct pm_scanner *scanner, char c)
         return 0;
     }
     return is_kept(scanner) ? read_kept(scanner, c) : 0;
+}
+
+/* Between brackets: comments or quotes of another kind would let another reader see other texts than we do. */
+static int read_nested(struct pm_scanner *scanner, char c)
+{
+    switch (c) {
+    case '"': begin_string(scanner, NESTED_STRING); return 0;
+    case '{':
+    case '[': return open_bracket(scanner, c);
+    case '}':
+    case ']': return close_bracket(scanner, c);
+    case ':':
+    case ',': return 0;
+    default:
+        if (is_blank(c) || is_scalar_char(c))
+            return 0;
+        return refuse(scanner, NULL, "the body is not a JSON object");
+    }
 }
 
 static int read_byte(struct pm_scanner *scanner, char c)
@@ -453,14 +485,7 @@ static int read_byte(struct pm_scanner *scanner, char c)
         if (end_scalar(scanner) < 0)
             return -1;
         return is_blank(c) ? 0 : end_member(scanner, c);
-    case NESTED:
-        if (c == '"')
-            begin_string(scanner, NESTED_STRING);
-        else if (c == '{' || c == '[')
-            return open_bracket(scanner, c);
-        else if (c == '}' || c == ']')
-            return close_bracket(scanner, c);
-        return 0;
+    case NESTED: return read_nested(scanner, c);
     case AFTER_VALUE: return is_blank(c) ? 0 : end_member(scanner, c);
     case STRING: return read_string(scanner, c);
     case ESCAPE: return read_escape(scanner, c);
@@ -474,10 +499,12 @@ static int read_byte(struct pm_scanner *scanner, char c)
 
 int pm_scanner_feed(struct pm_scanner *scanner, const char *data, size_t n)
 {
+    struct marks marks = {0};
+
     for (size_t i = 0; i < n; i++) {
         if (scanner->state == STRING &&
             (scanner->capture == NOTHING || scanner->capture == NESTED_STRING)) {
-            size_t skipped = skip_string(data + i, n - i);
+            size_t skipped = skip_string(&marks, data + i, data + n);
 
             i += skipped;
             scanner->offset += skipped;
