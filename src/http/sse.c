@@ -2,67 +2,97 @@
 /*
  * Where events end. A line ends with LF, CR or CRLF; an event ends with an empty line. A CR may be the first half of
  * a CRLF that was cut in two, so a boundary made by a CR is known at once, and a LF right behind it belongs to it.
+ * Between line ends only the first bytes of a line are looked at; the rest is skipped.
  */
 #include "http/sse.h"
 
 #include <string.h>
 
 enum state {
-    LINE_START, /* between events, or behind the line end of a pending one (see in_event) */
+    STREAM_START, /* a byte order mark may come, once */
+    LINE_START,
     IN_LINE,
     AFTER_CR, /* a line has ended with CR: a LF now belongs to it */
 };
 
-/* Bits of n_done: how much of "data: [DONE]" the line has matched, and what the pending event is. */
-enum { MATCH_MASK = 0x1f, IN_EVENT = 0x20, LINE_IS_COMMENT = 0x40, EVENT_IS_DONE = 0x80 };
-
+static const char byte_order_mark[] = "\xef\xbb\xbf";
 static const char done_line[] = "data: [DONE]";
-#define DONE_LENGTH (sizeof(done_line) - 1)
-#define NO_MATCH    MATCH_MASK
+
+enum { N_MARK = sizeof(byte_order_mark) - 1, N_DONE = sizeof(done_line) - 1, NO_MATCH = 0xff };
+
+/* How much of done_line is read once `c` has come; the blank behind its colon may be left out. */
+static unsigned char match_done(unsigned char n, char c)
+{
+    if (n < N_DONE && done_line[n] == c)
+        return (unsigned char)(n + 1);
+    if (n < N_DONE && done_line[n] == ' ' && done_line[n + 1] == c)
+        return (unsigned char)(n + 2);
+    return NO_MATCH;
+}
 
 static void begin_line(struct pm_sse *sse, char c)
 {
-    if (!(sse->n_done & IN_EVENT)) {
-        sse->comment_only = true;
-        sse->n_done &= (unsigned char)~EVENT_IS_DONE;
-    }
-    sse->n_done = (unsigned char)((sse->n_done & (IN_EVENT | EVENT_IS_DONE)) |
-                                  (c == ':' ? LINE_IS_COMMENT : 0));
-    if (c != ':')
-        sse->comment_only = false;
+    sse->line_is_comment = c == ':';
+    sse->n_match = match_done(0, c);
     sse->state = IN_LINE;
 }
 
-static void match_done(struct pm_sse *sse, char c)
+/* A line has ended; true when nothing is pending any more behind it. */
+static bool end_line(struct pm_sse *sse)
 {
-    unsigned n = sse->n_done & MATCH_MASK;
+    bool empty = sse->state != IN_LINE;
 
-    if (n == NO_MATCH)
-        return;
-    n = n < DONE_LENGTH && done_line[n] == c ? n + 1 : NO_MATCH;
-    sse->n_done = (unsigned char)((sse->n_done & ~MATCH_MASK) | n);
+    if (empty) {
+        sse->saw_data |= sse->in_event;
+        sse->done |= sse->event_is_done;
+        sse->in_event = sse->event_is_done = sse->passing = false;
+        return true;
+    }
+    if (sse->line_is_comment) { /* outside an event it needs no blank line */
+        sse->passing = sse->passing && sse->in_event;
+        return !sse->in_event;
+    }
+    sse->event_is_done |= sse->n_match == N_DONE;
+    sse->in_event = true;
+    return false;
 }
 
-/* A line has ended; true when nothing is pending any more behind it. */
-static bool end_line(struct pm_sse *sse, bool empty)
+/* At the start of the stream: a byte of the mark. What only begins like one is a line. */
+static bool read_mark(struct pm_sse *sse, char c)
 {
-    if (empty) {
-        if (sse->n_done & IN_EVENT) {
-            sse->saw_data |= !sse->comment_only;
-            sse->done |= (sse->n_done & EVENT_IS_DONE) != 0;
-        }
-        sse->n_done = 0;
-        sse->passing = false;
+    if (c == byte_order_mark[sse->n_mark]) {
+        if (++sse->n_mark == N_MARK)
+            sse->state = LINE_START;
         return true;
     }
-    if ((sse->n_done & MATCH_MASK) == DONE_LENGTH)
-        sse->n_done |= EVENT_IS_DONE;
-    if (sse->comment_only) {
-        sse->n_done = 0; /* a comment outside an event needs no blank line */
-        sse->passing = false;
-        return true;
+    sse->state = LINE_START;
+    if (sse->n_mark) {
+        begin_line(sse, byte_order_mark[0]);
+        sse->n_match = NO_MATCH;
     }
-    sse->n_done |= IN_EVENT;
+    return false;
+}
+
+/* True when nothing is pending behind this byte. */
+static bool read_byte(struct pm_sse *sse, char c)
+{
+    bool ends;
+
+    if (sse->state == STREAM_START && read_mark(sse, c))
+        return false;
+    if (sse->state == AFTER_CR && c == '\n') { /* no line of its own; a boundary stays one */
+        sse->state = LINE_START;
+        return !sse->in_event;
+    }
+    if (c == '\n' || c == '\r') {
+        ends = end_line(sse);
+        sse->state = c == '\r' ? AFTER_CR : LINE_START;
+        return ends;
+    }
+    if (sse->state == IN_LINE)
+        sse->n_match = match_done(sse->n_match, c);
+    else
+        begin_line(sse, c);
     return false;
 }
 
@@ -72,37 +102,19 @@ size_t pm_sse_feed(struct pm_sse *sse, const char *data, size_t n, size_t n_held
 
     sse->saw_data = false;
     for (size_t i = 0; i < n; i++) {
-        char c = data[i];
-        bool boundary = false;
-
-        if (sse->state == AFTER_CR && c == '\n') {
-            /* The other half of a CRLF: no line of its own; a boundary stays one. */
-            sse->state = LINE_START;
-            if (!(sse->n_done & IN_EVENT))
-                whole = i + 1;
-            continue;
-        }
-        if (c == '\n' || c == '\r') {
-            boundary = end_line(sse, sse->state != IN_LINE);
-            sse->state = c == '\r' ? AFTER_CR : LINE_START;
-        } else if (sse->state != IN_LINE) {
-            begin_line(sse, c);
-            match_done(sse, c);
-        } else {
-            match_done(sse, c);
-        }
-        if (boundary)
+        while (sse->state == IN_LINE && sse->n_match == NO_MATCH && i < n && data[i] != '\n' &&
+               data[i] != '\r')
+            i++;
+        if (i < n && read_byte(sse, data[i]))
             whole = i + 1;
     }
 
-    if (!sse->passing && whole == 0 && n_held + n > PM_SSE_TAIL_MAX)
-        sse->passing = true;
-    if (!sse->passing && whole && n - whole > PM_SSE_TAIL_MAX)
+    if ((whole ? n - whole : n_held + n) > PM_SSE_TAIL_MAX)
         sse->passing = true;
     return sse->passing ? n : whole;
 }
 
 bool pm_sse_at_boundary(const struct pm_sse *sse)
 {
-    return sse->state != IN_LINE && !(sse->n_done & IN_EVENT);
+    return sse->state != IN_LINE && !sse->in_event;
 }

@@ -13,13 +13,17 @@
     (64 * 1024) /* of an unfinished event, held back; then it is passed as it comes */
 
 struct pm_sse {
-    unsigned char state; /* what the last byte was */
-    bool comment_only;   /* the pending event has only comment lines so far */
-    bool passing;        /* inside an event larger than PM_SSE_TAIL_MAX */
     bool
         saw_data; /* in what the last pm_sse_feed() completed: an event that is more than comments */
     bool done;    /* `data: [DONE]` was completed */
-    unsigned char n_done; /* its own */
+    /* its own */
+    unsigned char state;   /* what the last byte was */
+    unsigned char n_mark;  /* bytes of a byte order mark seen at the start of the stream */
+    unsigned char n_match; /* how much of `data: [DONE]` the running line is */
+    bool passing;          /* inside an event larger than PM_SSE_TAIL_MAX */
+    bool in_event;         /* a line of the pending event has ended */
+    bool line_is_comment;
+    bool event_is_done;
 };
 
 /*
