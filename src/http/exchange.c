@@ -99,14 +99,15 @@ static void send_pieces(struct pm_exchange *exchange, struct iovec *pieces, size
 
     if (n < 0)
         n = 0; /* EAGAIN: all of it waits; EPIPE, ECONNRESET: the event that says so is on its way */
-    if (n > 0)
-        exchange->moved_ms = pm_loop_now_ms(exchange->server->loop);
     for (size_t i = 0; i < n_pieces; i++) {
         size_t taken = (size_t)n < pieces[i].iov_len ? (size_t)n : pieces[i].iov_len;
 
         n -= (ssize_t)taken;
         pm_buf_add(&exchange->out, (char *)pieces[i].iov_base + taken, pieces[i].iov_len - taken);
     }
+    if (exchange->out.n)
+        pm_connection_wrote(
+            exchange); /* from now on the client has write_stall to take something */
 }
 
 /* The answer is whole and gone: the next request, or the end. */
@@ -119,10 +120,11 @@ static void after_answer(struct pm_exchange *exchange)
         return;
     }
     pm_exchange_reset(exchange);
+    exchange->served = true;
     pm_connection_set_state(exchange, CONNECTION_HEAD);
     if (exchange->processing)
         return; /* the loop over requests goes on by itself */
-    if (exchange->in.n)
+    if (pm_exchange_unread(exchange))
         pm_loop_later(exchange->server->loop, &exchange->next_task);
     pm_connection_update(exchange);
 }
@@ -132,15 +134,16 @@ void pm_exchange_flush(struct pm_exchange *exchange)
     struct pm_http_server *server = exchange->server;
     ssize_t n;
 
-    if (exchange->out.n > exchange->out_at) {
+    if (pm_exchange_queued(exchange)) {
         n = send(exchange->watch.fd, exchange->out.data + exchange->out_at,
-                 exchange->out.n - exchange->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
+                 pm_exchange_queued(exchange), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0)
             return;
-        exchange->moved_ms = pm_loop_now_ms(server->loop);
         exchange->out_at += (size_t)n;
-        if (exchange->out_at < exchange->out.n)
+        if (pm_exchange_queued(exchange)) {
+            pm_connection_wrote(exchange);
             return;
+        }
     }
     exchange->out_at = 0;
     pm_buf_fini(&exchange->out);
@@ -153,8 +156,6 @@ void pm_exchange_flush(struct pm_exchange *exchange)
         exchange->was_high = false;
         if (server->handler->on_drained)
             server->handler->on_drained(exchange, server->ctx);
-    } else if (exchange->state == CONNECTION_HEAD && exchange->in.n) {
-        pm_loop_later(server->loop, &exchange->next_task);
     }
 }
 
@@ -248,7 +249,9 @@ static void send_now(struct pm_exchange *exchange, struct iovec *pieces, size_t 
     if (exchange->state == CONNECTION_CLOSED)
         return;
     if (exchange->watch.events & EPOLLOUT) {
-        /* The socket is full: behind what waits. */
+        /* The socket is full: behind what waits, whose sent part makes room. */
+        pm_buf_consume(&exchange->out, exchange->out_at);
+        exchange->out_at = 0;
         for (size_t i = 0; i < n_pieces; i++)
             pm_buf_add(&exchange->out, pieces[i].iov_base, pieces[i].iov_len);
     } else {
@@ -358,21 +361,42 @@ void pm_exchange_close_after(struct pm_exchange *exchange)
     exchange->close_after = true;
 }
 
+void pm_exchange_tell_gone(struct pm_exchange *exchange)
+{
+    struct pm_http_server *server = exchange->server;
+
+    if (!exchange->active)
+        return;
+    exchange->active = false;
+    server->handler->on_gone(exchange, server->ctx);
+}
+
+/* What all refusals of the server itself have in common. */
+static void begin_refusal(struct pm_exchange *exchange)
+{
+    pm_exchange_tell_gone(exchange); /* the owner has not answered, and is not to any more */
+    if (!exchange->request_id[0])
+        pm_request_own_id(exchange);
+    exchange->server->counters.refused++;
+    pm_list_remove(&exchange->held_link);
+    exchange->close_after = true;
+}
+
 void pm_exchange_refuse_code(struct pm_exchange *exchange, int code, const char *text)
 {
     struct poolmgr_error error = {0};
 
+    begin_refusal(exchange);
     (void)pm_fail(&error, code, "%s", text);
-    if (exchange->active) {
-        /* The owner has not answered, and is not to any more. */
-        exchange->active = false;
-        exchange->server->handler->on_gone(exchange, exchange->server->ctx);
-    }
-    if (!exchange->request_id[0])
-        (void)snprintf(exchange->request_id, sizeof(exchange->request_id), "%s-%llx",
-                       exchange->server->id_prefix, (unsigned long long)++exchange->server->n_ids);
-    exchange->server->counters.refused++;
-    pm_list_remove(&exchange->held_link);
-    exchange->close_after = true;
     pm_exchange_refuse(exchange, &error, "");
+}
+
+void pm_exchange_refuse_bare(struct pm_exchange *exchange, int status)
+{
+    struct pm_http_server *server = exchange->server;
+
+    begin_refusal(exchange);
+    if (server->handler->on_refused)
+        server->handler->on_refused(status, server->ctx);
+    pm_exchange_respond_bare(exchange, status);
 }

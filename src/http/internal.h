@@ -12,6 +12,7 @@
 #define PM_SERVER_ACCEPT_MAX 4096        /* connections taken in one turn */
 #define PM_SERVER_BLOCK      (64 * 1024) /* of a chunked body */
 #define PM_SERVER_ID_SIZE    129
+#define PM_SERVER_TURNED_MAX 64 /* connections above the limit that are told so at once */
 
 struct listener {
     struct pm_link link;
@@ -61,16 +62,17 @@ struct pm_exchange {
     struct pm_watch watch;
     struct pm_timer timer;
     struct pm_task free_task, next_task;
-    const struct listener *listener; /* NULL once it is closed */
     char local[128];
     bool is_unix;
     enum connection_state state;
     bool processing; /* the loop over requests runs: do not enter it again */
     bool active;     /* an owner knows this exchange */
+    bool served;     /* a request before this one */
     void *user;
 
     /* reading */
-    struct pm_buf in; /* what was read and not used yet */
+    struct pm_buf in; /* what was read … */
+    size_t in_at;     /* … and is used up to here */
     struct pm_http_scan scan;
     char *head_bytes;          /* of the running request; its slices point here */
     struct pm_http_head *head; /* allocated as long as its lines are */
@@ -79,6 +81,7 @@ struct pm_exchange {
     size_t n_body;
     uint64_t body_bytes;   /* received */
     uint64_t body_charged; /* of the server's budget */
+    uint64_t held_bytes;   /* what it waits for */
     struct pm_http_chunked chunked;
     bool body_whole, wants_continue;
     uint64_t since_ms; /* of the state: accepted, first byte of the head, head whole … */
@@ -88,26 +91,45 @@ struct pm_exchange {
     /* answering */
     struct pm_buf out;
     size_t out_at; /* of `out`, sent already */
+    int in_kernel; /* bytes that the client's kernel had not taken, when a write was last short */
     bool begun, head_open, close_after, was_high, drop_body;
     enum answer_framing framing;
     uint64_t answer_left;
 };
 
 /* connection.c */
-void pm_connection_new(struct pm_http_server *server, const struct listener *listener, int fd);
+struct pm_exchange *pm_connection_new(struct pm_http_server *server,
+                                      const struct listener *listener, int fd);
 /* Closes at once; `reset` with RST. The owner is told when it does not know yet. */
 void pm_connection_close(struct pm_exchange *exchange, bool reset);
-/* Goes on with what was read: the next head, or the rest of a body. */
-void pm_connection_go_on(struct pm_exchange *exchange);
 void pm_connection_set_state(struct pm_exchange *exchange, enum connection_state state);
 void pm_connection_update(struct pm_exchange *exchange); /* what is watched, and the timer */
 void pm_connection_linger(struct pm_exchange *exchange);
-void pm_connection_resume_held(struct pm_http_server *server);
+void pm_connection_wrote(struct pm_exchange *exchange); /* and something is still queued */
+
+/* request.c */
+void pm_connection_readable(struct pm_exchange *exchange);
+/* Goes on with what was read: the next head, or the rest of a body. */
+void pm_connection_go_on(struct pm_exchange *exchange);
+void pm_request_own_id(struct pm_exchange *exchange);
+
+/* body.c */
+void pm_body_read(struct pm_exchange *exchange); /* what of it was read already */
+bool pm_body_is_direct(const struct pm_exchange *exchange);
+ssize_t pm_body_receive(struct pm_exchange *exchange); /* from the socket to its place */
+void pm_body_resume_held(struct pm_http_server *server);
 
 /* exchange.c */
+static inline size_t pm_exchange_unread(const struct pm_exchange *exchange)
+{
+    return exchange->in.n - exchange->in_at;
+}
 void pm_exchange_flush(struct pm_exchange *exchange);
 void pm_exchange_reset(struct pm_exchange *exchange); /* frees what the last request held */
+void pm_exchange_tell_gone(struct pm_exchange *exchange);
+/* The server's own refusals: the owner, if there is one, is told that the exchange is over. */
 void pm_exchange_refuse_code(struct pm_exchange *exchange, int code, const char *text);
+void pm_exchange_refuse_bare(struct pm_exchange *exchange, int status);
 
 /* listener.c */
 void pm_listener_close(struct listener *listener);

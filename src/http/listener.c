@@ -23,34 +23,48 @@
 
 /* ---- connections ------------------------------------------------------------------------------------ */
 
-/* More than the limit, or no descriptor is left: the caller is told so, shortly, and let go. */
-static void turn_away(int fd)
-{
-    static const char answer[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: "
-        "close\r\nRetry-After: 1\r\n"
-        "retry-after-ms: 1000\r\nX-Backoff-Ms: 1000\r\nContent-Length: 134\r\n\r\n"
-        "{\"error\":{\"code\":\"overloaded\",\"message\":\"too many connections are "
-        "open\",\"type\":\"server_error\","
-        "\"retriable\":true,\"retry_after_ms\":1000}}";
-
-    (void)send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)shutdown(fd, SHUT_WR);
-    (void)close(fd);
-}
-
 /* No descriptor is left: with the spare one a caller can be taken and told, instead of waiting for ever. */
 static void turn_away_with_spare(struct pm_http_server *server, int listen_fd)
 {
-    int fd;
+    static const char object[] =
+        "{\"error\":{\"code\":\"overloaded\",\"message\":\"too many connections are open\","
+        "\"type\":\"server_error\",\"retriable\":true,\"retry_after_ms\":1000}}";
+    char answer[512];
+    int fd, n;
 
-    if (server->spare_fd < 0)
-        return;
-    (void)close(server->spare_fd);
+    if (server->spare_fd >= 0)
+        (void)close(server->spare_fd);
     fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0)
-        turn_away(fd);
+    if (fd >= 0) {
+        n = snprintf(answer, sizeof(answer),
+                     "HTTP/1.1 503 Service Unavailable\r\nX-Request-Id: %s-%llx\r\nContent-Type: "
+                     "application/json\r\nRetry-After: 1\r\nretry-after-ms: 1000\r\nX-Backoff-Ms: "
+                     "1000\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                     server->id_prefix, (unsigned long long)++server->n_ids, strlen(object),
+                     object);
+        server->counters.refused++;
+        (void)send(fd, answer, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)shutdown(fd, SHUT_WR);
+        /* What it sent already would turn the close into a reset. */
+        (void)recv(fd, server->read_buffer, sizeof(server->read_buffer), MSG_DONTWAIT);
+        (void)close(fd);
+    }
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* Over the limit: it is told, and its connection ends as after any refusal. Too many of those are just closed. */
+static void turn_away(struct pm_http_server *server, const struct listener *listener, int fd)
+{
+    struct pm_exchange *exchange;
+
+    if (server->counters.connections >= server->connections_max + PM_SERVER_TURNED_MAX) {
+        server->counters.refused++;
+        (void)close(fd);
+        return;
+    }
+    exchange = pm_connection_new(server, listener, fd);
+    if (exchange)
+        pm_exchange_refuse_code(exchange, POOLMGR_E_OVERLOADED, "too many connections are open");
 }
 
 static void on_connections(struct pm_watch *watch, uint32_t events)
@@ -70,12 +84,10 @@ static void on_connections(struct pm_watch *watch, uint32_t events)
             return;
         }
         server->counters.accepted++;
-        if (server->counters.connections >= server->connections_max) {
-            server->counters.refused++;
-            turn_away(fd);
-            continue;
-        }
-        pm_connection_new(server, listener, fd);
+        if (server->counters.connections >= server->connections_max)
+            turn_away(server, listener, fd);
+        else
+            (void)pm_connection_new(server, listener, fd);
     }
 }
 
@@ -125,6 +137,7 @@ static void format_address(const struct sockaddr_storage *from, char *to, size_t
 static bool split_address(const char *address, char *host, size_t size, const char **ret_port)
 {
     const char *colon = strrchr(address, ':');
+    uint64_t number;
     size_t n;
 
     if (!colon || !colon[1])
@@ -138,6 +151,8 @@ static bool split_address(const char *address, char *host, size_t size, const ch
         return false;
     memcpy(host, address, n);
     host[n] = '\0';
+    if (!pm_parse_u64(colon + 1, &number) || number > 65535)
+        return false;
     if (strcmp(host, "localhost") == 0)
         (void)pm_str_copy(host, size, "127.0.0.1");
     *ret_port = colon + 1;
@@ -166,9 +181,10 @@ static int bind_tcp(const char *address, int *ret, struct poolmgr_error *err)
             (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
     }
     r = fd < 0 ? -1 : bind(fd, info->ai_addr, info->ai_addrlen);
+    if (r == 0)
+        r = listen(fd, BACKLOG); /* of two that bound the same port the second fails here */
     freeaddrinfo(info);
-    if ((r < 0 && errno == EADDRINUSE) ||
-        (r == 0 && listen(fd, BACKLOG) < 0 && errno == EADDRINUSE)) {
+    if (r < 0 && errno == EADDRINUSE) {
         pm_port_holder((unsigned)atoi(port), holder, sizeof(holder));
         return pm_fail(err, POOLMGR_E_CONFLICT, "%s is in use%s%s", address, holder[0] ? ", " : "",
                        holder);
@@ -184,8 +200,10 @@ static bool socket_is_alive(const struct sockaddr_un *address)
 {
     pm_auto_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    return fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-                       errno == EAGAIN);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+        return true;
+    return errno != ECONNREFUSED &&
+           errno != ENOENT; /* what we may not ask is not ours to replace */
 }
 
 static int bind_unix(const char *path, unsigned mode, int *ret, struct poolmgr_error *err)
@@ -265,14 +283,6 @@ int pm_http_server_adopt(struct pm_http_server *server, int fd, struct poolmgr_e
 
 void pm_listener_close(struct listener *listener)
 {
-    struct pm_link *link;
-
-    pm_list_each (&listener->server->connections, link) {
-        struct pm_exchange *exchange = pm_container_of(link, struct pm_exchange, link);
-
-        if (exchange->listener == listener)
-            exchange->listener = NULL;
-    }
     pm_watch_remove(&listener->watch);
     (void)close(listener->watch.fd);
     if (listener->unlink_path)

@@ -24,7 +24,7 @@ static uint64_t connections_by_descriptors(void)
 
 static void resume_held(struct pm_task *task)
 {
-    pm_connection_resume_held(pm_container_of(task, struct pm_http_server, resume_task));
+    pm_body_resume_held(pm_container_of(task, struct pm_http_server, resume_task));
 }
 
 int pm_http_server_new(struct pm_loop *loop, const struct pm_http_server_options *options,
@@ -94,7 +94,7 @@ void pm_http_server_drain(struct pm_http_server *server)
     pm_list_each_safe (&server->connections, link, after) {
         struct pm_exchange *exchange = pm_container_of(link, struct pm_exchange, link);
 
-        if (exchange->state == CONNECTION_HEAD && exchange->in.n == 0)
+        if (exchange->state == CONNECTION_HEAD && !pm_exchange_unread(exchange))
             pm_connection_close(exchange, false);
         else
             exchange->close_after = true;
