@@ -120,6 +120,8 @@ void pm_core_endpoint_ready(struct pm_core *core, struct pm_token token,
                       ready->engine_version);
     instance->owner_proved = ready->owner_proved;
     place->slots_total = ready->n_slots > 0 ? ready->n_slots : place->pool->spec->n_slots;
+    if (place->slots_total > PM_SLOTS_MAX)
+        place->slots_total = PM_SLOTS_MAX;
     (void)pm_place_move(place, PM_CAUSE_READY, out);
     pm_pool_step(place->pool, out);
 }

@@ -276,6 +276,8 @@ static void compare_pool(struct pm_pool *pool, struct pm_actions *out)
 
         do {
             place->wanted = pm_place_want(place);
+            if (place->wanted.reason == PM_BECAUSE_WAITERS)
+                place->begun = PM_BECAUSE_WAITERS; /* whoever began it: now it is for them */
             update_gate(place);
         } while (compare_place(place, out));
     }

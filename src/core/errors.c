@@ -92,7 +92,7 @@ void pm_describe_stall(const struct pm_place *place, char *to, size_t size)
 
     if (now_ms - place->instance.life_ms >= place->pool->spec->stall_timeout_ms)
         (void)snprintf(to, size, "%" PRIu64 " request%s and no sign of life for %s",
-                       pm_place_leases(place), pm_plural(pm_place_leases(place)),
+                       pm_place_at_work(place), pm_plural(pm_place_at_work(place)),
                        duration(text, now_ms - place->instance.life_ms));
     else
         (void)snprintf(to, size, "%" PRIu64 " requests in a row ran into their limits",

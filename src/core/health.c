@@ -64,10 +64,9 @@ static void look_at_busy(struct pm_place *place, struct pm_actions *out)
     struct pm_core *core = place->pool->core;
 
     place->instance.next_busy_ms = PM_NEVER;
-    if (place->n_settling == 0)
-        return;
-    pm_unask(core, &place->busy); /* not answered in all that time, or asked too early */
-    pm_ask_busy(place, out);
+    pm_unask(core, &place->busy); /* not answered in all that time */
+    if (place->n_settling > 0)
+        pm_ask_busy(place, out);
 }
 
 static void forget_unowned(struct pm_place *place)
@@ -107,9 +106,10 @@ void pm_health_look(struct pm_place *place, struct pm_actions *out)
         forget_unowned(place);
 }
 
+/* A slot that only settles is at rest, as far as anybody knows. */
 static uint64_t stalls_at(const struct pm_place *place)
 {
-    if (pm_place_leases(place) == 0)
+    if (pm_place_at_work(place) == 0)
         return PM_NEVER;
     return pm_add_ms(place->instance.life_ms, place->pool->spec->stall_timeout_ms);
 }

@@ -47,6 +47,9 @@ struct pm_waiter {
     char request_id[PM_REQUEST_ID_MAX + 1];
 };
 
+#define PM_SLOTS_MAX                                                                               \
+    (UINT64_C(1) << 20) /* of one instance: a lease's serial has room for no more */
+
 #define PM_N_PRIORITIES 2
 #define PM_BATCH_EVERY  4 /* every fourth grant is batch while one waits */
 
@@ -65,6 +68,7 @@ struct pm_slot {
     struct pm_slot *next_free;
     uint64_t serial; /* of the lease; 0: free */
     uint64_t request;
+    uint64_t granted_ms;
     enum pm_slot_state state;
     struct pm_due due; /* cancel_settle, abandon_max */
     uint32_t index;
@@ -296,6 +300,7 @@ void pm_leases_end(struct pm_place *place, bool only_living, const struct poolmg
 void pm_slot_due(struct pm_slot *slot, struct pm_actions *out);
 void pm_ask_busy(struct pm_place *place, struct pm_actions *out);
 uint64_t pm_place_leases(const struct pm_place *place);
+uint64_t pm_place_at_work(const struct pm_place *place); /* leases the engine works for */
 uint64_t pm_place_slots_free(const struct pm_place *place);
 void pm_place_free_slots(struct pm_place *place);
 

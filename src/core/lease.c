@@ -11,13 +11,19 @@
 
 /* The low bits of a lease's serial are its slot, the others count up: found in O(1), unique for ever. */
 #define SLOT_BITS 20
-#define SLOT_MASK ((UINT64_C(1) << SLOT_BITS) - 1)
+#define SLOT_MASK (PM_SLOTS_MAX - 1)
 
 #define ASK_BUSY_EVERY_MS 50
+#define ARRIVES_WITHIN_MS 250 /* a granted request may not have reached its engine yet */
 
 uint64_t pm_place_leases(const struct pm_place *place)
 {
     return place->n_running + place->n_settling + place->n_abandoned;
+}
+
+uint64_t pm_place_at_work(const struct pm_place *place)
+{
+    return place->n_running + place->n_abandoned;
 }
 
 uint64_t pm_place_slots_free(const struct pm_place *place)
@@ -75,6 +81,7 @@ static struct pm_slot *take_slot(struct pm_place *place, uint64_t request)
 
     slot->serial = (++place->pool->core->last_lease << SLOT_BITS) | slot->index;
     slot->request = request;
+    slot->granted_ms = place->pool->core->now_ms;
     set_state(slot, PM_SLOT_RUNNING);
     place->pool->n_leases++;
     return slot;
@@ -147,7 +154,7 @@ static struct pm_action *grant(struct pm_place *place, uint64_t request, struct 
 {
     struct pm_action *action = pm_action_add(out, PM_ACT_GRANT);
 
-    if (pm_place_leases(place) == 0)
+    if (pm_place_at_work(place) == 0)
         place->instance.life_ms = place->pool->core->now_ms;
     place->instance.n_missed = 0;
     place->pool->counters.granted++;
@@ -296,10 +303,24 @@ void pm_ask_busy(struct pm_place *place, struct pm_actions *out)
     place->instance.next_busy_ms = pm_add_ms(core->now_ms, ASK_BUSY_EVERY_MS);
 }
 
-/* Of the leases that settle, the engine has ended as many as are busy less than we count. */
+/* What the engine must be busy with if nothing that settles has ended. */
+static uint64_t n_expected_busy(const struct pm_place *place)
+{
+    uint64_t n = 0, now_ms = place->pool->core->now_ms;
+
+    for (uint32_t i = 0; i < place->n_slots_made; i++) {
+        const struct pm_slot *slot = place->slots[i];
+
+        n += slot->state == PM_SLOT_SETTLING ||
+             (slot->serial != 0 && now_ms - slot->granted_ms >= ARRIVES_WITHIN_MS);
+    }
+    return n;
+}
+
+/* Of the leases that settle, the engine has ended as many as are busy less than we expect. */
 static void free_settled(struct pm_place *place, uint64_t n_busy)
 {
-    uint64_t n_ours = pm_place_leases(place);
+    uint64_t n_ours = n_expected_busy(place);
 
     for (uint32_t i = 0; i < place->n_slots_made && n_ours > n_busy; i++) {
         struct pm_slot *slot = place->slots[i];

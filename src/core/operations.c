@@ -166,14 +166,15 @@ static bool is_up(enum pm_state state)
     return state == PM_READY || state == PM_SICK;
 }
 
-static bool is_neither_up_nor_failed(enum pm_state state)
+static bool is_under_way(enum pm_state state)
 {
-    return !is_up(state) && state != PM_FAILED;
+    return has_or_may_have_process(state) && !is_up(state);
 }
 
+/* Ready, as far as it can be now: a replica whose start failed comes later, by the restart clock. */
 static bool start_is_done(const struct pm_pool *pool)
 {
-    return any_in(pool, is_up) && !any_in(pool, is_neither_up_nor_failed);
+    return any_in(pool, is_up) && !any_in(pool, is_under_way);
 }
 
 static const char *const start_phases[PM_STATE_COUNT] = {

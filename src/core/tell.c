@@ -100,6 +100,10 @@ static void say_stopping(const struct pm_place *place, const char *name, struct 
 {
     char text[DURATION];
 
+    if (place->instance.ready_ms == 0 && place->instance.stop_reason == PM_BECAUSE_IDLE) {
+        pm_event_human(event, "%s stops before it is ready: nobody wants it any more", name);
+        return;
+    }
     switch (place->instance.stop_reason) {
     case PM_BECAUSE_IDLE:
         pm_event_human(event, "%s stops: idle for %s", name,

@@ -266,6 +266,58 @@ static void test_keep_alive_of_a_request_counts_until_the_next_that_names_one(vo
     assert_int_equal(state(&world), PM_STOPPING);
 }
 
+static void test_a_request_that_may_not_have_arrived_yet_settles_nothing(void **s)
+{
+    struct pm_lease lease;
+    struct pm_token probe;
+
+    world.spec->habits.reports_busy = true;
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    tick(&world, world.now_ms + 1000);
+    (void)granted(&world);
+    (void)request(&world); /* waits */
+    release(&world, &lease, PM_RELEASE_CLIENT_CLOSED);
+    probe = the_action(&world, PM_ACT_ASK_BUSY)->probe;
+    busy(probe, 1); /* the one that settles, or the one just granted: nobody knows */
+    assert_int_equal(count_actions(&world, PM_ACT_GRANT), 0);
+    tick(&world, world.now_ms + 50);
+    busy(the_action(&world, PM_ACT_ASK_BUSY)->probe, 0);
+    assert_int_equal(count_actions(&world, PM_ACT_GRANT), 1);
+}
+
+static void test_an_engine_that_does_not_answer_is_asked_again(void **s)
+{
+    struct pm_lease lease;
+
+    world.spec->habits.reports_busy = true;
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    release(&world, &lease, PM_RELEASE_CLIENT_CLOSED);
+    assert_int_equal(count_actions(&world, PM_ACT_ASK_BUSY), 1);
+    for (int i = 0; i < 9; i++) {
+        tick(&world, world.now_ms + 50);
+        assert_int_equal(count_actions(&world, PM_ACT_ASK_BUSY), 1);
+    }
+    tick(&world, world.now_ms + 50);
+    assert_int_equal(view(&world).active_leases, 0);
+    tick(&world, world.now_ms + 50);
+    assert_int_equal(count_actions(&world, PM_ACT_ASK_BUSY), 0);
+}
+
+static void test_a_slot_that_settles_for_long_is_no_stall(void **s)
+{
+    struct pm_lease lease;
+
+    world.spec->cancel_settle_ms = 10 * 60 * 1000;
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    release(&world, &lease, PM_RELEASE_CLIENT_CLOSED);
+    tick(&world, world.now_ms + 3 * 60 * 1000);
+    assert_int_equal(state(&world), PM_READY);
+    assert_int_equal(view(&world).active_leases, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -283,6 +335,9 @@ int main(void)
         TEST(test_an_engine_that_dies_ends_all_its_leases_in_that_step),
         TEST(test_leases_go_to_the_replica_with_the_fewest),
         TEST(test_keep_alive_of_a_request_counts_until_the_next_that_names_one),
+        TEST(test_a_request_that_may_not_have_arrived_yet_settles_nothing),
+        TEST(test_an_engine_that_does_not_answer_is_asked_again),
+        TEST(test_a_slot_that_settles_for_long_is_no_stall),
     };
 
     return cmocka_run_group_tests_name("core: leases", tests, NULL, NULL);

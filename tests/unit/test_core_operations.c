@@ -433,6 +433,39 @@ static void test_a_stop_that_was_called_off_leaves_a_preload_pool_preloaded(void
     assert_int_equal(state(&world), PM_STAGING);
 }
 
+static void test_a_start_ends_when_one_replica_is_ready_and_the_other_must_wait(void **s)
+{
+    struct pm_token second;
+    uint64_t op;
+
+    world.spec->n_replicas = 2;
+    world_begin(&world);
+    op = start();
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);
+    second = replica(&world, 1).token;
+    endpoint_ready(&world, replica(&world, 0).token);
+    assert_int_equal(operation(op).state, PM_OP_RUNNING);
+    crash(&world, second, (struct pm_exit){.status = 1});
+    assert_int_equal(operation(op).state, PM_OP_RUNNING);
+    crash(&world, staged_spawn(), (struct pm_exit){.status = 1});
+    assert_int_equal(replica(&world, 1).state, PM_BACKOFF);
+    assert_int_equal(operation(op).state, PM_OP_SUCCEEDED);
+}
+
+static void test_a_start_that_requests_took_over_outlives_the_last_of_them_for_a_while(void **s)
+{
+    uint64_t op, id;
+
+    world_begin(&world);
+    op = start();
+    id = request(&world);
+    assert_int_equal(cancel(op), 0);
+    gone(&world, id);
+    assert_int_equal(state(&world), PM_STAGING);
+    tick(&world, world.now_ms + 60000);
+    assert_int_equal(state(&world), PM_COLD);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -460,6 +493,8 @@ int main(void)
         TEST(test_a_shutdown_ends_every_operation),
         TEST(test_the_last_operations_can_be_asked_for_newest_first),
         TEST(test_a_stop_that_was_called_off_leaves_a_preload_pool_preloaded),
+        TEST(test_a_start_ends_when_one_replica_is_ready_and_the_other_must_wait),
+        TEST(test_a_start_that_requests_took_over_outlives_the_last_of_them_for_a_while),
     };
 
     return cmocka_run_group_tests_name("core: operations", tests, NULL, NULL);
