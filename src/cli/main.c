@@ -76,15 +76,6 @@ static int read_options(struct pm_cli *cli, int argc, char **argv)
     return i;
 }
 
-void pm_cli_usage(const struct pm_cli *cli)
-{
-    for (const struct pm_verb *verb = pm_verbs; verb->name; verb++) {
-        if (strcmp(verb->name, cli->argv[0]) == 0)
-            fprintf(stderr, "usage: poolctl %s %s\n", verb->name, verb->usage);
-    }
-    exit(2);
-}
-
 static int unknown_verb(const char *name)
 {
     const char *names[32];

@@ -2,6 +2,10 @@
 /* The table of verbs: dispatch, help and docs/poolctl.md come from it. */
 #include "cli/cli.h"
 
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
 const struct pm_verb pm_verbs[] = {
     {"ps", "[POOL]", "what is served, and how it is", pm_verb_ps},
     {"start", "POOL…", "start engines, and wait until they are ready", pm_verb_start},
@@ -20,3 +24,13 @@ const struct pm_verb pm_verbs[] = {
     {"version", "", "of poolctl and of the daemon", pm_verb_version},
     {0},
 };
+
+void pm_cli_usage(const struct pm_cli *cli)
+{
+    for (const struct pm_verb *verb = pm_verbs; verb->name; verb++) {
+        if (strcmp(verb->name, cli->argv[0]) == 0)
+            fprintf(stderr, "usage: poolctl %s %s\n", verb->name, verb->usage);
+    }
+    fflush(NULL);
+    _exit(2);
+}
