@@ -158,6 +158,7 @@ def test_what_can_never_start_is_tried_once_and_told(daemon, tmp_path, name):
         assert answer.headers["x-should-retry"] == "false"
     code = {"missing": "model_missing", "empty": "model_corrupt", "text": "model_corrupt", "torn": "model_corrupt",
             "architecture": "model_unsupported", "argument": "bad_arguments", "engine": "engine_missing"}[name]
+    d.wait_state("bad", "failed")  # its processes are cleared away first
     state = d.pool_state("bad")
     assert state["state"] == "failed"
     assert state["replicas"][0]["last_error"]["code"] == code, json.dumps(state)
