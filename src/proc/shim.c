@@ -423,7 +423,7 @@ int pm_shim_run(const char *folder)
                         .connection = -1,
                         .signal_fd = -1,
                         .pipe = -1};
-    bool wants_out = false;
+    bool wants_out;
 
     if (pm_spec_read(folder, &shim.spec, NULL) < 0 || !set_up(&shim))
         return 1;
@@ -441,11 +441,11 @@ int pm_shim_run(const char *folder)
     if (shim.spawn_errno != 0)
         shim.true_of[F_CHILDLESS] = true;
 
-    while (!is_over(&shim)) {
+    for (;;) {
+        wants_out = tell(&shim) && shim.connection >= 0;
+        if (is_over(&shim))
+            return 0;
         turn(&shim, wants_out);
         do_what_is_due(&shim);
-        wants_out = tell(&shim) && shim.connection >= 0;
     }
-
-    return 0;
 }

@@ -201,6 +201,16 @@ static void test_a_signal_goes_to_the_whole_process_group(void **state)
     assert_false(seen->how.sigkill_by_us);
 }
 
+static void test_a_silent_engine_is_told_as_spawned_at_once(void **state)
+{
+    struct seen *seen = *state;
+
+    launch_script(seen, "sleep 1000", 60000);
+    wait_for(seen, seen->pid > 0);
+    pm_process_kill(seen->process);
+    wait_for(seen, seen->childless);
+}
+
 static void test_a_missing_program_is_told_as_missing(void **state)
 {
     const char *argv[] = {"/nowhere/engine", NULL}, *env[] = {NULL};
@@ -444,6 +454,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_exit_is_told_with_its_code_and_last_lines, set_up,
                                         take_down),
         cmocka_unit_test_setup_teardown(test_a_signal_goes_to_the_whole_process_group, set_up,
+                                        take_down),
+        cmocka_unit_test_setup_teardown(test_a_silent_engine_is_told_as_spawned_at_once, set_up,
                                         take_down),
         cmocka_unit_test_setup_teardown(test_a_missing_program_is_told_as_missing, set_up,
                                         take_down),
