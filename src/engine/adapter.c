@@ -100,6 +100,7 @@ void pm_engine_fill_habits(const struct pm_engine_spec *engine, struct pm_pool_s
 
     pool->habits = adapter ? adapter->habits : (struct pm_engine_habits){.ours = true};
     pool->habits.family = adapter ? adapter->name : NULL;
+    pool->habits.family = adapter ? adapter->name : NULL;
     if (engine->family == PM_FAMILY_COMMAND)
         pool->habits.cancel = engine->cancel;
 }
