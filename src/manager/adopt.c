@@ -13,7 +13,7 @@
 #include "manager/internal.h"
 #include "util/cleanup.h"
 
-#define STRANGER_GRACE_MS 10000
+#define STRANGER_GRACE_MS 10000 /* half of it to a second SIGTERM, all of it to SIGKILL */
 
 /* ---- meta: what the next daemon must know of an instance ---------------------------------------------- */
 
@@ -115,6 +115,7 @@ struct stranger {
     struct pm_timer timer;
     char pool_id[PM_ID_MAX + 1];
     uint64_t number;
+    bool signalled_twice;
 };
 
 static void stranger_free(struct stranger *stranger)
@@ -177,8 +178,13 @@ static void on_stranger_grace(struct pm_timer *timer)
 {
     struct stranger *stranger = pm_container_of(timer, struct stranger, timer);
 
-    pm_process_kill(stranger->process);
-    pm_timer_set(stranger->manager->loop, timer, pm_manager_now(stranger->manager) + 1000);
+    if (stranger->signalled_twice)
+        pm_process_kill(stranger->process);
+    else
+        pm_process_signal(stranger->process, SIGTERM);
+    stranger->signalled_twice = true;
+    pm_timer_set(stranger->manager->loop, timer,
+                 pm_manager_now(stranger->manager) + STRANGER_GRACE_MS / 2);
 }
 
 static void tell(struct pm_manager *manager, enum pm_event_kind kind,
@@ -213,7 +219,7 @@ static void stop_stranger(struct pm_manager *manager, const struct pm_found_inst
     pm_list_append(&manager->strangers, &stranger->link);
     tell(manager, PM_EV_INSTANCE_STOPPING, found, why);
     pm_process_signal(stranger->process, SIGTERM);
-    pm_timer_set(manager->loop, &stranger->timer, pm_manager_now(manager) + STRANGER_GRACE_MS);
+    pm_timer_set(manager->loop, &stranger->timer, pm_manager_now(manager) + STRANGER_GRACE_MS / 2);
 }
 
 void pm_strangers_free(struct pm_manager *manager)

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From an action to what does it. No action is refused here: what fails is told to core as an input. */
-#include <signal.h>
-
 #include "manager/internal.h"
 
 static void signal_instance(struct pm_manager *manager, struct pm_token token)
 {
     struct pm_instance *instance = pm_instance_find(manager, token);
 
-    if (instance && instance->process)
-        pm_process_signal(instance->process, SIGTERM);
+    if (instance)
+        pm_instance_signal(instance);
 }
 
 static void kill_instance(struct pm_manager *manager, struct pm_token token)

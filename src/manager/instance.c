@@ -8,6 +8,7 @@
  */
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -155,6 +156,28 @@ static void on_endpoint(void *ctx, const struct pm_ready *ready)
     pm_manager_flush(manager);
 }
 
+/* ---- the first signal ------------------------------------------------------------------------------- */
+
+/* An engine may wait for its open connections before it goes (llama-server then often waits for ever). The last
+ * request's connection is given back in the turn in which it ended, so that is waited for; then all kept ones are
+ * closed, and only then it is told. */
+static void send_signal(struct pm_task *task)
+{
+    struct pm_instance *instance = pm_container_of(task, struct pm_instance, signal_task);
+
+    if (!instance->process)
+        return;
+
+    pm_questions_free(instance);
+    pm_http_client_forget(instance->manager->client, instance->endpoint);
+    pm_process_signal(instance->process, SIGTERM);
+}
+
+void pm_instance_signal(struct pm_instance *instance)
+{
+    pm_loop_later(instance->manager->loop, &instance->signal_task);
+}
+
 /* ---- what the process says -------------------------------------------------------------------------- */
 
 static void on_spawned(void *ctx, pid_t pid)
@@ -219,6 +242,7 @@ static void quieten(struct pm_instance *instance)
     pm_questions_free(instance);
     pm_timer_clear(&instance->watch_timer);
     pm_timer_clear(&instance->retry_timer);
+    pm_list_remove(&instance->signal_task.link);
 }
 
 static bool is_about_the_model(int code)
@@ -294,6 +318,7 @@ struct pm_instance *pm_instance_new(struct pm_manager *manager, struct pm_token 
     instance->number = number;
     instance->watch_timer.fn = on_watch;
     instance->retry_timer.fn = on_retry;
+    instance->signal_task.fn = send_signal;
     pm_list_init(&instance->questions);
     pm_list_append(&manager->instances, &instance->link);
     (void)pm_map_set_u64(&manager->by_token, token.serial, instance);

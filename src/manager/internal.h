@@ -67,6 +67,7 @@ struct pm_instance {
     uint64_t n_leases;
     struct pm_timer watch_timer; /* memory and CPU time, while it starts or works */
     struct pm_timer retry_timer; /* the endpoint was somebody else's */
+    struct pm_task signal_task;  /* SIGTERM, at the end of the turn */
     uint64_t rss_max_bytes, cpu_ms, cpu_at_ms;
     uint64_t touched_ms; /* when core was last told of a sign of life */
 };
@@ -83,6 +84,8 @@ void pm_instance_forget(struct pm_manager *manager, const struct pm_action *acti
 /* A lease came (+1) or went (-1): whether it works is watched only while it has some. */
 void pm_instance_leases(struct pm_instance *instance, int change);
 void pm_instance_touch(struct pm_instance *instance);
+/* SIGTERM, when the connections of requests that end in this turn are closed. */
+void pm_instance_signal(struct pm_instance *instance);
 /* The process is somebody else's from now on; leases and endpoint stay known. */
 void pm_instance_let_go(struct pm_instance *instance);
 
