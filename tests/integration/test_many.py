@@ -43,7 +43,7 @@ def test_200_requests_to_a_cold_pool_make_one_start_and_none_is_overtaken(daemon
 def test_16_pools_start_at_once(daemon):
     """LOAD-1: starts on demand do not wait for each other."""
     names = ["p%02d" % i for i in range(16)]
-    d = daemon({name: Daemon.pool(slots=1) for name in names})
+    d = daemon({name: Daemon.pool(slots=1, args=["-t", "1"]) for name in names})
     sockets = {name: d.open_chat(name, stream=True) for name in names}
     for name, s in sockets.items():
         answer = read_answer(s, "POST")
