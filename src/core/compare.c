@@ -327,8 +327,5 @@ void pm_pool_step(struct pm_pool *pool, struct pm_actions *out)
 
     settle_pool(pool, out);
     hand_out_start_places(core, out);
-    if ((core->leaving || (core->shutting_down && core->n_instances == 0)) && !core->stopped) {
-        core->stopped = true;
-        (void)pm_action_add(out, PM_ACT_STOPPED);
-    }
+    pm_core_may_stop(core, out);
 }

@@ -124,14 +124,15 @@ void pm_core_begin(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
     step_all(core, out);
 }
 
-static void tell_stopped(struct pm_core *core, struct pm_actions *out)
+/* Once: after a leave at once, after a shutdown when no engine is left. */
+void pm_core_may_stop(struct pm_core *core, struct pm_actions *out)
 {
-    if (core->stopped || (core->n_instances > 0 && !core->leaving))
+    if (core->stopped || !(core->leaving || (core->shutting_down && core->n_instances == 0)))
         return;
 
+    core->stopped = true;
     for (size_t i = 0; i < core->n_pools; i++)
         pm_operations_end(core->pools[i], PM_OP_STOP, PM_OP_INTERRUPTED, out);
-    core->stopped = true;
     (void)pm_action_add(out, PM_ACT_STOPPED);
 }
 
@@ -152,7 +153,7 @@ void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struc
         }
     }
     step_all(core, out);
-    tell_stopped(core, out);
+    pm_core_may_stop(core, out);
 }
 
 void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out)
@@ -166,7 +167,7 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
     for (size_t i = 0; i < core->n_pools; i++)
         pm_operations_end(core->pools[i], PM_OP_START, PM_OP_INTERRUPTED, out);
     step_all(core, out);
-    tell_stopped(core, out);
+    pm_core_may_stop(core, out);
 }
 
 /* ---- requests --------------------------------------------------------------------------------------------------- */

@@ -242,6 +242,7 @@ uint64_t pm_core_random(struct pm_core *core);
 void pm_core_changed(struct pm_core *core);
 /* Every input begins with this: the clock goes on, and what is due by then happens first. */
 void pm_core_enter(struct pm_core *core, uint64_t now_ms, struct pm_actions *out);
+void pm_core_may_stop(struct pm_core *core, struct pm_actions *out); /* PM_ACT_STOPPED */
 void pm_due_set(struct pm_core *core, struct pm_due *what, uint64_t due_ms);
 
 /* question.c: asks, and drops answers that are not current any more */

@@ -294,6 +294,8 @@ static void send_kill(struct pm_place *place, struct pm_actions *out)
 
 static void tell_stopping(struct pm_place *place, struct pm_actions *out)
 {
+    if (place->instance.stop_reason == PM_BECAUSE_IDLE && place->instance.ready_ms > 0)
+        place->pool->counters.idle_stops++;
     if (place->instance.stop_reason == PM_BECAUSE_ABANDONED)
         pm_tell_place(place, PM_EV_START_ABANDONED, out);
     else

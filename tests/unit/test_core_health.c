@@ -223,6 +223,49 @@ static void test_views_are_in_the_order_of_their_ids_REG_3(void **s)
     assert_false(pm_core_pool_at(world.core, 3, 0, &a));
 }
 
+static void test_counters_count(void **s)
+{
+    struct pm_pool_counters n;
+    struct pm_lease lease;
+    struct pm_token token;
+
+    world_begin(&world);
+    token = ready_engine(&world, &lease);
+    release(&world, &lease, PM_RELEASE_DONE);
+    crash(&world, token, (struct pm_exit){.status = 1});
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);
+    crash(&world, the_action(&world, PM_ACT_SPAWN)->token, (struct pm_exit){.status = 1});
+    gone(&world, request(&world));
+    (void)request_with(&world, (struct pm_request){.deadline_ms = 1});
+    assert_true(pm_core_counters(world.core, POOL, &n));
+    assert_int_equal(n.requests, 3);
+    assert_int_equal(n.granted, 1);
+    assert_int_equal(n.refused, 1);
+    assert_int_equal(n.cancelled, 1);
+    assert_int_equal(n.starts, 2);
+    assert_int_equal(n.ready, 1);
+    assert_int_equal(n.crashes, 1);
+    assert_int_equal(n.start_failures, 1);
+    assert_false(pm_core_counters(world.core, "x", &n));
+}
+
+static void test_idle_stops_are_counted_and_stops_of_operators_are_not(void **s)
+{
+    struct poolmgr_error err = {0};
+    struct pm_pool_counters n;
+    uint64_t op;
+
+    world_begin(&world);
+    (void)idle_engine(&world);
+    tick(&world, world.now_ms + 15 * 60 * 1000);
+    assert_int_equal(state(&world), PM_STOPPING);
+    childless(&world, replica(&world, 0).token);
+    (void)idle_engine(&world);
+    assert_int_equal(pm_core_stop(world.core, POOL, 0, world.now_ms, &world.out, &op, &err), 0);
+    assert_true(pm_core_counters(world.core, POOL, &n));
+    assert_int_equal(n.idle_stops, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -239,6 +282,8 @@ int main(void)
         TEST(test_probes_are_two_seconds_apart),
         TEST(test_what_is_not_ready_says_why),
         TEST(test_views_are_in_the_order_of_their_ids_REG_3),
+        TEST(test_counters_count),
+        TEST(test_idle_stops_are_counted_and_stops_of_operators_are_not),
     };
 
     return cmocka_run_group_tests_name("core: health", tests, NULL, NULL);

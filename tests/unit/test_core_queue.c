@@ -252,6 +252,20 @@ static void test_names_of_pools_are_taken_once_REG_2(void **s)
     pm_pool_spec_unref(alias);
 }
 
+static void test_the_default_pool_takes_requests_without_a_name(void **s)
+{
+    struct pm_core_options options = {.default_pool = "b"};
+    struct pm_pool_spec *a = pm_pool_spec_new("a"), *b = pm_pool_spec_new("b");
+
+    pm_core_free(world.core);
+    world.core = pm_core_new(&options);
+    world_add(&world, a);
+    world_add(&world, b);
+    assert_string_equal(pm_core_route(world.core, "")->id, "b");
+    pm_pool_spec_unref(a);
+    pm_pool_spec_unref(b);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -270,6 +284,7 @@ int main(void)
         TEST(test_an_unknown_model_and_no_model_are_told_apart),
         TEST(test_an_alias_reaches_its_pool),
         TEST(test_names_of_pools_are_taken_once_REG_2),
+        TEST(test_the_default_pool_takes_requests_without_a_name),
     };
 
     return cmocka_run_group_tests_name("core: queue", tests, NULL, NULL);

@@ -390,6 +390,62 @@ static void test_a_loading_engine_nobody_waits_for_is_given_up_after_its_adoptio
     assert_int_equal(state(&world), PM_STOPPING);
 }
 
+static void test_a_daemon_without_pools_stops_too(void **s)
+{
+    pm_core_begin(world.core, world.now_ms, &world.out);
+    shut_down(false);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
+    shut_down(true);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 0);
+}
+
+static void test_leaving_interrupts_every_operation(void **s)
+{
+    struct poolmgr_error err = {0};
+    struct pm_operation op;
+    struct pm_lease lease;
+    uint64_t id;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    assert_int_equal(pm_core_stop(world.core, POOL, 9000, world.now_ms, &world.out, &id, &err), 0);
+    pm_actions_clear(&world.out);
+    pm_core_leave(world.core, world.now_ms, &world.out);
+    assert_true(pm_core_operation(world.core, id, &op));
+    assert_int_equal(op.state, PM_OP_INTERRUPTED);
+    assert_int_equal(the_action(&world, PM_ACT_OPERATION)->operation, id);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
+}
+
+static void test_a_preloaded_pool_that_waits_for_its_place_gives_it_up(void **s)
+{
+    struct pm_pool_spec *specs[3];
+    struct poolmgr_error err = {0};
+    struct pm_pool_view view;
+    uint64_t op;
+    char id[] = "pool-0";
+
+    for (int i = 0; i < 3; i++) {
+        id[5] = (char)('0' + i);
+        specs[i] = pm_pool_spec_new(id);
+        specs[i]->start = PM_PRELOAD;
+        world_add(&world, specs[i]);
+    }
+    pm_actions_clear(&world.out);
+    pm_core_begin(world.core, world.now_ms, &world.out);
+    for (int i = 0; i < 3; i++) /* the first question of each pool, in order */
+        pm_core_staged(world.core, action_at(&world, PM_ACT_STAGE, (size_t)i)->token, NULL, 0,
+                       world.now_ms, &world.out);
+    assert_true(pm_core_pool(world.core, "pool-2", world.now_ms, &view));
+    assert_int_equal(view.state, PM_WAITING);
+    assert_string_equal(view.reason, "waits while 2 other pools load; a request starts it now");
+    assert_int_equal(pm_core_stop(world.core, "pool-2", 0, world.now_ms, &world.out, &op, &err), 0);
+    assert_true(pm_core_pool(world.core, "pool-2", world.now_ms, &view));
+    assert_int_equal(view.state, PM_COLD);
+    for (int i = 0; i < 3; i++)
+        pm_pool_spec_unref(specs[i]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -416,6 +472,9 @@ int main(void)
         TEST(test_an_instance_number_is_never_used_twice),
         TEST(test_strangers_and_seconds_are_not_adopted),
         TEST(test_a_loading_engine_nobody_waits_for_is_given_up_after_its_adoption),
+        TEST(test_a_daemon_without_pools_stops_too),
+        TEST(test_leaving_interrupts_every_operation),
+        TEST(test_a_preloaded_pool_that_waits_for_its_place_gives_it_up),
     };
 
     return cmocka_run_group_tests_name("core: stop", tests, NULL, NULL);
