@@ -1,109 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One call is one request on one connection. The client keeps a few connections an endpoint, the last used first,
- * and throws one away with the first stray byte or its end, so that no answer is ever taken for another's. A call is
- * a small machine: connect, send head and body in one go, read a head, read a body. Its owner is told from the loop,
- * never from inside the function that begins the call.
+ * Endpoints and the connections kept to them: a few each, the last used first, for a short time. One is thrown away
+ * with the first stray byte or its end, so that no answer is ever taken for another's. Calls are in call.c.
  */
-#include "http/client.h"
+#include "http/client_internal.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include "util/buf.h"
 #include "util/cleanup.h"
-#include "util/list.h"
-#include "util/map.h"
 #include "util/str.h"
-
-#define READ_SIZE   (64 * 1024)
-#define FRESH_ABOVE (1024 * 1024) /* bodies that are not worth a replay */
-#define INTERIM_MAX 16            /* 1xx answers before the real one */
-#define IOV_AT_ONCE 64
-
-struct endpoint {
-    struct pm_link link;
-    struct pm_http_client *client;
-    struct pm_list idle; /* last used first */
-    unsigned n_idle;
-    unsigned n_calls; /* that point here */
-    bool forgotten;   /* its engine is gone: freed with the last of them */
-    char name[];
-};
 
 struct idle {
     struct pm_link link;
-    struct endpoint *endpoint;
+    struct pm_endpoint *endpoint;
     struct pm_watch watch;
     struct pm_timer timer;
     struct pm_task free_task;
 };
-
-struct pm_http_client {
-    struct pm_loop *loop;
-    struct pm_http_client_options options;
-    struct pm_map endpoints;
-    struct pm_list all;
-    struct pm_http_head head; /* scratch of one parse */
-    char buffer[READ_SIZE];
-};
-
-enum call_state { CALL_BEGIN, CALL_CONNECTING, CALL_HEAD, CALL_BODY, CALL_OVER };
-
-struct pm_http_call {
-    struct pm_http_client *client;
-    struct endpoint *endpoint;
-    const struct pm_http_call_handler *handler;
-    void *ctx;
-    enum pm_http_method method;
-    enum call_state state;
-    struct pm_task begin_task, free_task;
-    struct pm_watch watch; /* fd -1: no connection */
-    struct pm_timer timer;
-    uint64_t begun_ms, moved_ms; /* of the call; of the last sign of life in the body */
-    uint64_t first_byte_ms, stream_idle_ms;
-    bool fresh, reused, replayed, retried_connect, manual_idle, paused, gone_quiet;
-
-    /* sending */
-    struct pm_buf head;
-    const struct iovec *body;
-    size_t n_body;
-    struct iovec kept;    /* a copy of the body, when its owner let it go */
-    uint64_t total, sent; /* bytes of head and body */
-    bool sending;
-
-    /* receiving */
-    struct pm_buf in;
-    struct pm_http_scan scan;
-    struct pm_http_chunked chunked;
-    enum pm_http_framing framing;
-    uint64_t left;
-    unsigned n_interim;
-    bool keep_alive, stray;
-    uint64_t keep_ms; /* how long the engine keeps an idle connection */
-};
-
-const char *pm_call_error_text(enum pm_call_error error)
-{
-    static const char *const texts[] = {
-        [PM_CALL_CONNECT] = "nobody listens",
-        [PM_CALL_NO_ANSWER] = "the connection ended before an answer",
-        [PM_CALL_BAD_ANSWER] = "sent an answer that is not HTTP as it must be",
-        [PM_CALL_FIRST_BYTE] = "no answer in time",
-        [PM_CALL_BROKEN] = "the answer was broken off",
-        [PM_CALL_STREAM_IDLE] = "the answer stopped coming",
-    };
-
-    return texts[error];
-}
 
 /* ---- idle connections ------------------------------------------------------------------------------- */
 
@@ -137,18 +54,13 @@ static void on_idle_time(struct pm_timer *timer)
     (void)close(take_idle(pm_container_of(timer, struct idle, timer)));
 }
 
-static void keep_connection(struct pm_http_call *call)
+void pm_endpoint_keep(struct pm_endpoint *endpoint, int fd, uint64_t keep_ms)
 {
-    struct pm_http_client *client = call->client;
-    struct endpoint *endpoint = call->endpoint;
+    struct pm_http_client *client = endpoint->client;
     struct idle *idle = pm_xalloc(sizeof(*idle));
-    uint64_t keep_ms = client->options.idle_ms;
-    int fd = call->watch.fd;
 
-    if (call->keep_ms && call->keep_ms < keep_ms)
-        keep_ms = call->keep_ms;
-    pm_watch_remove(&call->watch);
-    call->watch.fd = -1;
+    if (keep_ms == 0 || keep_ms > client->options.idle_ms)
+        keep_ms = client->options.idle_ms;
     idle->endpoint = endpoint;
     idle->timer.fn = on_idle_time;
     idle->free_task.fn = free_idle;
@@ -164,7 +76,23 @@ static void keep_connection(struct pm_http_call *call)
         (void)close(take_idle(pm_container_of(endpoint->idle.head.prev, struct idle, link)));
 }
 
-static void free_endpoint_when_unused(struct endpoint *endpoint)
+int pm_endpoint_take(struct pm_endpoint *endpoint)
+{
+    struct pm_link *link;
+    char byte;
+
+    while ((link = pm_list_first(&endpoint->idle))) {
+        int fd = take_idle(pm_container_of(link, struct idle, link));
+
+        /* The loop may not have seen yet what came in this very turn. */
+        if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN)
+            return fd;
+        (void)close(fd);
+    }
+    return -1;
+}
+
+void pm_endpoint_free_when_unused(struct pm_endpoint *endpoint)
 {
     if (!endpoint->forgotten || endpoint->n_calls || endpoint->n_idle)
         return;
@@ -174,7 +102,7 @@ static void free_endpoint_when_unused(struct endpoint *endpoint)
 
 void pm_http_client_forget(struct pm_http_client *client, const char *name)
 {
-    struct endpoint *endpoint = pm_map_remove(&client->endpoints, name);
+    struct pm_endpoint *endpoint = pm_map_remove(&client->endpoints, name);
     struct pm_link *link;
 
     if (!endpoint)
@@ -182,12 +110,12 @@ void pm_http_client_forget(struct pm_http_client *client, const char *name)
     endpoint->forgotten = true;
     while ((link = pm_list_first(&endpoint->idle)))
         (void)close(take_idle(pm_container_of(link, struct idle, link)));
-    free_endpoint_when_unused(endpoint);
+    pm_endpoint_free_when_unused(endpoint);
 }
 
-static struct endpoint *find_endpoint(struct pm_http_client *client, const char *name)
+struct pm_endpoint *pm_endpoint_find(struct pm_http_client *client, const char *name)
 {
-    struct endpoint *endpoint = pm_map_get(&client->endpoints, name);
+    struct pm_endpoint *endpoint = pm_map_get(&client->endpoints, name);
 
     if (endpoint)
         return endpoint;
@@ -222,7 +150,7 @@ void pm_http_client_free(struct pm_http_client *client)
     if (!client)
         return;
     while ((link = pm_list_first(&client->all))) {
-        struct endpoint *endpoint = pm_container_of(link, struct endpoint, link);
+        struct pm_endpoint *endpoint = pm_container_of(link, struct pm_endpoint, link);
 
         while ((inner = pm_list_first(&endpoint->idle))) {
             struct idle *idle = pm_container_of(inner, struct idle, link);
@@ -236,529 +164,4 @@ void pm_http_client_free(struct pm_http_client *client)
     }
     pm_map_fini(&client->endpoints);
     free(client);
-}
-
-/* ---- the end of a call ------------------------------------------------------------------------------ */
-
-static void free_call(struct pm_task *task)
-{
-    struct pm_http_call *call = pm_container_of(task, struct pm_http_call, free_task);
-
-    pm_buf_fini(&call->head);
-    pm_buf_fini(&call->in);
-    free(call->kept.iov_base);
-    free(call);
-}
-
-static void close_connection(struct pm_http_call *call)
-{
-    if (call->watch.fd < 0)
-        return;
-    pm_watch_remove(&call->watch);
-    (void)close(call->watch.fd);
-    call->watch.fd = -1;
-}
-
-static void end_call(struct pm_http_call *call)
-{
-    call->state = CALL_OVER;
-    close_connection(call);
-    pm_timer_clear(&call->timer);
-    pm_list_remove(&call->begin_task.link);
-    call->endpoint->n_calls--;
-    free_endpoint_when_unused(call->endpoint);
-    pm_loop_later(call->client->loop, &call->free_task);
-}
-
-void pm_http_call_cancel(struct pm_http_call *call)
-{
-    if (call->state != CALL_OVER)
-        end_call(call);
-}
-
-static void fail_call(struct pm_http_call *call, enum pm_call_error error)
-{
-    end_call(call);
-    call->handler->on_error(call->ctx, error, pm_call_error_text(error));
-}
-
-static void finish_call(struct pm_http_call *call)
-{
-    bool reusable = call->keep_alive && !call->stray && call->sent == call->total &&
-                    call->framing != PM_BODY_UNTIL_CLOSE && !call->gone_quiet;
-
-    if (reusable && !call->endpoint->forgotten)
-        keep_connection(call);
-    end_call(call);
-    call->handler->on_end(call->ctx);
-}
-
-/* ---- time ------------------------------------------------------------------------------------------- */
-
-static uint64_t deadline_of(const struct pm_http_call *call)
-{
-    switch (call->state) {
-    case CALL_CONNECTING: return call->moved_ms + call->client->options.connect_ms;
-    case CALL_HEAD: return call->begun_ms + call->first_byte_ms;
-    case CALL_BODY: return call->paused ? PM_NEVER : call->moved_ms + call->stream_idle_ms;
-    default: return PM_NEVER;
-    }
-}
-
-static void arm(struct pm_http_call *call)
-{
-    uint64_t due_ms = deadline_of(call);
-
-    if (!pm_heap_contains(&call->timer.node) || due_ms < call->timer.node.key)
-        pm_timer_set(call->client->loop, &call->timer, due_ms);
-}
-
-static void on_time(struct pm_timer *timer)
-{
-    struct pm_http_call *call = pm_container_of(timer, struct pm_http_call, timer);
-    uint64_t due_ms = deadline_of(call);
-
-    if (due_ms > pm_loop_now_ms(call->client->loop)) {
-        pm_timer_set(call->client->loop, timer, due_ms);
-        return;
-    }
-    fail_call(call, call->state == CALL_CONNECTING ? PM_CALL_CONNECT
-                    : call->state == CALL_HEAD     ? PM_CALL_FIRST_BYTE
-                                                   : PM_CALL_STREAM_IDLE);
-}
-
-void pm_http_call_manual_idle(struct pm_http_call *call)
-{
-    call->manual_idle = true;
-}
-
-void pm_http_call_touch(struct pm_http_call *call)
-{
-    call->moved_ms = pm_loop_now_ms(call->client->loop);
-}
-
-void pm_http_call_limits(struct pm_http_call *call, uint64_t first_byte_ms, uint64_t stream_idle_ms)
-{
-    if (first_byte_ms)
-        call->first_byte_ms = first_byte_ms;
-    if (stream_idle_ms)
-        call->stream_idle_ms = stream_idle_ms;
-}
-
-/* ---- sending ---------------------------------------------------------------------------------------- */
-
-static void connect_fresh(struct pm_http_call *call);
-
-/* A kept connection was closed by the engine just as it was used: once more, on a fresh one. */
-static void lost_before_answer(struct pm_http_call *call)
-{
-    bool again = call->reused && !call->replayed && call->in.n == 0 && !call->kept.iov_base;
-
-    if (!again) {
-        fail_call(call, call->in.n ? PM_CALL_BAD_ANSWER : PM_CALL_NO_ANSWER);
-        return;
-    }
-    close_connection(call);
-    call->replayed = true;
-    call->reused = false;
-    call->sent = 0;
-    connect_fresh(call);
-}
-
-static size_t unsent_pieces(const struct pm_http_call *call, struct iovec *to)
-{
-    uint64_t skip = call->sent;
-    size_t n = 0;
-
-    for (size_t i = 0; i <= call->n_body && n < IOV_AT_ONCE; i++) {
-        struct iovec piece =
-            i == 0 ? (struct iovec){call->head.data, call->head.n} : call->body[i - 1];
-
-        if (skip >= piece.iov_len) {
-            skip -= piece.iov_len;
-            continue;
-        }
-        to[n++] = (struct iovec){(char *)piece.iov_base + skip, piece.iov_len - (size_t)skip};
-        skip = 0;
-    }
-    return n;
-}
-
-static void watch_call(struct pm_http_call *call)
-{
-    uint32_t events = call->paused ? (uint32_t)EPOLLRDHUP : (uint32_t)(EPOLLIN | EPOLLRDHUP);
-
-    if (call->gone_quiet && call->paused)
-        events = 0; /* it is gone and its last bytes wait: level-triggered events would spin */
-    if (call->sending)
-        events |= EPOLLOUT;
-    pm_watch_set(&call->watch, events);
-}
-
-/* False: the connection is gone. */
-static bool send_more(struct pm_http_call *call)
-{
-    struct iovec pieces[IOV_AT_ONCE];
-
-    while (call->sent < call->total) {
-        struct msghdr message = {.msg_iov = pieces, .msg_iovlen = unsent_pieces(call, pieces)};
-        ssize_t n = sendmsg(call->watch.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno != EAGAIN) {
-            call->sending = false; /* an early answer may still be there to be read */
-            return errno == EPIPE || errno == ECONNRESET;
-        }
-        if (n < 0) {
-            call->sending = true;
-            watch_call(call);
-            return true;
-        }
-        call->sent += (uint64_t)n;
-    }
-    call->sending = false;
-    watch_call(call);
-    return true;
-}
-
-void pm_http_call_keep_body(struct pm_http_call *call)
-{
-    uint64_t skip = call->sent > call->head.n ? call->sent - call->head.n : 0;
-    uint64_t size = call->total - call->head.n;
-    char *copy;
-
-    if (call->state == CALL_OVER || call->kept.iov_base)
-        return;
-    /* A place for all of it keeps the counting simple; what was sent already is never touched. */
-    copy = malloc(size ? (size_t)size : 1);
-    if (!copy)
-        abort();
-    for (size_t i = 0, at = 0; i < call->n_body; at += call->body[i++].iov_len) {
-        if (at + call->body[i].iov_len > skip)
-            memcpy(copy + at, call->body[i].iov_base, call->body[i].iov_len);
-    }
-    call->kept = (struct iovec){copy, (size_t)size};
-    call->body = &call->kept;
-    call->n_body = 1;
-}
-
-/* ---- receiving -------------------------------------------------------------------------------------- */
-
-static void read_keep_alive(struct pm_http_call *call, const struct pm_http_head *head)
-{
-    const struct pm_http_header *header = pm_http_find(head, "keep-alive", NULL);
-    const char *at;
-    unsigned seconds = 0;
-
-    call->keep_alive = head->keep_alive;
-    call->keep_ms = 0;
-    if (!header || header->value.n < 9)
-        return;
-    at = memmem(header->value.p, header->value.n, "timeout=", 8);
-    if (!at)
-        return;
-    for (at += 8;
-         at < header->value.p + header->value.n && *at >= '0' && *at <= '9' && seconds < 100000;
-         at++)
-        seconds = seconds * 10 + (unsigned)(*at - '0');
-    if (seconds <= 1)
-        call->keep_alive = false;
-    else
-        call->keep_ms = (seconds - 1) * 1000u;
-    at = memmem(header->value.p, header->value.n, "max=0", 5);
-    if (at && at + 5 == header->value.p + header->value.n)
-        call->keep_alive = false;
-}
-
-/* Passes what of these bytes is body; they are decoded where they lie. Bytes behind its end are nobody's. */
-static void read_body(struct pm_http_call *call, char *data, size_t n)
-{
-    size_t n_used = n, n_body = n;
-    bool whole = false;
-    int r = 0;
-
-    if (call->framing == PM_BODY_CHUNKED) {
-        r = pm_http_chunked_decode(&call->chunked, data, n, UINT64_MAX / 2, &n_used, &n_body);
-        whole = r == 1;
-    } else if (call->framing == PM_BODY_LENGTH) {
-        n_used = n_body = n < call->left ? n : (size_t)call->left;
-        call->left -= n_body;
-        whole = call->left == 0;
-    }
-    call->stray = n_used < n;
-    if (n_body) {
-        if (!call->manual_idle)
-            call->moved_ms = pm_loop_now_ms(call->client->loop);
-        call->handler->on_body(call->ctx, data, n_body);
-        if (call->state != CALL_BODY)
-            return;
-    }
-    if (r < 0)
-        fail_call(call, PM_CALL_BROKEN);
-    else if (whole)
-        finish_call(call);
-}
-
-static void take_interim(struct pm_http_call *call, size_t n)
-{
-    if (call->client->head.status == 101 || ++call->n_interim > INTERIM_MAX) {
-        fail_call(call, PM_CALL_BAD_ANSWER);
-        return;
-    }
-    pm_buf_consume(&call->in, n);
-    memset(&call->scan, 0, sizeof(call->scan));
-}
-
-/* The real head; what came with it of the body follows it at once. */
-static void take_head(struct pm_http_call *call, size_t n)
-{
-    struct pm_http_head *head = &call->client->head;
-    struct pm_buf bytes = call->in; /* the head's slices point into it while its owner looks */
-
-    call->in = (struct pm_buf){0};
-    call->state = CALL_BODY;
-    call->framing = head->framing;
-    call->left = head->framing == PM_BODY_LENGTH ? head->content_length : 0;
-    call->moved_ms = pm_loop_now_ms(call->client->loop);
-    read_keep_alive(call, head);
-    arm(call);
-    call->handler->on_head(call->ctx, head);
-    if (call->state == CALL_BODY && call->framing == PM_BODY_NONE) {
-        call->stray = bytes.n > n;
-        finish_call(call);
-    } else if (call->state == CALL_BODY && bytes.n > n) {
-        read_body(call, bytes.data + n, bytes.n - n);
-    }
-    pm_buf_fini(&bytes);
-}
-
-static void read_head(struct pm_http_call *call)
-{
-    while (call->state == CALL_HEAD && call->in.n) {
-        long n = pm_http_parse_response(call->in.data, call->in.n, &call->scan, call->method,
-                                        &call->client->head);
-
-        if (n == 0)
-            return;
-        if (n < 0)
-            fail_call(call, PM_CALL_BAD_ANSWER);
-        else if (call->client->head.status < 200)
-            take_interim(call, (size_t)n);
-        else
-            take_head(call, (size_t)n);
-    }
-}
-
-static void on_end_of_stream(struct pm_http_call *call)
-{
-    if (call->state == CALL_HEAD)
-        lost_before_answer(call);
-    else if (call->framing == PM_BODY_UNTIL_CLOSE)
-        finish_call(call);
-    else
-        fail_call(call, PM_CALL_BROKEN);
-}
-
-static void on_readable(struct pm_http_call *call)
-{
-    struct pm_http_client *client = call->client;
-    ssize_t n = recv(call->watch.fd, client->buffer, READ_SIZE, MSG_DONTWAIT);
-
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n < 0) {
-        if (call->state == CALL_HEAD)
-            lost_before_answer(call);
-        else
-            fail_call(call, PM_CALL_BROKEN);
-        return;
-    }
-    if (n == 0) {
-        on_end_of_stream(call);
-        return;
-    }
-    if (call->state == CALL_BODY) {
-        read_body(call, client->buffer, (size_t)n);
-        return;
-    }
-    pm_buf_add(&call->in, client->buffer, (size_t)n);
-    read_head(call);
-}
-
-static void connected(struct pm_http_call *call)
-{
-    call->state = CALL_HEAD;
-    arm(call);
-    if (!send_more(call))
-        lost_before_answer(call);
-}
-
-static void connect_failed(struct pm_http_call *call)
-{
-    close_connection(call);
-    if (call->retried_connect) {
-        fail_call(call, PM_CALL_CONNECT);
-        return;
-    }
-    call->retried_connect = true;
-    connect_fresh(call);
-}
-
-static void on_events(struct pm_watch *watch, uint32_t events)
-{
-    struct pm_http_call *call = pm_container_of(watch, struct pm_http_call, watch);
-    int error = 0;
-    socklen_t n = sizeof(error);
-
-    if (call->state == CALL_CONNECTING) {
-        (void)getsockopt(watch->fd, SOL_SOCKET, SO_ERROR, &error, &n);
-        if (error)
-            connect_failed(call);
-        else
-            connected(call);
-        return;
-    }
-    if (events & EPOLLOUT && call->sending && !send_more(call)) {
-        lost_before_answer(call);
-        return;
-    }
-    if (call->paused && events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
-        call->gone_quiet = true;
-        watch_call(call);
-        return;
-    }
-    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && !call->paused)
-        on_readable(call);
-}
-
-void pm_http_call_pause(struct pm_http_call *call)
-{
-    if (call->state == CALL_OVER || call->paused)
-        return;
-    call->paused = true;
-    watch_call(call);
-}
-
-void pm_http_call_resume(struct pm_http_call *call)
-{
-    if (call->state == CALL_OVER || !call->paused)
-        return;
-    call->paused = false;
-    call->moved_ms = pm_loop_now_ms(call->client->loop);
-    if (call->watch.fd >= 0)
-        watch_call(call);
-    arm(call);
-}
-
-/* ---- connecting ------------------------------------------------------------------------------------- */
-
-static bool parse_endpoint(const char *name, struct sockaddr_storage *to, socklen_t *ret_n)
-{
-    struct sockaddr_un *un = (struct sockaddr_un *)(void *)to;
-    struct sockaddr_in *in = (struct sockaddr_in *)(void *)to;
-    char host[64];
-    unsigned port;
-
-    memset(to, 0, sizeof(*to));
-    if (pm_str_starts(name, "unix:")) {
-        un->sun_family = AF_UNIX;
-        *ret_n = sizeof(*un);
-        return pm_str_copy(un->sun_path, sizeof(un->sun_path), name + 5);
-    }
-    in->sin_family = AF_INET;
-    *ret_n = sizeof(*in);
-    if (sscanf(name, "http://%63[0-9.]:%u", host, &port) != 2 || port == 0 || port > 65535 ||
-        inet_pton(AF_INET, host, &in->sin_addr) != 1)
-        return false;
-    in->sin_port = htons((uint16_t)port);
-    return true;
-}
-
-static void connect_fresh(struct pm_http_call *call)
-{
-    struct sockaddr_storage address;
-    socklen_t n;
-    int one = 1, fd = -1, r = -1;
-
-    if (parse_endpoint(call->endpoint->name, &address, &n))
-        fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        fail_call(call, PM_CALL_CONNECT);
-        return;
-    }
-    if (address.ss_family == AF_INET)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    call->state = CALL_CONNECTING;
-    call->moved_ms = pm_loop_now_ms(call->client->loop);
-    r = connect(fd, (const struct sockaddr *)&address, n);
-    if ((r < 0 && errno != EINPROGRESS) ||
-        pm_watch_add(call->client->loop, &call->watch, fd, r == 0 ? EPOLLIN | EPOLLRDHUP : EPOLLOUT,
-                     on_events) < 0) {
-        (void)close(fd);
-        call->watch.fd = -1;
-        connect_failed(call);
-        return;
-    }
-    if (r == 0)
-        connected(call);
-    else
-        arm(call);
-}
-
-static bool connect_kept(struct pm_http_call *call)
-{
-    struct pm_link *link = pm_list_first(&call->endpoint->idle);
-    int fd;
-
-    if (!link || call->fresh)
-        return false;
-    fd = take_idle(pm_container_of(link, struct idle, link));
-    if (pm_watch_add(call->client->loop, &call->watch, fd, EPOLLIN | EPOLLRDHUP, on_events) < 0) {
-        (void)close(fd);
-        call->watch.fd = -1;
-        return false;
-    }
-    call->reused = true;
-    connected(call);
-    return true;
-}
-
-static void begin(struct pm_task *task)
-{
-    struct pm_http_call *call = pm_container_of(task, struct pm_http_call, begin_task);
-
-    if (!connect_kept(call))
-        connect_fresh(call);
-}
-
-struct pm_http_call *pm_http_call_new(struct pm_http_client *client, const char *endpoint,
-                                      enum pm_http_method method, const char *head, size_t n_head,
-                                      const struct iovec *body, size_t n_pieces, bool fresh,
-                                      const struct pm_http_call_handler *handler, void *ctx)
-{
-    struct pm_http_call *call = pm_xalloc(sizeof(*call));
-
-    call->client = client;
-    call->endpoint = find_endpoint(client, endpoint);
-    call->endpoint->n_calls++;
-    call->handler = handler;
-    call->ctx = ctx;
-    call->method = method;
-    call->watch.fd = -1;
-    call->begin_task.fn = begin;
-    call->free_task.fn = free_call;
-    call->timer.fn = on_time;
-    call->begun_ms = call->moved_ms = pm_loop_now_ms(client->loop);
-    call->first_byte_ms = client->options.first_byte_ms;
-    call->stream_idle_ms = client->options.stream_idle_ms;
-    pm_buf_add(&call->head, head, n_head);
-    call->body = body;
-    call->n_body = n_pieces;
-    call->total = n_head;
-    for (size_t i = 0; i < n_pieces; i++)
-        call->total += body[i].iov_len;
-    call->fresh = fresh || call->total - n_head > FRESH_ABOVE;
-    pm_loop_later(client->loop, &call->begin_task);
-    return call;
 }

@@ -51,7 +51,7 @@ void pm_http_client_free(struct pm_http_client *client); /* calls must have ende
 
 /*
  * Begins a request; never calls back before it returns. `head` is the whole head, request line to empty line, copied.
- * The pieces of the body are borrowed until the first byte of the answer or the end of the call. `endpoint` is
+ * The pieces of the body are borrowed until on_head or the end of the call; what is unsent at on_head stays unsent. `endpoint` is
  * "unix:/path" or "http://127.0.0.1:port" (numeric). fresh: never a kept connection.
  */
 struct pm_http_call *pm_http_call_new(struct pm_http_client *client, const char *endpoint,
