@@ -16,6 +16,8 @@
 #include "util/str.h"
 
 #define MODEL_QUOTE_MAX 256 /* bytes of a stranger's name in a message */
+#define RETRY_LOOK_MS   2   /* between two looks whether a lost engine is known to be over */
+#define RETRY_WAIT_MS   500 /* then it lives, and is asked again */
 
 uint64_t pm_flight_now(const struct pm_flight *flight)
 {
@@ -67,6 +69,7 @@ void pm_flight_end(struct pm_flight *flight)
     }
     pm_flight_release(flight, PM_RELEASE_CLIENT_CLOSED);
     pm_timer_clear(&flight->loading);
+    pm_timer_clear(&flight->retry);
     if (flight->retrying)
         gateway->n_retrying--;
     pm_list_remove(&flight->link);
@@ -202,6 +205,7 @@ static void on_granted(struct pm_ticket *ticket, const struct pm_grant *grant);
 static void on_refused(struct pm_ticket *ticket, const struct poolmgr_error *error,
                        const char *pool_id);
 static void on_cut(struct pm_ticket *ticket, const struct poolmgr_error *error);
+static void try_again(struct pm_timer *timer);
 
 struct pm_flight *pm_gateway_head(struct pm_gateway *gateway, struct pm_exchange *exchange,
                                   const char *path)
@@ -213,6 +217,7 @@ struct pm_flight *pm_gateway_head(struct pm_gateway *gateway, struct pm_exchange
     flight->ticket =
         (struct pm_ticket){.granted = on_granted, .refused = on_refused, .cut = on_cut};
     flight->loading.fn = pm_answer_loading;
+    flight->retry.fn = try_again;
     flight->free_task.fn = free_flight;
     flight->arrived_ms = pm_flight_now(flight);
     (void)pm_str_copy(flight->path, sizeof(flight->path), path);
@@ -436,7 +441,7 @@ static size_t n_held_beside(struct pm_flight *flight)
     return gateway->n_dead_held;
 }
 
-static bool may_retry(struct pm_flight *flight)
+static bool may_retry(struct pm_flight *flight, bool reached)
 {
     struct pm_gateway *gateway = flight->gateway;
     const struct pm_config *config = pm_manager_config(gateway->manager);
@@ -444,14 +449,34 @@ static bool may_retry(struct pm_flight *flight)
 
     if (budget < config->retry.minimum)
         budget = config->retry.minimum;
-    return flight->exchange && !flight->retried && n_held_beside(flight) > 1 &&
+    return flight->exchange && !flight->retried && (!reached || n_held_beside(flight) > 1) &&
            gateway->n_retrying < budget;
 }
 
-void pm_flight_engine_died(struct pm_flight *flight, const char *text)
+/*
+ * A connection's end is often seen before the process's. Asked at once, core would give the same dead engine again;
+ * so the second try waits until that instance is known to be over, but not long: it may have only closed a connection.
+ */
+static void try_again(struct pm_timer *timer)
+{
+    struct pm_flight *flight = pm_container_of(timer, struct pm_flight, retry);
+    struct pm_manager *manager = flight->gateway->manager;
+    struct pm_replica_view view;
+    uint64_t now_ms = pm_flight_now(flight);
+    bool serves =
+        pm_core_replica(pm_manager_core(manager), flight->pool_id, flight->lease.replica, &view) &&
+        view.instance == flight->lease.instance && view.state == PM_READY;
+
+    if (serves && now_ms < flight->retry_until_ms)
+        pm_timer_set(pm_manager_loop(manager), timer, now_ms + RETRY_LOOK_MS);
+    else
+        pm_flight_ask(flight);
+}
+
+void pm_flight_engine_died(struct pm_flight *flight, bool reached, const char *text)
 {
     struct poolmgr_error error = {0};
-    bool retry = may_retry(flight);
+    bool retry = may_retry(flight, reached);
 
     flight->call = NULL;
     pm_flight_release(flight, PM_RELEASE_DONE);
@@ -461,7 +486,9 @@ void pm_flight_engine_died(struct pm_flight *flight, const char *text)
         pm_flight_counters(flight)->retries++;
         pm_tell_request(flight, PM_EV_REQUEST_RETRIED,
                         "%s lost its engine; a request is tried once more", flight->pool_id);
-        pm_flight_ask(flight);
+        flight->phase = FLIGHT_WAITING;
+        flight->retry_until_ms = pm_flight_now(flight) + RETRY_WAIT_MS;
+        try_again(&flight->retry);
         return;
     }
     (void)pm_fail(&error, POOLMGR_E_ENGINE_CRASHED, "the engine of '%s' died with the request: %s",

@@ -83,6 +83,8 @@ struct pm_flight {
     struct pm_buf held; /* of an unfinished event */
     struct pm_usage_tail usage;
     struct pm_timer loading;
+    struct pm_timer retry; /* between a lost engine and the second try */
+    uint64_t retry_until_ms;
 };
 
 /* flight.c */
@@ -93,8 +95,9 @@ void pm_flight_fail(struct pm_flight *flight, const struct poolmgr_error *error)
 void pm_flight_release(struct pm_flight *flight, enum pm_release how);
 /* Asks core for a slot, for the first or the second time. */
 void pm_flight_ask(struct pm_flight *flight);
-/* The engine died with it before its answer began: once more, or 502 (GW-3b). */
-void pm_flight_engine_died(struct pm_flight *flight, const char *text);
+/* The engine died with it before its answer began: once more, or 502 (GW-3b). `reached`: the request may have been
+ * what killed it. */
+void pm_flight_engine_died(struct pm_flight *flight, bool reached, const char *text);
 struct pm_gateway_counters *pm_flight_counters(struct pm_flight *flight);
 uint64_t pm_flight_now(const struct pm_flight *flight);
 
