@@ -252,7 +252,7 @@ def test_events_are_filtered_by_pool_and_level_and_end_when_not_followed(daemon)
 
 
 def test_a_slow_reader_of_events_is_told_what_it_missed_and_slows_nobody(daemon):
-    d = daemon({"m": Daemon.pool()}, {"log": {"level": "error"}})
+    d = daemon({"m": Daemon.pool()})
     sock = connect(d.socket)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.sendall(b"GET /v1/events?tail=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -390,6 +390,8 @@ def test_every_listed_route_is_served(daemon):
                 continue
             answer = request(d.port, method.upper(), path.replace("{id}", "m").replace("{pool}", "m")
                              .replace("{name}", "m"), b"{}" if method == "post" else None)
+            if "x-pool" in answer.headers:
+                continue            # the engine's own answer
             assert answer.status not in (405, 501), (method, path)
             assert answer.status < 500, (method, path, answer.body)
             if answer.status < 300 and "application/json" in str(item[method]["responses"]):

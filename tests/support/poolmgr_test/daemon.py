@@ -52,7 +52,7 @@ class Daemon:
         top["engines"] = engines
         if isinstance(pools, dict):
             top["pools"] = pools
-            text = json.dumps(top, indent=1)
+            text = json.dumps(top, indent=1, ensure_ascii=False)
         else:
             text = "\n".join("%s: %s" % (k, json.dumps(v)) for k, v in top.items()) + "\npools:\n" + pools
         with open(self.config, "w", encoding="utf-8") as f:

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where hostile cases run: one daemon with two scripted engines, and ways to say bytes to it and read what comes back."""
+import dataclasses
+import json
+import os
+import pathlib
+import select
+import socket
+import struct
+import time
+
+from poolmgr_test import Daemon, http, wait_until
+from poolmgr_test.http import connect
+
+HERE = pathlib.Path(__file__).resolve().parent
+FULL = os.environ.get("HOSTILE_FULL") == "1"
+SHORT_CUTS = 2                  # positions at which a request is cut in two in the short form
+BYTEWISE_MAX = 4096
+PATIENCE = 20                   # seconds for what must come
+
+TIMEOUTS = {"head": "5s", "body_idle": "3s", "keep_alive": "30s", "first_byte": "3s", "stream_idle": "3s",
+            "write_stall": "10s", "connect": "1s"}
+
+
+@dataclasses.dataclass
+class Answer:
+    status: int
+    headers: dict
+    body: bytes
+    broken: bool = False            # it ended before its framing did
+
+    def code(self):
+        try:
+            return json.loads(self.body)["error"]["code"]
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def error(self):
+        return json.loads(self.body)["error"]
+
+
+class Reader:
+    """Reads answers one after the other from a connection."""
+
+    def __init__(self, sock):
+        self.sock, self.raw, self.ended, self.reset = sock, b"", False, False
+
+    def more(self, deadline):
+        """False: nothing more comes, or not in time."""
+        if self.ended:
+            return False
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([self.sock], [], [], left)[0]:
+            return False
+        try:
+            got = self.sock.recv(65536)
+        except ConnectionResetError:
+            got, self.reset = b"", True
+        self.raw += got
+        self.ended = not got
+        return bool(got)
+
+    def _until(self, mark, deadline):
+        while mark not in self.raw:
+            if not self.more(deadline):
+                return None
+        part, _, self.raw = self.raw.partition(mark)
+        return part
+
+    def _take(self, n, deadline):
+        while len(self.raw) < n:
+            if not self.more(deadline):
+                return None
+        part, self.raw = self.raw[:n], self.raw[n:]
+        return part
+
+    def _chunks(self, deadline):
+        body = b""
+        while True:
+            line = self._until(b"\r\n", deadline)
+            if line is None:
+                return body, True
+            n = int(line, 16)           # our own chunks have no extensions
+            if n == 0:
+                return body, self._until(b"\r\n", deadline) is None
+            data = self._take(n, deadline)
+            if data is None:
+                return body + self.raw, True
+            body += data
+            if self._take(2, deadline) != b"\r\n":
+                return body, True
+
+    def answer(self, seconds=PATIENCE, head_only=False):
+        """The next answer; None when there is none."""
+        deadline = time.monotonic() + seconds
+        head = self._until(b"\r\n\r\n", deadline)
+        if head is None:
+            return None
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        status = int(lines[0].split(" ")[1])
+        if head_only or status < 200 or status in (204, 304):
+            return Answer(status, headers, b"")
+        if headers.get("transfer-encoding") == "chunked":
+            body, broken = self._chunks(deadline)
+            return Answer(status, headers, body, broken)
+        if "content-length" in headers:
+            n = int(headers["content-length"])
+            body = self._take(n, deadline)
+            return Answer(status, headers, self.raw if body is None else body, body is None)
+        while self.more(deadline):
+            pass
+        body, self.raw = self.raw, b""
+        return Answer(status, headers, body, self.reset)
+
+    def at_end(self, seconds=PATIENCE):
+        """True when the connection ends without another byte."""
+        deadline = time.monotonic() + seconds
+        while self.more(deadline):
+            pass
+        return self.ended and not self.raw
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+class Yard:
+    def __init__(self):
+        engine = ["/usr/bin/python3", str(HERE / "scripted_engine.py"), "--port", "${PORT}"]
+        pool = {"engine": "scripted", "devices": "cpu", "slots": 64, "idle_ttl": "0"}
+        self.daemon = Daemon(
+            {"m": {**pool, "aliases": ["org/na me", "n" * 256, "\U0001f600"]}, "evil": dict(pool)},
+            {"engines": {"scripted": {"family": "command", "argv": engine, "ready": "/health", "cancel": "all"}},
+             "allowed_hosts": ["gpu.example"], "timeouts": TIMEOUTS, "log": {"level": "info"}})
+        self.engines = {}
+        self.sent = []              # rows of the evidence
+        for pool in ("m", "evil"):
+            answer = self.daemon.post("/v1/pools/%s/start?wait=60s" % pool)
+            assert answer.json()["state"] == "succeeded", answer.body
+            endpoint = self.daemon.pool_state(pool)["replicas"][0]["endpoint"]
+            self.engines[pool] = int(endpoint.rsplit(":", 1)[1])
+
+    def close(self):
+        self.daemon.close()
+
+    @property
+    def transports(self):
+        return {"tcp": self.daemon.port, "unix": self.daemon.socket}
+
+    def address(self, transport):
+        return self.transports[transport]
+
+    def record(self, pool="m"):
+        """What the engine was asked since the last time."""
+        return http.get(self.engines[pool], "/__record").json()
+
+    def script(self, *steps, early=False, pool="m"):
+        """What the engine answers from now on; no steps: the plain 200."""
+        body = {"steps": [list(s) for s in steps], "early": early} if steps else {}
+        http.request(self.engines[pool], "POST", "/__answer", body)
+
+    def idle(self):
+        """No lease is left on m."""
+        wait_until(lambda: self.daemon.pool_state("m")["active_leases"] == 0, 30, "leases of m at 0")
+
+
+def modes(case):
+    """(name, [writes]) of one case."""
+    yield "one write", [case.data]
+    if case.one_write or len(case.data) >= BYTEWISE_MAX:
+        return
+    yield "a byte a write", [case.data[i:i + 1] for i in range(len(case.data))]
+    n = len(case.data)
+    if FULL:
+        cuts = range(1, n)
+    else:
+        cuts = sorted({1 + (n - 2) * (i + 1) // (SHORT_CUTS + 1) for i in range(SHORT_CUTS)})
+    for cut in cuts:
+        yield "cut at %d" % cut, [case.data[:cut], case.data[cut:]]
+
+
+def say(sock, writes):
+    """Sends; what the other side does not want any more is not our fault."""
+    for data in writes:
+        try:
+            sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def open_to(address):
+    return connect(address, PATIENCE)
