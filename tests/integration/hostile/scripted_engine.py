@@ -85,11 +85,11 @@ class Connection:
         if target == b"/__record":
             self.body(head)
             self.answer(json.dumps(self.engine.forget()).encode())
-            return
+            raise Gone
         if target == b"/__answer":
             self.engine.script = {**PLAIN, **json.loads(self.body(head))}
             self.answer(b"{}")
-            return
+            raise Gone
         if target == b"/health":
             self.answer(b'{"status":"ok"}')
             return

@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 FULL = os.environ.get("HOSTILE_FULL") == "1"
 SHORT_CUTS = 2                  # positions at which a request is cut in two in the short form
 BYTEWISE_MAX = 4096
-PATIENCE = 20                   # seconds for what must come
+PATIENCE = 10                   # seconds for what must come
 
 TIMEOUTS = {"head": "5s", "body_idle": "3s", "keep_alive": "30s", "first_byte": "3s", "stream_idle": "3s",
             "write_stall": "10s", "connect": "1s"}
