@@ -104,7 +104,8 @@ static void fail(struct pm_flight *flight, int code, const char *param, const ch
     struct poolmgr_error error = {0};
 
     (void)pm_fail(&error, code, "%s", text);
-    (void)pm_error_param(&error, code, param);
+    if (param)
+        (void)pm_error_param(&error, code, param);
     pm_flight_fail(flight, &error);
 }
 
