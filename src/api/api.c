@@ -99,7 +99,8 @@ static int check_body(const struct pm_http_head *head, const struct pm_route *ro
     if (head->method != PM_POST && head->method != PM_PUT && has_body)
         return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "%s takes no body",
                        pm_http_method_name(head->method));
-    if (route && route->kind == PM_ROUTE_INFERENCE && head->framing == PM_BODY_NONE)
+    if (route && route->kind == PM_ROUTE_INFERENCE && head->framing == PM_BODY_NONE &&
+        !head->has_length)
         return pm_fail(err, POOLMGR_E_INVALID_REQUEST,
                        "the request has no body: neither Content-Length nor chunks");
 
@@ -194,6 +195,7 @@ static bool find_route(struct pm_exchange *exchange, const char *path, struct pm
         return false;
     }
     if (check_body(head, found->route, err) < 0) {
+        pm_exchange_close_after(exchange); /* a body may follow that nobody announced */
         pm_exchange_refuse(exchange, err, "");
         return false;
     }

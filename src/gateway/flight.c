@@ -243,10 +243,11 @@ static void refuse_body(struct pm_flight *flight)
     fail(flight, POOLMGR_E_INVALID_REQUEST, flight->scanner->param, flight->scanner->error);
 }
 
+/* What the content of a body settles is answered when the body is whole: then the connection can go on. */
 void pm_gateway_body(struct pm_flight *flight, const char *data, size_t n)
 {
-    if (flight->phase == FLIGHT_READING && pm_scanner_feed(flight->scanner, data, n) < 0)
-        refuse_body(flight);
+    if (flight->phase == FLIGHT_READING && !flight->scanner->error)
+        (void)pm_scanner_feed(flight->scanner, data, n);
 }
 
 /* keep_alive: "5m", seconds, 0, or -1 for never. */

@@ -236,7 +236,7 @@ variants("H-30", [C + x + b"0\r\n\r\n" + S for x in (
     b"d\r\n" + J + b"\n", b"d\r\n" + J + b"\r", b"c\r\n" + J + E, b"e\r\n" + J + E)], 400, "close")
 variants("H-31", [C + b"d" + x + E + J + b"\r\n0\r\n\r\n" for x in (
     b";x\ny", b";x\ry", b";\0", b";=x", b";", b';a="x', b";" + b"a" * 257)]
-         + [C + b"".join(b"1;" + b"a" * 200 + E + J[i:i + 1] + E for i in range(13)) * 2 + b"0\r\n\r\n"], 400, "close")
+         + [C + b"".join(b"1;" + b"a" * 200 + E + (J + b" " * 13)[i:i + 1] + E for i in range(26)) + b"0\r\n\r\n"], 400, "close")
 
 
 def trailed(x):

@@ -25,7 +25,7 @@ class Gone(Exception):
 
 class Connection:
     def __init__(self, engine, conn):
-        self.engine, self.conn, self.raw = engine, conn, b""
+        self.engine, self.conn, self.raw = engine, conn, bytearray()
 
     def more(self):
         got = self.conn.recv(65536)
@@ -36,7 +36,8 @@ class Connection:
     def take(self, n):
         while len(self.raw) < n:
             self.more()
-        out, self.raw = self.raw[:n], self.raw[n:]
+        out = bytes(self.raw[:n])
+        del self.raw[:n]
         return out
 
     def take_until(self, mark):
