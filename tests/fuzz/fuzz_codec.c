@@ -31,7 +31,8 @@ static void check_header(const struct pm_http_header *header, const char *from, 
 }
 
 /* What no head that was let through may have. */
-static void check_head(const struct pm_http_head *head, const char *from, const char *to, bool response)
+static void check_head(const struct pm_http_head *head, const char *from, const char *to,
+                       bool response)
 {
     unsigned n_lengths, n_codings, n_hosts;
 
@@ -82,7 +83,8 @@ static void check_first_head(const char *data, size_t n, bool response, enum pm_
     r = response ? pm_http_parse_response(exact, n, &scan, method, &head)
                  : pm_http_parse_request(exact, n, &scan, &head);
     assert(r <= (long)n);
-    assert(r >= 0 || (response ? r == -502 : r == -400 || r == -414 || r == -431 || r == -501 || r == -505));
+    assert(r >= 0 ||
+           (response ? r == -502 : r == -400 || r == -414 || r == -431 || r == -501 || r == -505));
     if (r > 0) {
         check_head(&head, exact, exact + r, response);
         if (!response)

@@ -42,7 +42,8 @@ static void check_same(const struct pm_scanner *a, int r_a, const struct pm_scan
         assert(a->param == b->param || strcmp(a->param, b->param) == 0);
         return;
     }
-    assert(a->has_model == b->has_model && a->model_too_long == b->model_too_long && a->stream == b->stream);
+    assert(a->has_model == b->has_model && a->model_too_long == b->model_too_long &&
+           a->stream == b->stream);
     assert(a->n_model == b->n_model && memcmp(a->model, b->model, a->n_model) == 0);
     assert(a->has_keep_alive == b->has_keep_alive && strcmp(a->keep_alive, b->keep_alive) == 0);
     assert(same_range(a->model_value, b->model_value));
@@ -57,7 +58,8 @@ static void check_bounds(const struct pm_scanner *scanner, size_t n)
     assert(scanner->keep_alive_member.from <= scanner->keep_alive_member.to);
     assert(scanner->keep_alive_member.to <= n);
     assert(scanner->has_model == (scanner->model_value.to > scanner->model_value.from));
-    assert(scanner->has_keep_alive == (scanner->keep_alive_member.to > scanner->keep_alive_member.from));
+    assert(scanner->has_keep_alive ==
+           (scanner->keep_alive_member.to > scanner->keep_alive_member.from));
 }
 
 static json_t *load(const char *data, size_t n, size_t flags)
@@ -97,6 +99,11 @@ static bool has_case_twins(const json_t *root)
     return false;
 }
 
+static unsigned larger(unsigned a, unsigned b)
+{
+    return a > b ? a : b;
+}
+
 static unsigned depth_of(const json_t *value)
 {
     unsigned deepest = 0;
@@ -104,16 +111,17 @@ static unsigned depth_of(const json_t *value)
     json_t *child;
     size_t i;
 
-    if (json_is_array(value)) {
-        json_array_foreach(value, i, child) deepest = depth_of(child) > deepest ? depth_of(child) : deepest;
-        return deepest + 1;
+    if (!json_is_array(value) && !json_is_object(value))
+        return 0;
+    json_array_foreach(value, i, child)
+    {
+        deepest = larger(deepest, depth_of(child));
     }
-    if (json_is_object(value)) {
-        json_object_foreach((json_t *)value, key, child) deepest =
-            depth_of(child) > deepest ? depth_of(child) : deepest;
-        return deepest + 1;
+    json_object_foreach((json_t *)value, key, child)
+    {
+        deepest = larger(deepest, depth_of(child));
     }
-    return 0;
+    return deepest + 1;
 }
 
 /* jansson took the body, without duplicate keys: what we found is what it found, and we refuse for known reasons only. */
@@ -129,7 +137,8 @@ static void check_with_jansson(const struct pm_scanner *scanner, int r, json_t *
         return;
     }
     assert(json_is_object(root) && scanner->has_model == (model != NULL));
-    assert(scanner->stream == json_is_true(stream) && scanner->has_keep_alive == (keep_alive != NULL));
+    assert(scanner->stream == json_is_true(stream) &&
+           scanner->has_keep_alive == (keep_alive != NULL));
     if (model && !scanner->model_too_long) {
         assert(scanner->n_model == json_string_length(model));
         assert(memcmp(scanner->model, json_string_value(model), scanner->n_model) == 0);
@@ -140,9 +149,11 @@ static void check_with_jansson(const struct pm_scanner *scanner, int r, json_t *
 }
 
 /* The body without keep_alive is still JSON, and all the rest of it is there. */
-static void check_cut(const struct pm_scanner *scanner, const char *data, size_t n, const json_t *root)
+static void check_cut(const struct pm_scanner *scanner, const char *data, size_t n,
+                      const json_t *root)
 {
-    size_t from = (size_t)scanner->keep_alive_member.from, to = (size_t)scanner->keep_alive_member.to;
+    size_t from = (size_t)scanner->keep_alive_member.from,
+           to = (size_t)scanner->keep_alive_member.to;
     char *left = malloc(n);
     json_t *copy = json_copy((json_t *)root), *cut;
 
