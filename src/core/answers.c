@@ -16,6 +16,7 @@ static void take_failure(struct pm_verdict *verdict, const struct pm_failure *fa
     verdict->code = failure->code != 0 ? failure->code : code;
     verdict->permanent = failure->permanent;
     (void)pm_str_copy(verdict->text, sizeof(verdict->text), failure->text);
+    pm_text_clean(verdict->text);
 }
 
 /* ---- the model -------------------------------------------------------------------------------------------- */

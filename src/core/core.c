@@ -176,14 +176,16 @@ static void refuse_unknown(struct pm_core *core, const struct pm_request *reques
                            struct pm_actions *out)
 {
     struct poolmgr_error error = {0};
+    char name[PM_ALIAS_MAX + 1];
 
     if (request->route[0] == '\0') {
         (void)pm_fail(&error, POOLMGR_E_INVALID_REQUEST,
                       "the request names no model, and there is no default among %zu pools",
                       core->n_pools);
     } else {
-        (void)pm_fail(&error, POOLMGR_E_MODEL_NOT_FOUND, "no model '%.200s' is served here",
-                      request->route);
+        (void)pm_str_copy(name, sizeof(name), request->route);
+        pm_text_clean(name);
+        (void)pm_fail(&error, POOLMGR_E_MODEL_NOT_FOUND, "no model '%s' is served here", name);
     }
     (void)pm_error_param(&error, 0, "model");
     (void)pm_error_hint(&error, 0, "GET /v1/models lists what is");

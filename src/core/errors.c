@@ -69,6 +69,7 @@ void pm_describe_verdict(const struct pm_verdict *verdict, char *to, size_t size
     }
     if (to[0] == '\0')
         (void)pm_str_copy(to, size, pm_class_name(verdict->class));
+    pm_text_clean(to); /* it may have been cut */
 }
 
 void pm_describe_timeout(const struct pm_place *place, char *to, size_t size)

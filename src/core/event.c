@@ -122,12 +122,41 @@ bool pm_level_by_name(const char *name, enum pm_level *ret)
     return false;
 }
 
-/* What engines and files say may hold anything; one event is one line. */
-static void flatten(char *text)
+static size_t length_of_utf8(unsigned char lead)
 {
-    for (unsigned char *p = (unsigned char *)text; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f)
-            *p = ' ';
+    if (lead >= 0xf0)
+        return 4;
+    return lead >= 0xe0 ? 3 : 2;
+}
+
+/* A character that begins here and was cut by the end of the text. */
+static bool is_cut(const char *p, size_t n)
+{
+    size_t n_left = strlen(p);
+
+    for (size_t i = 1; i < n_left; i++) {
+        if (((unsigned char)p[i] & 0xc0) != 0x80)
+            return false;
+    }
+    return (unsigned char)p[0] >= 0xc2 && (unsigned char)p[0] <= 0xf4 && n_left < n;
+}
+
+void pm_text_clean(char *text)
+{
+    for (char *p = text; *p;) {
+        unsigned char c = (unsigned char)*p;
+        size_t n = length_of_utf8(c);
+
+        if (c < 0x80) {
+            *p = c < 0x20 || c == 0x7f ? ' ' : *p;
+            p++;
+        } else if (strnlen(p, n) == n && pm_utf8_valid(p, n)) {
+            p += n;
+        } else if (is_cut(p, n)) {
+            *p = '\0';
+        } else {
+            *p++ = '?';
+        }
     }
 }
 
@@ -155,7 +184,7 @@ void pm_event_init(struct pm_event *event, enum pm_event_kind kind, const char *
     event->kind = kind;
     event->level = pm_event_row(kind)->level;
     (void)pm_str_copy(event->target, sizeof(event->target), target);
-    flatten(event->target);
+    pm_text_clean(event->target);
 }
 
 void pm_event_human(struct pm_event *event, const char *format, ...)
@@ -167,7 +196,7 @@ void pm_event_human(struct pm_event *event, const char *format, ...)
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
 
-    flatten(text);
+    pm_text_clean(text);
     cut_human(text);
     (void)pm_str_copy(event->human, sizeof(event->human), text);
 }
@@ -200,5 +229,5 @@ void pm_event_text(struct pm_event *event, const char *text)
 {
     event->fields |= PM_EF_TEXT;
     (void)pm_str_copy(event->text, sizeof(event->text), text);
-    flatten(event->text);
+    pm_text_clean(event->text);
 }

@@ -126,6 +126,10 @@ void pm_event_init(struct pm_event *event, enum pm_event_kind kind, const char *
 void pm_event_human(struct pm_event *event, const char *format, ...)
     __attribute__((__format__(__printf__, 2, 3)));
 
+/* Makes one line of valid UTF-8 of what an engine, a file or a client said: control characters become blanks, bytes
+ * that are no UTF-8 question marks, and a character that was cut at the end is dropped. */
+void pm_text_clean(char *text);
+
 /* Setters that also mark the field. */
 void pm_event_pool(struct pm_event *event, const char *pool_id);
 void pm_event_replica(struct pm_event *event, unsigned replica, uint64_t instance);

@@ -320,6 +320,18 @@ static void begin_request(struct pm_event *event, enum pm_event_kind kind,
         pm_event_request(event, request_id);
 }
 
+static const char *const waits_for[PM_STATE_COUNT] = {
+    [PM_COLD] = "which is cold",
+    [PM_STAGING] = "whose model is checked",
+    [PM_WAITING] = "which waits for its start",
+    [PM_STARTING] = "which loads",
+    [PM_READY] = "whose slots are in use",
+    [PM_SICK] = "which is sick",
+    [PM_STOPPING] = "which stops first",
+    [PM_BACKOFF] = "which waits for its next try",
+    [PM_FAILED] = "which failed",
+};
+
 /* At info the first that waits for a start; that others wait, too, is for developers. */
 void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out)
 {
@@ -333,11 +345,10 @@ void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out)
     if (pool->queue.n > 1 || state == PM_READY)
         event.level = PM_DEBUG;
     if (waiter->position == 0)
-        pm_event_human(&event, "a request waits for %s, which is %s", pool->spec->id,
-                       pm_state_name(state));
+        pm_event_human(&event, "a request waits for %s, %s", pool->spec->id, waits_for[state]);
     else
-        pm_event_human(&event, "a request waits for %s, which is %s, behind %" PRIu64 " more",
-                       pool->spec->id, pm_state_name(state), waiter->position);
+        pm_event_human(&event, "a request waits for %s, %s, behind %" PRIu64 " more",
+                       pool->spec->id, waits_for[state], waiter->position);
     pm_action_tell(out, &event);
 }
 
@@ -350,7 +361,7 @@ static void say_request_refused(const struct pm_pool *pool, const struct poolmgr
         event->fields |= PM_EF_RETRY_AFTER_MS;
         event->retry_after_ms = error->retry_after_ms;
     }
-    pm_event_human(event, "a request to %s is refused: %s", pool->spec->id, error->message);
+    pm_event_human(event, "a request is refused: %s", error->message);
 }
 
 void pm_tell_waiter(const struct pm_waiter *waiter, enum pm_event_kind kind,

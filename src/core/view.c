@@ -42,14 +42,19 @@ enum pm_state pm_pool_best_state(const struct pm_pool *pool)
 
 /* ---- why it is not ready ------------------------------------------------------------------------------------ */
 
-static void explain_cold(const struct pm_pool *pool, struct pm_pool_view *ret)
+static void explain_cold(const struct pm_place *place, struct pm_pool_view *ret)
 {
+    const struct pm_pool *pool = place->pool;
     const char *id = pool->spec->id;
 
     if (pool->breaker == PM_BREAKER_FORCED) {
         ret->code = POOLMGR_E_BREAKER_OPEN;
         (void)snprintf(ret->reason, sizeof(ret->reason),
                        "an operator keeps it from starting; poolctl reset %s --breaker closed", id);
+    } else if (place->clock.n > 0) {
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "%.90s, %" PRIu64 " in a row; the next request tries again; poolctl logs %s",
+                       place->last_error.text, place->clock.n, id);
     } else if (pool->spec->start == PM_PRELOAD && pool->parked) {
         (void)snprintf(ret->reason, sizeof(ret->reason),
                        "stopped; starts with the next request, or poolctl start %s", id);
@@ -123,7 +128,7 @@ static void explain_failed(const struct pm_pool *pool, struct pm_pool_view *ret)
 static void explain(const struct pm_place *place, struct pm_pool_view *ret)
 {
     switch (place->state) {
-    case PM_COLD: explain_cold(place->pool, ret); break;
+    case PM_COLD: explain_cold(place, ret); break;
     case PM_STAGING:
         (void)snprintf(ret->reason, sizeof(ret->reason),
                        "its model is checked; %" PRIu64 " waiting request%s", place->pool->queue.n,
@@ -212,6 +217,7 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
     ret->code_name = "";
     if (!ret->ready) {
         explain(best_place(pool), ret);
+        pm_text_clean(ret->reason); /* it may have been cut */
         ret->code_name = code_name(best_place(pool), ret->code);
     }
 }

@@ -198,6 +198,8 @@ static void test_what_is_not_ready_says_why(void **s)
     assert_int_equal(view(&world).state, PM_BACKOFF);
 
     next_tick(&world);
+    assert_string_equal(view(&world).reason, "exit status 1, 2 in a row; the next request tries "
+                                             "again; poolctl logs " POOL);
     endpoint_ready(&world, start_engine(&world));
     assert_string_equal(view(&world).reason, "");
     assert_string_equal(view(&world).code_name, "");

@@ -81,7 +81,7 @@ static void test_a_day_in_the_life_of_a_pool(void **s)
     assert_string_equal(
         story,
         "info request_queued: a request waits for qwen-8b, which is cold\n"
-        "warn request_refused: a request to qwen-8b is refused: the queue of qwen-8b is full: 2 "
+        "warn request_refused: a request is refused: the queue of qwen-8b is full: 2 "
         "waiting requests, 0 B\n"
         "info instance_starting: qwen-8b starts: 2 requests wait for it\n"
         "info instance_ready: qwen-8b is ready after 4.1 s with 4 slots\n"

@@ -184,6 +184,29 @@ static void test_what_engines_say_cannot_break_a_line(void **s)
     assert_true(event.fields & PM_EF_TEXT);
 }
 
+static void test_bytes_that_are_no_utf_8_become_question_marks(void **s)
+{
+    static const char *const pairs[][2] = {
+        {"plain", "plain"},           {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
+        {"\xff\xfe", "??"},           {"a\x80z", "a?z"},
+        {"\xc0\xaf", "??"},           /* overlong */
+        {"\xed\xa0\x80.", "???."},    /* a surrogate */
+        {"cut \xe2\x82", "cut "},     /* half a euro */
+        {"cut \xf0\x9f\x98", "cut "}, /* most of a smile */
+        {"\xe2\x82z", "??z"},         {"\xe2(", "?("},
+        {"a\tb\r\nc\x7f", "a b  c "}, {"", ""},
+    };
+
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        char text[32];
+
+        strcpy(text, pairs[i][0]);
+        pm_text_clean(text);
+        assert_string_equal(text, pairs[i][1]);
+        assert_true(pm_utf8_valid(text, strlen(text)));
+    }
+}
+
 static void test_setters_mark_what_they_set(void **s)
 {
     struct pm_event event;
@@ -211,6 +234,7 @@ int main(void)
         cmocka_unit_test(test_levels_are_found_by_their_names),
         cmocka_unit_test(test_a_sentence_is_cut_at_a_hundred_characters_not_bytes),
         cmocka_unit_test(test_what_engines_say_cannot_break_a_line),
+        cmocka_unit_test(test_bytes_that_are_no_utf_8_become_question_marks),
         cmocka_unit_test(test_setters_mark_what_they_set),
     };
 
