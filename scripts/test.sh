@@ -25,16 +25,20 @@ runner() {
     fi
 }
 
+# A runner that hangs is ended, so that the sum is told in any case.
+limited() { timeout --kill-after=30 --signal=INT 420 "$@"; }
+
 # units BUILD [meson test options …]: the unit tests of one build, under setarch -R as sanitizers want it.
 units() {
     local build=$1; shift
     scripts/build.sh "$build" || return # `set -e` does not reach in here
-    setarch -R meson test -C "build/$build" --no-rebuild --print-errorlogs "$@"
+    limited setarch -R meson test -C "build/$build" --no-rebuild --print-errorlogs "$@"
 }
 
 python_tests() {
     POOLMGR_BUILD=$PWD/build/asan POOLMGR_TEST_ENGINE=${POOLMGR_TEST_ENGINE:-$PWD/build/engine/usr/bin/llama-server} \
-        setarch -R /usr/bin/python3 -m pytest -q -n 3 --dist loadfile -p no:cacheprovider --junitxml="$out/$1.xml" "tests/$1"
+        limited setarch -R /usr/bin/python3 -m pytest -q -n 3 --dist loadfile -p no:cacheprovider -o faulthandler_timeout=150 \
+        --junitxml="$out/$1.xml" "tests/$1"
 }
 
 runner lint "$out/lint.log" scripts/lint.sh

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import tempfile
 
 import pytest
 
@@ -18,6 +19,13 @@ def pytest_collection_modifyitems(items):
     if not os.access(ENGINE, os.X_OK):
         raise pytest.UsageError("no llama-server at %s; run tools/fetch_engine.sh build/engine, or set "
                                 "POOLMGR_TEST_ENGINE" % ENGINE)
+
+
+@pytest.fixture
+def short_folder():
+    """A folder with a short path, for sockets: theirs have at most 107 bytes, and tmp_path may be longer."""
+    with tempfile.TemporaryDirectory(prefix="pmt-", dir="/tmp") as folder:
+        yield folder
 
 
 @pytest.fixture

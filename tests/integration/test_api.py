@@ -252,21 +252,23 @@ def test_events_are_filtered_by_pool_and_level_and_end_when_not_followed(daemon)
 
 
 def test_a_slow_reader_of_events_is_told_what_it_missed_and_slows_nobody(daemon):
-    d = daemon({"m": Daemon.pool()})
+    d = daemon({"gone": Daemon.pool(model="/nowhere/model.gguf")})
     sock = connect(d.socket)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.sendall(b"GET /v1/events?tail=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    # Refusals are events that need no engine. The reader takes none of them meanwhile.
+    # Refusals of a pool that cannot start are events that need no engine. The reader takes none of them meanwhile.
     for _ in range(12):
         burst = connect(d.port)
         burst.sendall(b"".join(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16\r\n\r\n"
-                               b'{"model":"nope"}' for _ in range(250)))
+                               b'{"model":"gone"}' for _ in range(250)))
         seen = b""
-        while seen.count(b"model_not_found") < 250:
-            seen += burst.recv(65536)
+        while seen.count(b'"pool_failed"') < 250:
+            got = burst.recv(65536)
+            assert got, seen[-500:]
+            seen += got
         burst.close()
     assert d.get("/livez").status == 200
-    sock.settimeout(30)
+    sock.settimeout(10)     # less than the time between two comments
     seen = b""
     while b"event: missed" not in seen:
         got = sock.recv(65536)
@@ -391,10 +393,10 @@ def test_every_listed_route_is_served(daemon):
             answer = request(d.port, method.upper(), path.replace("{id}", "m").replace("{pool}", "m")
                              .replace("{name}", "m"), b"{}" if method == "post" else None)
             if "x-pool" in answer.headers:
-                continue            # the engine's own answer
+                continue    # the engine's own answer; it may not serve all of these
             assert answer.status not in (405, 501), (method, path)
             assert answer.status < 500, (method, path, answer.body)
-            if answer.status < 300 and "application/json" in str(item[method]["responses"]):
+            if answer.status < 300 and answer.headers.get("content-type", "").startswith("application/json"):
                 no_nulls(answer.json())
 
 

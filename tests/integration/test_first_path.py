@@ -124,13 +124,13 @@ def test_command_lines_that_are_wrong_end_with_2():
     assert missing.returncode == 2 and "/nowhere/x.yaml" in missing.stderr
 
 
-def test_model_on_the_command_line_is_served_without_a_file(tmp_path):
+def test_model_on_the_command_line_is_served_without_a_file(tmp_path, short_folder):
     """--model serves a pool named after the file."""
     model = tmp_path / "My_Model.gguf"
     model.write_bytes(open(tiny_model(), "rb").read())
     out = subprocess.run([str(ORCHESTRATORD), "--model", str(model), "--engine", ENGINE, "--check"],
                          capture_output=True, text=True, timeout=60, check=False,
-                         env={**os.environ, "POOLMGR_RUNTIME_DIR": str(tmp_path / "r"), "HOME": str(tmp_path)})
+                         env={**os.environ, "POOLMGR_RUNTIME_DIR": short_folder, "HOME": str(tmp_path)})
     assert out.returncode == 0, out.stderr
     assert "my_model" in out.stdout
 

@@ -39,7 +39,11 @@ class Daemon:
         self.process, self.port, self.events, self.raw = None, None, [], []
         self.changed = threading.Condition()
         if start:
-            self.start()
+            try:
+                self.start()
+            except BaseException:
+                self.close()    # nobody else will: the caller has no Daemon yet
+                raise
 
     # ---- configuration ------------------------------------------------------------------------------
 
