@@ -97,8 +97,7 @@ enum pm_reason {
 struct pm_wanted {
     enum pm_want want;
     enum pm_reason reason;
-    uint64_t
-        until_ms; /* when this changes by itself: an empty becomes a down; PM_NEVER: it does not */
+    uint64_t until_ms; /* when this changes by itself, as an empty becomes a down; PM_NEVER */
 };
 
 /* ---- places ------------------------------------------------------------------------------------------ */
@@ -111,8 +110,7 @@ struct pm_verdict {
     bool exited, signalled; /* evidence of the exit */
     int status;
     char text[256];
-    uint64_t
-        random; /* drawn when the failure became known, so that the delay can be told at once */
+    uint64_t random; /* drawn as the failure becomes known: so its delay can be told at once */
 };
 
 /* What is known of the instance that lives in a place, from its spawn until it is childless. */
@@ -264,7 +262,6 @@ void pm_place_judge(struct pm_place *place, const struct pm_verdict *verdict,
 void pm_place_begin_instance(struct pm_place *place, uint64_t n, uint64_t started_ms);
 void pm_place_ladder(struct pm_place *place, struct pm_actions *out);
 uint64_t pm_place_ladder_due(const struct pm_place *place);
-bool pm_place_has_process(const struct pm_place *place);
 bool pm_place_coming(const struct pm_place *place); /* up, or on its way */
 bool pm_place_emptied(const struct pm_place *place);
 enum pm_breaker pm_place_breaker(const struct pm_place *place);
@@ -276,8 +273,6 @@ void pm_pool_step(struct pm_pool *pool, struct pm_actions *out);
 
 /* want.c */
 struct pm_wanted pm_place_want(const struct pm_place *place);
-uint64_t pm_pool_idle_limit(const struct pm_pool *pool); /* PM_NEVER: never idle */
-bool pm_pool_idle(const struct pm_pool *pool);
 
 /* queue.c */
 void pm_queue_init(struct pm_queue *queue);

@@ -15,7 +15,7 @@
 
 #define KILL_EVERY_MS 1000 /* the tree is killed again until nothing of it is left */
 
-bool pm_place_has_process(const struct pm_place *place)
+static bool has_process(const struct pm_place *place)
 {
     return place->token.serial != 0;
 }
@@ -178,7 +178,7 @@ static void forget_instance(struct pm_place *place, struct pm_actions *out)
     struct pm_core *core = place->pool->core;
     struct poolmgr_error error = {0};
 
-    if (!pm_place_has_process(place))
+    if (!has_process(place))
         return;
 
     pm_error_of_cut(place, &error);

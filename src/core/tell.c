@@ -123,14 +123,29 @@ static void say_abandoned(const struct pm_place *place, const char *name, struct
                    duration(text, place->pool->core->now_ms - place->pool->waiterless_ms));
 }
 
+static void add_exit(bool signalled, int status, struct pm_event *event)
+{
+    if (status < 0)
+        return;
+    event->fields |= signalled ? PM_EF_SIGNAL : PM_EF_EXIT_STATUS;
+    if (signalled)
+        event->signal = status;
+    else
+        event->exit_status = status;
+}
+
 static void say_stopped(const struct pm_place *place, const char *name, struct pm_event *event)
 {
-    uint64_t took_ms = place->pool->core->now_ms - place->instance.signalled_ms;
+    const struct pm_tenure *instance = &place->instance;
+    uint64_t took_ms = place->pool->core->now_ms - instance->signalled_ms;
     char text[DURATION];
 
     event->fields |= PM_EF_DURATION_MS;
     event->duration_ms = took_ms;
-    pm_event_human(event, "%s is stopped after %s", name, duration(text, took_ms));
+    if (instance->exited)
+        add_exit(instance->exit_signalled, instance->exit_status, event);
+    pm_event_human(event, "%s is stopped after %s%s", name, duration(text, took_ms),
+                   instance->next_kill_ms != PM_NEVER ? ", by SIGKILL" : "");
 }
 
 static void say_crashed(const struct pm_place *place, const char *name, struct pm_event *event)
@@ -243,13 +258,8 @@ static void add_verdict(const struct pm_verdict *verdict, struct pm_event *event
     event->error_code = verdict->code;
     if (verdict->text[0] != '\0')
         pm_event_text(event, verdict->text);
-    if (!verdict->exited || verdict->status < 0)
-        return;
-    event->fields |= verdict->signalled ? PM_EF_SIGNAL : PM_EF_EXIT_STATUS;
-    if (verdict->signalled)
-        event->signal = verdict->status;
-    else
-        event->exit_status = verdict->status;
+    if (verdict->exited)
+        add_exit(verdict->signalled, verdict->status, event);
 }
 
 void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out)

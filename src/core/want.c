@@ -23,7 +23,7 @@ static struct pm_wanted empty_by(enum pm_reason reason, uint64_t deadline_ms, ui
                   now_ms >= deadline_ms ? PM_NEVER : deadline_ms);
 }
 
-uint64_t pm_pool_idle_limit(const struct pm_pool *pool)
+static uint64_t idle_limit(const struct pm_pool *pool)
 {
     if (pool->has_keep_alive)
         return pool->keep_alive_ms;
@@ -33,10 +33,10 @@ uint64_t pm_pool_idle_limit(const struct pm_pool *pool)
 /* When the pool will have been idle for long enough; PM_NEVER while it has leases. */
 static uint64_t idle_at(const struct pm_pool *pool)
 {
-    return pool->n_leases > 0 ? PM_NEVER : pm_add_ms(pool->idle_ms, pm_pool_idle_limit(pool));
+    return pool->n_leases > 0 ? PM_NEVER : pm_add_ms(pool->idle_ms, idle_limit(pool));
 }
 
-bool pm_pool_idle(const struct pm_pool *pool)
+static bool is_idle(const struct pm_pool *pool)
 {
     uint64_t at = idle_at(pool);
 
@@ -54,7 +54,7 @@ static bool restarts_by_itself(const struct pm_place *place)
 {
     const struct pm_pool *pool = place->pool;
 
-    return place->failed_when_ready && !pool->parked && !pm_pool_idle(pool) &&
+    return place->failed_when_ready && !pool->parked && !is_idle(pool) &&
            pool->spec->restart != PM_RESTART_NEVER &&
            pm_place_n_after(place) < pool->spec->backoff.open_at;
 }
@@ -100,7 +100,7 @@ struct pm_wanted pm_place_want(const struct pm_place *place)
         return wanted(PM_KEEP, PM_BECAUSE_LEASES, PM_NEVER);
     if (now_ms < hope_until(place))
         return wanted(PM_KEEP, PM_BECAUSE_HOPE, hope_until(place));
-    if ((place->state == PM_READY || place->state == PM_SICK) && !pm_pool_idle(pool))
+    if ((place->state == PM_READY || place->state == PM_SICK) && !is_idle(pool))
         return wanted(PM_KEEP, PM_BECAUSE_IN_USE, idle_at(pool));
     return wanted(PM_EMPTY, hope_until(place) > 0 ? PM_BECAUSE_ABANDONED : PM_BECAUSE_IDLE,
                   PM_NEVER);

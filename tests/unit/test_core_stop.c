@@ -52,9 +52,12 @@ static void test_a_deaf_engine_is_killed_after_stop_grace_and_each_second_until_
         assert_int_equal(the_action(&world, PM_ACT_KILL)->token.serial, token.serial);
         assert_int_equal(state(&world), PM_STOPPING);
     }
+    exited(&world, token, (struct pm_exit){.signalled = true, .status = 9});
     childless(&world, token);
     assert_int_equal(state(&world), PM_COLD);
     assert_int_equal(replica(&world, 0).n_failures, 0);
+    assert_told(&world, PM_EV_INSTANCE_STOPPED, POOL " is stopped after 14 s, by SIGKILL");
+    assert_int_equal(find_event(&world, PM_EV_INSTANCE_STOPPED)->signal, 9);
 }
 
 static void test_a_second_sigterm_comes_half_way_where_the_engine_needs_it(void **s)
