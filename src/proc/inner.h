@@ -16,9 +16,13 @@ struct pm_process {
     struct pm_task free_task;
     char *failure; /* the shim itself could not be run */
     pid_t shim_pid, pid;
+    bool awaits; /* an order was sent, and nothing was heard since */
     bool spawned, failed, exited, childless, kill_asked, released;
     uint64_t silent_since_ms;
 };
+
+/* How long a shim may hold the lock, or be given orders, without a word; tests shorten it. */
+extern uint64_t pm_silent_max_ms;
 
 /* The last lines of a folder's log; the caller's. */
 char *pm_log_tail_read(const char *folder);

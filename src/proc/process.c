@@ -32,8 +32,9 @@
 #include "util/file.h"
 #include "util/time.h"
 
-#define SILENT_MAX_MS 10000 /* the lock is held, and nothing is heard of its holder */
-#define LOOK_EVERY_MS 20    /* while something that is killed is not gone */
+#define LOOK_EVERY_MS 20 /* while something that is killed is not gone */
+
+uint64_t pm_silent_max_ms = 10000;
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
@@ -76,19 +77,28 @@ static void look_again(struct pm_process *process, uint64_t after_ms)
     pm_timer_set(process->loop, &process->timer, pm_loop_now_ms(process->loop) + after_ms);
 }
 
-static void tell_killed(struct pm_process *process)
+/* The exit record, or what can be known without one: the shim was killed before it could write it. */
+static void tell_exited(struct pm_process *process)
 {
     struct pm_process_exit how = {.status = -1};
-    pm_auto_free char *tail = pm_log_tail_read(process->folder);
 
+    process->exited = true;
+    if (!pm_exit_read(process->folder, &how))
+        how.log_tail = pm_log_tail_read(process->folder);
+    how.sigkill_by_us = how.sigkill_by_us || process->kill_asked;
+    process->handler->on_exited(process->ctx, &how);
+    free(how.log_tail);
+}
+
+static void tell_killed(struct pm_process *process)
+{
     if (process->exited || process->released)
         return;
 
-    process->exited = true;
     if (process->spawned) {
-        how.log_tail = tail;
-        process->handler->on_exited(process->ctx, &how);
+        tell_exited(process);
     } else if (!process->failed) {
+        process->failed = true;
         process->handler->on_spawn_failed(process->ctx, false,
                                           "its shim ended before the engine was started");
     }
@@ -109,7 +119,7 @@ static void look_for_end(struct pm_process *process)
     pid_t holder = pm_lock_holder(process->folder);
 
     if (holder != 0) {
-        if (pm_loop_now_ms(process->loop) - process->silent_since_ms >= SILENT_MAX_MS)
+        if (pm_loop_now_ms(process->loop) - process->silent_since_ms >= pm_silent_max_ms)
             kill_silent_holder(process, holder);
         look_again(process, process->childless ? 1 : LOOK_EVERY_MS);
         return;
@@ -147,7 +157,7 @@ static void on_timer(struct pm_timer *timer)
     } else if (process->connection < 0) {
         look_for_end(process);
     } else {
-        /* Connected, and not a word: it hangs. */
+        /* Connected, and not a word, or no answer to an order: it hangs, or was stopped. */
         on_hung_up(process);
         if (!process->released)
             process->silent_since_ms = 0;
@@ -155,20 +165,6 @@ static void on_timer(struct pm_timer *timer)
 }
 
 /* ---- what a shim says ------------------------------------------------------------------------------- */
-
-static void on_exited_packet(struct pm_process *process)
-{
-    struct pm_process_exit how = {0};
-
-    process->exited = true;
-    if (!pm_exit_read(process->folder, &how)) {
-        how.status = -1;
-        how.log_tail = pm_log_tail_read(process->folder);
-    }
-    how.sigkill_by_us = how.sigkill_by_us || process->kill_asked;
-    process->handler->on_exited(process->ctx, &how);
-    free(how.log_tail);
-}
 
 static void on_failed_packet(struct pm_process *process, const char *words)
 {
@@ -182,9 +178,10 @@ static void on_packet(struct pm_process *process, const char *packet)
     int pid;
     unsigned long long n;
 
+    process->awaits = false;
+    pm_timer_clear(&process->timer);
     if (sscanf(packet, "hello %d", &pid) == 1) {
         process->shim_pid = pid;
-        pm_timer_clear(&process->timer);
     } else if (sscanf(packet, "spawned %d", &pid) == 1) {
         process->spawned = true;
         process->pid = pid;
@@ -196,7 +193,7 @@ static void on_packet(struct pm_process *process, const char *packet)
     } else if (sscanf(packet, "log %llu", &n) == 1) {
         process->handler->on_log(process->ctx, n);
     } else if (strcmp(packet, "exited") == 0) {
-        on_exited_packet(process);
+        tell_exited(process);
     } else if (strcmp(packet, "childless") == 0) {
         process->childless = true;
     }
@@ -226,8 +223,13 @@ static void on_connection(struct pm_watch *watch, uint32_t events)
 
 static void order(struct pm_process *process, const char *text)
 {
-    if (process->connection >= 0)
-        (void)send(process->connection, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (process->connection < 0)
+        return;
+
+    (void)send(process->connection, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (!process->awaits)
+        look_again(process, pm_silent_max_ms);
+    process->awaits = true;
 }
 
 void pm_process_signal(struct pm_process *process, int signo)
@@ -290,7 +292,8 @@ static int call_shim(struct pm_process *process, const struct sockaddr_un *addre
 
     process->connection = pm_take_fd(&fd);
     process->silent_since_ms = pm_loop_now_ms(process->loop);
-    look_again(process, SILENT_MAX_MS);
+    process->awaits = true;
+    look_again(process, pm_silent_max_ms);
     return POOLMGR_OK;
 }
 
@@ -394,17 +397,19 @@ int pm_process_launch(struct pm_loop *loop, const struct pm_launch *launch,
         return r;
 
     r = make_folder(folder, launch, err);
-    if (r < 0)
+    if (r == 0)
+        r = listen_at(&address, &listen_fd, err);
+    if (r < 0) {
+        if (r != POOLMGR_E_ALREADY_EXISTS)
+            (void)pm_remove_tree(folder, NULL);
         return r;
-
-    r = listen_at(&address, &listen_fd, err);
-    if (r < 0)
-        return r;
+    }
 
     process = process_new(loop, folder, handler, ctx);
     r = call_shim(process, &address, err);
     if (r < 0) {
         pm_process_release(process);
+        (void)pm_remove_tree(folder, NULL);
         return r;
     }
 

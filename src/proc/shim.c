@@ -31,10 +31,13 @@
 #include "util/cleanup.h"
 #include "util/time.h"
 
-#define LOG_EVERY_MS    100   /* between two packets "log" */
-#define KILL_EVERY_MS   20    /* between two looks at what is left of a tree that is being killed */
-#define ORPHAN_GRACE_MS 10000 /* from the SIGTERM to an orphaned engine to its SIGKILL */
-#define DRAIN_MAX       (4 * 1024 * 1024) /* bytes read from the pipe after the engine's end */
+#define LOG_EVERY_MS  100 /* between two packets "log" */
+#define KILL_EVERY_MS 5   /* between two looks at what is left of a tree that is being killed */
+#define KILL_EVERY_MAX_MS                                                                          \
+    500 /* doubled up to this while nothing dies: a driver may hold one for long */
+#define ORPHAN_GRACE_MS  10000 /* from the SIGTERM to an orphaned engine to its SIGKILL */
+#define ENGINE_OOM_SCORE "200"
+#define DRAIN_MAX        (4 * 1024 * 1024) /* bytes read from the pipe after the engine's end */
 
 enum fact { F_HELLO, F_SPAWNED, F_READY, F_EXITED, F_CHILDLESS, F_COUNT };
 
@@ -48,7 +51,7 @@ struct shim {
     bool true_of[F_COUNT], told[F_COUNT];
     uint64_t n_log_bytes, log_told_ms;
     bool killing, kill_asked;
-    uint64_t kill_due_ms;
+    uint64_t kill_due_ms, kill_every_ms;
     uint64_t orphan_since_ms; /* 0: a daemon is connected */
     bool orphan_termed;
     uint64_t oom_kills;
@@ -131,6 +134,15 @@ static void tell_log(struct shim *shim, uint64_t now_ms)
 
 /* ---- the engine ------------------------------------------------------------------------------------- */
 
+/* When memory runs out the kernel shall take an engine, which is started again, and not a shim or the daemon. */
+static void offer_to_oom_killer(void)
+{
+    pm_auto_close int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+        (void)!write(fd, ENGINE_OOM_SCORE, strlen(ENGINE_OOM_SCORE));
+}
+
 static void become_engine(struct shim *shim, const int *log_pipe, int report)
 {
     pm_auto_free char *folder = pm_xasprintf("%s=%s", PM_FOLDER_VARIABLE, shim->folder);
@@ -146,6 +158,7 @@ static void become_engine(struct shim *shim, const int *log_pipe, int report)
     (void)dup2(null_fd, STDIN_FILENO);
     (void)dup2(log_pipe[1], STDOUT_FILENO);
     (void)dup2(log_pipe[1], STDERR_FILENO);
+    offer_to_oom_killer();
     (void)close(PM_SHIM_LISTEN_FD);
     (void)close_range(PM_SHIM_LISTEN_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
 
@@ -218,6 +231,7 @@ static void begin_kill(struct shim *shim)
 {
     shim->killing = true;
     shim->kill_due_ms = 0;
+    shim->kill_every_ms = KILL_EVERY_MS;
 }
 
 static void engine_exited(struct shim *shim, int status)
@@ -247,9 +261,11 @@ static void reap(struct shim *shim)
     while (read(shim->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
         ;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        shim->kill_every_ms = KILL_EVERY_MS;
         if (pid == shim->engine)
             engine_exited(shim, status);
+    }
 
     if (pid < 0 && errno == ECHILD && !engine_runs(shim))
         shim->true_of[F_CHILDLESS] = true;
@@ -260,8 +276,10 @@ static void kill_tree(struct shim *shim, uint64_t now_ms)
     if (engine_runs(shim))
         (void)kill(-shim->engine, SIGKILL);
     (void)pm_kill_descendants(getpid());
-    shim->kill_due_ms = now_ms + KILL_EVERY_MS;
     reap(shim);
+    shim->kill_due_ms = now_ms + shim->kill_every_ms;
+    if (shim->kill_every_ms < KILL_EVERY_MAX_MS)
+        shim->kill_every_ms *= 2;
 }
 
 /* ---- the daemon ------------------------------------------------------------------------------------- */
@@ -277,6 +295,8 @@ static void obey(struct shim *shim, const char *order)
                engine_runs(shim)) {
         (void)kill(-shim->engine, signo);
     }
+
+    (void)send_packet(shim, "obeyed");
 }
 
 static void hear(struct shim *shim)
@@ -402,6 +422,7 @@ static bool set_up(struct shim *shim)
 {
     sigset_t all;
 
+    (void)close_range(PM_SHIM_LISTEN_FD + 1, UINT_MAX, 0); /* whatever the daemon let through */
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
     (void)sigemptyset(&all);
@@ -446,6 +467,7 @@ int pm_shim_run(const char *folder)
         if (is_over(&shim))
             return 0;
         turn(&shim, wants_out);
+        (void)tell(&shim); /* an exit is told before the search for what it left behind */
         do_what_is_due(&shim);
     }
 }

@@ -10,7 +10,8 @@
  *     ready                its log has the ready line
  *     log N                it wrote N bytes; any number of times
  *     exited               exit.json says how
- *     childless            nothing of its tree is left; the shim ends now and the lock with it
+ *     obeyed               after every order: the shim is awake
+     childless            nothing of its tree is left; the shim ends now and the lock with it
  *   daemon → shim:
  *     signal N             to the engine's process group
  *     kill                 SIGKILL to the whole tree, again and again until it is childless
