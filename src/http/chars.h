@@ -4,21 +4,28 @@
 #define PM_HTTP_CHARS_H
 
 #include <stdbool.h>
-#include <string.h>
 
-/* tchar: what names, methods and tokens are made of. */
+enum {
+    PM_CHAR_TOKEN = 1, /* tchar: what names, methods and tokens are made of */
+    PM_CHAR_VALUE =
+        2, /* what a header's value may hold: blanks, visible ASCII, obs-text; no controls */
+    PM_CHAR_TARGET = 4, /* visible ASCII but '#' */
+};
+extern const unsigned char pm_char_classes[256];
+
 static inline bool pm_is_token_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
+    return pm_char_classes[(unsigned char)c] & PM_CHAR_TOKEN;
 }
 
-/* What a header's value may hold: blanks, visible ASCII, obs-text; no controls. */
 static inline bool pm_is_value_char(char c)
 {
-    unsigned char u = (unsigned char)c;
+    return pm_char_classes[(unsigned char)c] & PM_CHAR_VALUE;
+}
 
-    return u == '\t' || (u >= 0x20 && u != 0x7f);
+static inline bool pm_is_target_char(char c)
+{
+    return pm_char_classes[(unsigned char)c] & PM_CHAR_TARGET;
 }
 
 static inline bool pm_is_digit(char c)

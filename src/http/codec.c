@@ -1,10 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What heads, chunks and paths share: slices, methods, reason phrases. */
+/* What heads, chunks and paths share: classes of bytes, slices, methods, reason phrases. */
 #include "http/codec.h"
 
 #include <string.h>
 
+#include "http/chars.h"
 #include "util/cleanup.h"
+
+#define VISIBLE (PM_CHAR_VALUE | PM_CHAR_TARGET)
+#define ALL     (VISIBLE | PM_CHAR_TOKEN)
+
+const unsigned char pm_char_classes[256] = {
+    ['\t'] = PM_CHAR_VALUE,
+    [' '] = PM_CHAR_VALUE,
+    ['!'] = ALL,
+    ['"'] = VISIBLE,
+    ['#'] = PM_CHAR_VALUE | PM_CHAR_TOKEN,
+    ['$' ... '\''] = ALL,
+    ['(' ... ')'] = VISIBLE,
+    ['*' ... '+'] = ALL,
+    [','] = VISIBLE,
+    ['-' ... '.'] = ALL,
+    ['/'] = VISIBLE,
+    ['0' ... '9'] = ALL,
+    [':' ... '@'] = VISIBLE,
+    ['A' ... 'Z'] = ALL,
+    ['[' ... ']'] = VISIBLE,
+    ['^' ... 'z'] = ALL, /* with '_' and '`' */
+    ['{'] = VISIBLE,
+    ['|'] = ALL,
+    ['}'] = VISIBLE,
+    ['~'] = ALL,
+    [0x80 ... 0xff] = PM_CHAR_VALUE,
+};
 
 bool pm_slice_is(struct pm_slice slice, const char *text)
 {

@@ -69,8 +69,6 @@ static int scan_method(struct pm_http_scan *scan, const char *data, size_t at)
 
 static int scan_target(struct pm_http_scan *scan, char c)
 {
-    unsigned char u = (unsigned char)c;
-
     if (c == ' ' && scan->state == IN_TARGET) {
         scan->state = IN_VERSION;
         scan->extra[TOKEN_N] = 0;
@@ -82,7 +80,7 @@ static int scan_target(struct pm_http_scan *scan, char c)
         scan->state = IN_TARGET;
         scan->extra[TOKEN_N] = 0;
     }
-    if (u <= 0x20 || u >= 0x7f || c == '#')
+    if (!pm_is_target_char(c))
         return -400;
     return ++scan->extra[TOKEN_N] > PM_HTTP_TARGET_MAX ? -414 : 0;
 }
@@ -196,9 +194,23 @@ static int scan_byte(struct pm_http_scan *scan, const char *data, size_t at, boo
     return -400;
 }
 
+/* Names and values are most of a head: their bytes need no state machine up to the one that ends them. */
+static void skip_plain(const char *data, size_t n, struct pm_http_scan *scan)
+{
+    unsigned char class = scan->state == IN_NAME    ? PM_CHAR_TOKEN
+                          : scan->state == IN_VALUE ? PM_CHAR_VALUE
+                                                    : 0;
+    size_t at = scan->n_scanned;
+
+    while (at < n && pm_char_classes[(unsigned char)data[at]] & class)
+        at++;
+    scan->n_scanned = at;
+}
+
 /* > 0: length of the head; 0: more; < 0: refused */
 static long scan_head(const char *data, size_t n, struct pm_http_scan *scan, bool request)
 {
+    n = n < PM_HTTP_HEAD_MAX ? n : PM_HTTP_HEAD_MAX;
     while (scan->n_scanned < n) {
         int r = scan_byte(scan, data, scan->n_scanned, request);
 
@@ -207,10 +219,9 @@ static long scan_head(const char *data, size_t n, struct pm_http_scan *scan, boo
         scan->n_scanned++;
         if (scan->state == AT_END)
             return (long)scan->n_scanned;
-        if (scan->n_scanned >= PM_HTTP_HEAD_MAX)
-            return -431;
+        skip_plain(data, n, scan);
     }
-    return 0;
+    return n == PM_HTTP_HEAD_MAX ? -431 : 0;
 }
 
 /* ---- second step: meaning --------------------------------------------------------------------------- */
