@@ -26,5 +26,6 @@ check "each folder includes only itself and what stands above it" /usr/bin/pytho
 check "public headers are strict C99 and C++" headers_compile
 # shellcheck disable=SC2046
 check "shell scripts are shellcheck's" shellcheck -x -S warning $(git ls-files '*.sh' .ci/run 2>/dev/null || find scripts tools -name '*.sh')
+check "links of the pages lead somewhere" /usr/bin/python3 scripts/links.py
 check "Python is well-formed" /usr/bin/python3 -m compileall -q scripts tools tests bench
 exit $status
