@@ -49,6 +49,7 @@ def test_an_engine_that_keeps_crashing_opens_the_breaker_and_stays_bounded(daemo
     d = daemon({"m": Daemon.faulty("start:exit=1", start="preload",
                                    backoff={"base": "20ms", "cap": "30s", "jitter": 0})})
     d.wait("breaker_opened")
+    d.wait("storm")     # told in the same breath, after it
     assert d.count("storm") == 1
     answer = d.chat("m")
     assert answer.status == 503 and error_of(answer)["code"] in ("breaker_open", "start_failed")
