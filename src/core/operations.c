@@ -333,6 +333,11 @@ int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
     return POOLMGR_OK;
 }
 
+static bool waits_for_its_clock(enum pm_state state)
+{
+    return state == PM_BACKOFF;
+}
+
 /* What failed is forgotten; what runs is left alone. */
 static void forgive(struct pm_pool *pool, struct pm_actions *out)
 {
@@ -371,7 +376,7 @@ void pm_core_file_changed(struct pm_core *core, const char *pool_id, uint64_t no
     struct pm_pool *pool = pm_registry_find(core, pool_id);
 
     pm_core_enter(core, now_ms, out);
-    if (!pool || !pool->failed)
+    if (!pool || !(pool->failed || any_in(pool, waits_for_its_clock)))
         return;
 
     pm_tell_file_changed(pool, out);

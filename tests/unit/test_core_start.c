@@ -568,6 +568,22 @@ static void test_restart_never_holds_for_preload_pools_too(void **s)
     assert_int_equal(pm_core_deadline(world.core), PM_NEVER);
 }
 
+static void test_a_changed_file_ends_a_delay_and_means_nothing_to_a_pool_that_is_well(void **s)
+{
+    world_begin(&world);
+    fail_starts(2);
+    (void)request_with(&world, (struct pm_request){.deadline_ms = PM_NEVER});
+    assert_int_equal(state(&world), PM_BACKOFF);
+    pm_actions_clear(&world.out);
+    pm_core_file_changed(world.core, POOL, world.now_ms, &world.out);
+    assert_int_equal(replica(&world, 0).n_failures, 0);
+    endpoint_ready(&world, spawn_again());
+    pm_actions_clear(&world.out);
+    pm_core_file_changed(world.core, POOL, world.now_ms, &world.out);
+    assert_int_equal(world.out.n, 0);
+    assert_int_equal(state(&world), PM_READY);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -602,6 +618,7 @@ int main(void)
         TEST(test_a_crashed_pool_that_an_operator_stops_stays_down),
         TEST(test_a_crash_that_a_later_engine_outlived_starts_nothing_any_more),
         TEST(test_restart_never_holds_for_preload_pools_too),
+        TEST(test_a_changed_file_ends_a_delay_and_means_nothing_to_a_pool_that_is_well),
     };
 
     return cmocka_run_group_tests_name("core: start", tests, NULL, NULL);
