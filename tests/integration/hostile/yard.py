@@ -109,8 +109,10 @@ class Reader:
             return Answer(status, headers, body, broken)
         if "content-length" in headers:
             n = int(headers["content-length"])
-            body = self._take(n, deadline)
-            return Answer(status, headers, self.raw if body is None else body, body is None)
+            body, broken = self._take(n, deadline), False
+            if body is None:
+                body, self.raw, broken = self.raw, b"", True
+            return Answer(status, headers, body, broken)
         while self.more(deadline):
             pass
         body, self.raw = self.raw, b""
@@ -146,7 +148,9 @@ class Yard:
             self.engines[pool] = int(endpoint.rsplit(":", 1)[1])
 
     def close(self):
+        died = self.daemon.process.poll()
         self.daemon.close()
+        assert died is None, "the daemon died: %s" % "".join(self.daemon.raw[-60:])
 
     @property
     def transports(self):
