@@ -139,8 +139,8 @@ static void test_http_1_0_gets_one_answer_that_ends_with_the_connection_p07_h36a
     static const char *const heads[] = {
         "POST /echo HTTP/1.0\r\nContent-Length: 2\r\n\r\n",
         "POST /echo HTTP/1.0\r\nHost:\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\n",
-        "POST /echo HTTP/1.0\r\nConnection: close\r\nExpect: 100-continue\r\n"
-        "Content-Length: 2\r\n\r\n",
+        ("POST /echo HTTP/1.0\r\nConnection: close\r\nExpect: 100-continue\r\n"
+         "Content-Length: 2\r\n\r\n"),
     };
     struct wire *wire = wire_of(state);
 
