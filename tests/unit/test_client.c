@@ -818,11 +818,15 @@ static void test_a_full_listen_queue_is_waited_for(void **state)
 {
     enum { CALLS = 12 };
     struct world *world = *state;
+    struct pm_http_client_options options = default_options;
     struct heard heard[CALLS];
     struct peer peers[CALLS];
 
+    options.connect_ms = options.first_byte_ms =
+        60000; /* a dropped SYN comes again after 1, 3, 7 s */
     (void)close(world->listen_fd);
     listen_here(world, 1);
+    make_client(world, &options);
     for (int i = 0; i < CALLS; i++)
         call(world, &heard[i]);
     turn_for(world->loop, NULL, 20); /* nobody accepts */
