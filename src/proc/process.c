@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proc/cgroup.h"
 #include "proc/folder.h"
 #include "proc/inner.h"
 #include "proc/shim.h"
@@ -428,5 +429,6 @@ void pm_process_forget(const char *instances_dir, const char *pool_id, uint64_t 
 {
     pm_auto_free char *folder = pm_xasprintf("%s/%s.%" PRIu64, instances_dir, pool_id, instance);
 
+    pm_cgroup_remove(folder);
     (void)pm_remove_tree(folder, NULL);
 }

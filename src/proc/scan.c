@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "proc/cgroup.h"
 #include "proc/folder.h"
 #include "proc/process.h"
 #include "proc/tree.h"
@@ -49,6 +50,8 @@ static void look_at(struct scan *scan, const char *name)
 
     holder = pm_lock_holder(folder);
     found.locked = holder != 0;
+    if (!found.locked)
+        (void)pm_cgroup_kill(folder);
     found.shim_pid = holder > 0 ? holder : 0;
     if (pm_spec_read(folder, &spec, NULL) == 0) {
         found.replica = spec.replica;

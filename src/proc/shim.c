@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proc/cgroup.h"
 #include "proc/folder.h"
 #include "proc/oom.h"
 #include "proc/shimlog.h"
@@ -159,6 +160,7 @@ static void become_engine(struct shim *shim, const int *log_pipe, int report)
     (void)dup2(log_pipe[1], STDOUT_FILENO);
     (void)dup2(log_pipe[1], STDERR_FILENO);
     offer_to_oom_killer();
+    (void)pm_cgroup_enter(shim->folder);
     (void)close(PM_SHIM_LISTEN_FD);
     (void)close_range(PM_SHIM_LISTEN_FD + 1, UINT_MAX, CLOSE_RANGE_CLOEXEC);
 
@@ -275,6 +277,7 @@ static void kill_tree(struct shim *shim, uint64_t now_ms)
 {
     if (engine_runs(shim))
         (void)kill(-shim->engine, SIGKILL);
+    (void)pm_cgroup_kill(shim->folder);
     (void)pm_kill_descendants(getpid());
     reap(shim);
     shim->kill_due_ms = now_ms + shim->kill_every_ms;
@@ -455,6 +458,7 @@ int pm_shim_run(const char *folder)
                                     .ready_line = shim.spec.ready_line};
     pm_shim_log_open(&shim.log);
     shim.oom_kills = pm_oom_kills();
+    (void)pm_cgroup_make(folder);
     shim.orphan_since_ms = pm_monotonic_ms();
     shim.true_of[F_HELLO] = true;
     answer_call(&shim); /* whoever launched it has called already */
@@ -465,9 +469,12 @@ int pm_shim_run(const char *folder)
     for (;;) {
         wants_out = tell(&shim) && shim.connection >= 0;
         if (is_over(&shim))
-            return 0;
+            break;
         turn(&shim, wants_out);
         (void)tell(&shim); /* an exit is told before the search for what it left behind */
         do_what_is_due(&shim);
     }
+
+    pm_cgroup_remove(folder);
+    return 0;
 }

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "proc/cgroup.h"
 #include "proc/folder.h"
 #include "util/cleanup.h"
 #include "util/str.h"
@@ -178,5 +179,6 @@ unsigned pm_kill_by_folder(const char *folder, void (*told)(void *ctx, pid_t pid
     struct kill kill = {.folder = folder, .told = told, .ctx = ctx};
 
     pm_each_process(kill_named, &kill);
+    kill.n += pm_cgroup_kill(folder);
     return kill.n;
 }

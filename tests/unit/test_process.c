@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Engines as processes, with the real shim and small shell scripts as engines (SUP-1, SUP-9a, SUP-9b, SUP-9c). */
+#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -171,6 +173,13 @@ static pid_t pid_in(struct seen *seen, const char *name)
     pm_auto_free char *path = pm_xasprintf("%s/%s", seen->folder, name), *text = NULL;
 
     return pm_read_file(path, 64, &text, NULL, NULL) == 0 && strchr(text, '\n') ? atoi(text) : 0;
+}
+
+static bool put_text(const char *path, const char *text)
+{
+    pm_auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
 /* ---- sentences -------------------------------------------------------------------------------------- */
@@ -698,6 +707,58 @@ static void test_launch_and_exit_are_told_at_once(void **state)
     assert_true(best_spawn_ns < 50000000);
 }
 
+/* SUP-9b: one that left the session, the parent and its environment is out of every reach but this one. */
+static void test_a_delegated_cgroup_holds_who_got_away(void **state)
+{
+    static const char *const trees[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    struct seen *seen = *state;
+    pm_auto_free char *cgroup = NULL, *procs = NULL, *back = NULL, *made = NULL;
+    pm_auto_free char *own = NULL;
+    struct poolmgr_error err = {0};
+    char script[256];
+    pid_t left;
+    size_t i;
+
+    for (i = 0; i < PM_ARRAY_LEN(trees) && !procs; i++) {
+        pm_auto_free char *root = pm_xasprintf("%s/cgroup.procs", trees[i]);
+
+        if (access(root, W_OK) == 0) {
+            cgroup = pm_xasprintf("%s/poolmgr-test-%d", trees[i], (int)getpid());
+            procs = pm_xasprintf("%s/cgroup.procs", cgroup);
+            back = pm_xstrdup(root);
+        }
+    }
+    if (pm_read_file("/proc/self/cgroup", 65536, &own, NULL, &err) < 0 || !strstr(own, "0::/\n") ||
+        !procs || mkdir(cgroup, 0755) < 0)
+        skip();
+    if (setxattr(cgroup, "user.delegate", "1", 1, 0) < 0 || !put_text(procs, "0")) {
+        (void)rmdir(cgroup);
+        skip();
+    }
+
+    (void)snprintf(script, sizeof script,
+                   "env -i setsid sh -c 'echo $$ > %s/left; exec sleep 1000' & "
+                   "echo 'listening on x'; exec sleep 1000",
+                   seen->folder);
+    launch_script(seen, script, 60000);
+    wait_for(seen, seen->ready && pid_in(seen, "left"));
+    left = pid_in(seen, "left");
+    made = pm_xasprintf("%s/poolmgr-tiny.7", cgroup);
+    assert_int_equal(access(made, F_OK), 0);
+
+    {
+        pm_auto_free char *folder = pm_xasprintf("%s/tiny.7", seen->folder);
+
+        assert_int_equal(kill(pm_lock_holder(folder), SIGKILL), 0);
+    }
+    wait_for(seen, seen->childless);
+    wait_for(seen, !runs(left) && !runs(seen->pid));
+    pm_process_forget(seen->folder, "tiny", 7);
+    assert_int_equal(access(made, F_OK), -1);
+    assert_true(put_text(back, "0"));
+    assert_int_equal(rmdir(cgroup), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -743,6 +804,8 @@ int main(void)
                                         take_down),
         cmocka_unit_test_setup_teardown(test_an_engine_begins_clean, set_up, take_down),
         cmocka_unit_test_setup_teardown(test_launch_and_exit_are_told_at_once, set_up, take_down),
+        cmocka_unit_test_setup_teardown(test_a_delegated_cgroup_holds_who_got_away, set_up,
+                                        take_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
