@@ -135,7 +135,8 @@ def test_model_on_the_command_line_is_served_without_a_file(tmp_path, short_fold
     assert "my_model" in out.stdout
 
 
-@pytest.mark.parametrize("name", ["missing", "empty", "text", "torn", "architecture", "argument", "engine"])
+@pytest.mark.parametrize("name", ["missing", "empty", "text", "torn", "architecture", "argument", "engine",
+                                  "family", "download"])
 def test_what_can_never_start_is_tried_once_and_told(daemon, tmp_path, name):
     """SUP-6, LOAD-3: 503 pool_failed with the cause, without a second try; the daemon goes on."""
     model = tmp_path / "m.gguf"
@@ -151,6 +152,11 @@ def test_what_can_never_start_is_tried_once_and_told(daemon, tmp_path, name):
     if name == "engine":
         bad["engine"] = "nowhere"
         more = {"engines": {"nowhere": {"family": "llama.cpp", "path": "/nowhere/llama-server"}}}
+    if name == "family":
+        bad["engine"] = "later"
+        more = {"engines": {"later": {"family": "vllm"}}}
+    if name == "download":
+        bad["model"] = "hf:org/repo:Q4_K_M"
     d = daemon({"bad": bad, "good": Daemon.pool()}, more)
 
     for _ in range(2):
@@ -159,7 +165,8 @@ def test_what_can_never_start_is_tried_once_and_told(daemon, tmp_path, name):
         assert answer.json()["error"]["code"] == "pool_failed"
         assert answer.headers["x-should-retry"] == "false"
     code = {"missing": "model_missing", "empty": "model_corrupt", "text": "model_corrupt", "torn": "model_corrupt",
-            "architecture": "model_unsupported", "argument": "bad_arguments", "engine": "engine_missing"}[name]
+            "architecture": "model_unsupported", "argument": "bad_arguments", "engine": "engine_missing",
+            "family": "unsupported", "download": "model_missing"}[name]
     d.wait_state("bad", "failed")  # its processes are cleared away first
     state = d.pool_state("bad")
     assert state["state"] == "failed"
