@@ -12,7 +12,7 @@
 
 static bool daemon_permits(const struct pm_place *place)
 {
-    return place->pool->core->begun && !place->pool->core->leaving;
+    return place->pool->core->begun;
 }
 
 static bool failure_permits(const struct pm_place *place)
@@ -159,7 +159,7 @@ static bool compare_starting(struct pm_place *place, struct pm_actions *out)
 {
     if (unwanted(place))
         return pm_place_move(place, PM_CAUSE_STOP, out);
-    if (!start_is_over(place) || place->pool->core->leaving)
+    if (!start_is_over(place))
         return false;
 
     judge_timeout(place, out);
@@ -173,8 +173,6 @@ static bool compare_up(struct pm_place *place, struct pm_actions *out)
     if (place->wanted.want == PM_DOWN ||
         (place->wanted.want == PM_EMPTY && pm_place_emptied(place)))
         return pm_place_move(place, PM_CAUSE_STOP, out);
-    if (place->pool->core->leaving)
-        return false;
 
     pm_health_look(place, out);
     cause = pm_health_due(place);
@@ -187,6 +185,9 @@ static bool compare_up(struct pm_place *place, struct pm_actions *out)
 
 static bool compare_place(struct pm_place *place, struct pm_actions *out)
 {
+    if (place->pool->core->leaving)
+        return false; /* what runs is the next daemon's */
+
     switch (place->state) {
     case PM_COLD: return compare_cold(place, out);
     case PM_STAGING: return compare_staging(place, out);
@@ -194,10 +195,7 @@ static bool compare_place(struct pm_place *place, struct pm_actions *out)
     case PM_STARTING: return compare_starting(place, out);
     case PM_READY:
     case PM_SICK: return compare_up(place, out);
-    case PM_STOPPING:
-        if (!place->pool->core->leaving)
-            pm_place_ladder(place, out);
-        return false;
+    case PM_STOPPING: pm_place_ladder(place, out); return false;
     case PM_BACKOFF: return clock_permits(place) && pm_place_move(place, PM_CAUSE_DELAY_OVER, out);
     case PM_FAILED:
     case PM_STATE_COUNT: break;

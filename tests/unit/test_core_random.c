@@ -754,6 +754,23 @@ static const enum pm_event_kind gateway_events[] = {
     PM_EV_STREAM_ENDED,   PM_EV_REQUEST_ABANDONED, PM_EV_REQUEST_RETRIED,   PM_EV_STRAY_KILLED,
 };
 
+/* Seeds that failed once, found by longer runs: they are run first. */
+static const struct {
+    uint64_t seed, n_steps;
+} kept[] = {
+    {102394, 1000},  /* a launch that fails after the engine answered, with leases */
+    {5001076, 1000}, /* a delay that is over after the daemon has left */
+};
+
+static uint64_t run_kept(void)
+{
+    uint64_t n_failed = 0;
+
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+        n_failed += !run(kept[i].seed, kept[i].n_steps);
+    return n_failed;
+}
+
 static bool is_told_by_others(enum pm_event_kind kind)
 {
     for (size_t i = 0; i < sizeof(gateway_events) / sizeof(gateway_events[0]); i++) {
@@ -799,6 +816,8 @@ int main(int argc, char **argv)
     uint64_t n_failed = 0;
 
     printf("1..2\n");
+    if (argc == 1)
+        n_failed += run_kept();
     for (uint64_t seed = first; seed < first + n_rounds && n_failed < 5; seed++)
         n_failed += !run(seed, n_steps);
     printf("%s 1 - whatever comes, the invariants of the core hold\n", n_failed ? "not ok" : "ok");
