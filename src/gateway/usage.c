@@ -13,6 +13,7 @@ void pm_usage_tail_add(struct pm_usage_tail *tail, const char *data, size_t n)
     if (n >= PM_USAGE_TAIL_MAX) {
         data += n - PM_USAGE_TAIL_MAX;
         n = PM_USAGE_TAIL_MAX;
+        tail->n = 0; /* what came before is not next to it */
     }
     if (!tail->data)
         tail->data = pm_xalloc(2 * PM_USAGE_TAIL_MAX);
