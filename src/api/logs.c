@@ -256,12 +256,18 @@ static int read_query(struct pm_call *call, struct wanted *wanted, struct poolmg
     return r;
 }
 
-static bool accepts_sse(const struct pm_call *call)
+static bool accepts(const struct pm_call *call, const char *type)
 {
     const struct pm_http_header *accept =
         pm_http_find(pm_exchange_head(call->exchange), "accept", NULL);
 
-    return accept && memmem(accept->value.p, accept->value.n, "text/event-stream", 17);
+    return accept && memmem(accept->value.p, accept->value.n, type, strlen(type));
+}
+
+/* What goes on is SSE, what ends is text, unless the client says which it wants. */
+static bool wants_sse(const struct pm_call *call, bool follow)
+{
+    return accepts(call, "text/event-stream") || (follow && !accepts(call, "text/plain"));
 }
 
 static void answer_whole(struct pm_call *call, struct follower *follower, struct pm_buf *tail)
@@ -322,7 +328,7 @@ void pm_logs_show(struct pm_call *call)
     follower = pm_xalloc(sizeof(*follower));
     follower->call = call;
     follower->fd = -1;
-    follower->sse = accepts_sse(call);
+    follower->sse = wants_sse(call, wanted.follow);
     pm_manager_log_path(call->api->manager, call->args[0], (unsigned)wanted.replica, follower->path,
                         sizeof(follower->path));
     begin(call, follower, &wanted);

@@ -96,7 +96,8 @@ const struct pm_route pm_routes[] = {
         "events as they happen: `hello`, the tail, then each; `missed` with a count when the "
         "reader was too slow"),
     API(GET, "/v1/logs/{pool}", READ, pm_logs_show, logs_query, NULL, "text", 200,
-        "what a pool's engine wrote, as text, or as SSE when text/event-stream is accepted"),
+        "what a pool's engine wrote: text, or SSE when it is followed; Accept may ask for the "
+        "other"),
 
     API(GET, "/v1/config", READ, pm_about_config, NULL, NULL, "Config", 200,
         "the configuration in force with all defaults, secrets masked"),

@@ -293,14 +293,16 @@ def test_logs_show_the_last_lines_of_an_engine(daemon):
     refused(d.get("/v1/logs/m?replica=1"), 404, "not_found", "replica")
 
 
-def test_a_followed_log_goes_on_over_a_rotation(daemon):
+@pytest.mark.parametrize("accept,kind,mark", [("*/*", "text/event-stream", b"data: "), ("text/plain", "text/plain", b"")])
+def test_a_followed_log_goes_on_over_a_rotation(daemon, accept, kind, mark):
     d = daemon({"m": Daemon.pool()})
     path = os.path.join(d.environment["POOLMGR_LOG_DIR"], "m.0.log")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="ascii") as f:
         f.write("one\ntwo\n")
-    sock = open_request(d.port, "GET", "/v1/logs/m?tail=1&follow=1")
-    _, _, seen = read_head(sock)
+    sock = open_request(d.port, "GET", "/v1/logs/m?tail=1&follow=1", headers={"Accept": accept})
+    _, headers, seen = read_head(sock)
+    assert headers["content-type"].startswith(kind)
 
     def until(text, seen):
         while text not in seen:
@@ -309,7 +311,7 @@ def test_a_followed_log_goes_on_over_a_rotation(daemon):
             seen += got
         return seen
 
-    seen = until(b"two\n", seen)
+    seen = until(mark + b"two\n", seen)
     assert b"one" not in seen
     with open(path, "a", encoding="ascii") as f:
         f.write("three\n")
