@@ -47,6 +47,43 @@ static void rotate(struct pm_shim_log *log)
     if (log->n_files <= 1)
         (void)truncate(log->path, 0);
     pm_shim_log_open(log);
+
+    /* A folder that lets nothing be renamed must not make the file grow for ever. */
+    if (log->fd >= 0 && log->n_bytes >= log->max_bytes && ftruncate(log->fd, 0) == 0)
+        log->n_bytes = 0;
+}
+
+/* False: it takes nothing now either. */
+static bool tell_lost(struct pm_shim_log *log)
+{
+    char line[96];
+    int n = snprintf(line, sizeof line, "\n[poolmgr: %llu bytes are missing here]\n",
+                     (unsigned long long)log->n_lost);
+
+    if (log->n_lost == 0)
+        return true;
+    if (write(log->fd, line, (size_t)n) != n)
+        return false;
+
+    log->n_bytes += (uint64_t)n;
+    log->n_lost = 0;
+    return true;
+}
+
+static void put(struct pm_shim_log *log, const char *data, size_t n)
+{
+    ssize_t written = 0;
+
+    while (n > 0 && log->fd >= 0 && tell_lost(log)) {
+        written = write(log->fd, data, n);
+        if (written <= 0)
+            break;
+        data += written;
+        n -= (size_t)written;
+        log->n_bytes += (uint64_t)written;
+    }
+
+    log->n_lost += n;
 }
 
 static void keep_tail(struct pm_shim_log *log, const char *data, size_t n)
@@ -104,15 +141,7 @@ void pm_shim_log_add(struct pm_shim_log *log, const char *data, size_t n)
     if (log->fd < 0)
         pm_shim_log_open(log);
 
-    while (n > 0 && log->fd >= 0) {
-        ssize_t written = write(log->fd, data, n);
-
-        if (written <= 0)
-            return;
-        data += written;
-        n -= (size_t)written;
-        log->n_bytes += (uint64_t)written;
-    }
+    put(log, data, n);
 }
 
 char *pm_shim_log_tail(const struct pm_shim_log *log)

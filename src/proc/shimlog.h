@@ -14,7 +14,8 @@ struct pm_shim_log {
     const char *path;
     uint64_t max_bytes, n_files;
     int fd; /* -1: it cannot be opened; the engine goes on */
-    uint64_t n_bytes;
+    uint64_t n_bytes,
+        n_lost; /* lost: what the disk did not take, told in the log when it takes something again */
     char tail[2 * PM_LOG_TAIL_BYTES];
     size_t n_tail;
     const char *ready_line; /* NULL: none */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -21,6 +22,7 @@
 #include "proc/folder.h"
 #include "proc/inner.h"
 #include "proc/process.h"
+#include "proc/shimlog.h"
 #include "proc/tree.h"
 #include "util/cleanup.h"
 #include "util/file.h"
@@ -759,6 +761,54 @@ static void test_a_delegated_cgroup_holds_who_got_away(void **state)
     assert_int_equal(rmdir(cgroup), 0);
 }
 
+/* A limit on the file's size is a disk that is full, for everybody. */
+static void test_what_a_full_disk_did_not_take_is_told_in_the_log(void **state)
+{
+    struct seen *seen = *state;
+    pm_auto_free char *path = pm_xasprintf("%s/full.log", seen->folder), *text = NULL;
+    struct pm_shim_log log = {.path = path, .fd = -1};
+    struct rlimit usual, small;
+    char block[3000];
+
+    memset(block, 'x', sizeof block);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &usual), 0);
+    small = (struct rlimit){4096, usual.rlim_max};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    pm_shim_log_open(&log);
+    pm_shim_log_add(&log, block, sizeof block);
+    pm_shim_log_add(&log, block, sizeof block);
+    pm_shim_log_add(&log, block, sizeof block);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &usual), 0);
+    assert_int_equal(log.n_lost, 3 * sizeof block - 4096);
+
+    pm_shim_log_add(&log, "room again\n", strlen("room again\n"));
+    pm_shim_log_close(&log);
+    assert_int_equal(pm_read_file(path, 65536, &text, NULL, NULL), 0);
+    assert_string_equal(text + 4096, "\n[poolmgr: 4904 bytes are missing here]\nroom again\n");
+}
+
+/* Nothing can be renamed onto a folder: the file is cut instead. */
+static void test_a_log_that_cannot_be_rotated_does_not_grow_for_ever(void **state)
+{
+    struct seen *seen = *state;
+    pm_auto_free char *path = pm_xasprintf("%s/stuck.log", seen->folder);
+    pm_auto_free char *next = pm_xasprintf("%s/stuck.log.1/x", seen->folder);
+    struct pm_shim_log log = {.path = path, .fd = -1, .max_bytes = 1000, .n_files = 2};
+    struct stat status;
+    char block[600];
+    unsigned i;
+
+    assert_int_equal(pm_make_folders(next, 0700, NULL), 0);
+    memset(block, 'x', sizeof block);
+    pm_shim_log_open(&log);
+    for (i = 0; i < 20; i++)
+        pm_shim_log_add(&log, block, sizeof block);
+    pm_shim_log_close(&log);
+    assert_int_equal(stat(path, &status), 0);
+    assert_true(status.st_size <= 1600);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -806,6 +856,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_launch_and_exit_are_told_at_once, set_up, take_down),
         cmocka_unit_test_setup_teardown(test_a_delegated_cgroup_holds_who_got_away, set_up,
                                         take_down),
+        cmocka_unit_test_setup_teardown(test_what_a_full_disk_did_not_take_is_told_in_the_log,
+                                        set_up, take_down),
+        cmocka_unit_test_setup_teardown(test_a_log_that_cannot_be_rotated_does_not_grow_for_ever,
+                                        set_up, take_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
