@@ -162,7 +162,9 @@ int pm_parse_control_body(const char *text, size_t n, const char *members, json_
         return 0;
     }
 
-    /* jansson stops at a depth of 2048 by itself; a NUL in a key is refused, in a value too. */
+    /* jansson stops at a depth of 2048 by itself and refuses an escaped NUL, but lets a raw one pass behind a number. */
+    if (memchr(text, '\0', n))
+        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "the body holds a NUL byte");
     body = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
     if (!body)
         return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "the body is not good JSON at byte %d: %s",

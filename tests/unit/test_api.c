@@ -236,6 +236,8 @@ static void test_control_bodies_are_parsed_strictly(void **state)
     for (size_t i = 0; i < PM_ARRAY_LEN(bad); i++)
         assert_int_equal(pm_parse_control_body(bad[i], strlen(bad[i]), "breaker", &body, &err),
                          POOLMGR_E_INVALID_REQUEST);
+    assert_int_equal(pm_parse_control_body("{\"breaker\":1\0}", 14, "breaker", &body, &err),
+                     POOLMGR_E_INVALID_REQUEST);
     assert_int_equal(pm_parse_control_body("{}\0", 3, "breaker", &body, &err),
                      POOLMGR_E_INVALID_REQUEST);
     memset(deep + strlen(deep), '[', 3000);
