@@ -80,7 +80,8 @@ def test_an_engine_that_floods_its_log_serves_and_fills_no_disk(daemon):
     d = daemon({"m": Daemon.faulty("start:flood=3000000")}, {"engine_log": {"max_size": "64KiB", "files": 2}})
     assert d.chat("m").status == 200
     folder = d.environment["POOLMGR_LOG_DIR"]
-    assert sorted(os.listdir(folder)) == ["m.0.log", "m.0.log.1"]
+    files = set(os.listdir(folder))
+    assert "m.0.log.1" in files and files <= {"m.0.log", "m.0.log.1"}
     assert all(os.stat(os.path.join(folder, f)).st_size <= 192 * 1024 for f in os.listdir(folder))
 
 
@@ -163,7 +164,7 @@ def test_a_stop_at_once_cuts_streams_and_says_so(daemon):
     d = daemon({"m": Daemon.faulty("term:hang_busy,stream:tokens=100000,stream:delay=20", stop_grace="500ms")})
     s = d.open_chat("m", stream=True)
     d.wait("instance_ready")
-    wait_until(lambda: d.pool_state("m")["active_leases"] == 1, 20, "the lease")
+    assert s.recv(1, socket.MSG_PEEK)  # the answer has begun
     assert d.post("/v1/pools/m/stop?wait=20s", {"deadline_ms": 0}).status == 200
     answer = read_answer(s, "POST")
     assert not answer.complete
