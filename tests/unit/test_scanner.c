@@ -292,6 +292,7 @@ static void test_a_body_is_one_whole_object(void **state)
             "{\"x\":[1,\xc2\xa0"
             "2],\"model\":\"m\"}",
             "refused -"),
+        ROW("a NUL behind a number", "{\"x\":1\0,\"model\":\"m\"}", "refused -"),
         ROW("a NUL below the top", "{\"x\":[\0],\"model\":\"m\"}", "refused -"),
         ROW("a comma first", "{,\"model\":\"m\"}", "refused -"),
         ROW("two commas", "{\"a\":1,,\"model\":\"m\"}", "refused -"),
