@@ -20,17 +20,17 @@ def environment(folder):
     return env
 
 
-def test_a_socket_of_systemd_is_served_and_readiness_is_told(tmp_path):
+def test_a_socket_of_systemd_is_served_and_readiness_is_told(short_folder):
     """SUP-9d: socket activation; READY=1 when it serves, STOPPING=1 when it ends, WATCHDOG=1 between."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(16)
     port = listener.getsockname()[1]
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    notify.bind(str(tmp_path / "n"))
+    notify.bind(short_folder + "/n")
     notify.settimeout(30)
-    env = environment(str(tmp_path))
-    env.update(NOTIFY_SOCKET=str(tmp_path / "n"), WATCHDOG_USEC="200000")
+    env = environment(str(short_folder))
+    env.update(NOTIFY_SOCKET=short_folder + "/n", WATCHDOG_USEC="200000")
     os.set_inheritable(listener.fileno(), True)
     words = "exec 3<&%d; LISTEN_PID=$$ LISTEN_FDS=1 exec %s --model %s --engine %s --log-format json" % (
         listener.fileno(), ORCHESTRATORD, tiny_model(), ENGINE)
@@ -54,11 +54,11 @@ def test_a_socket_of_systemd_is_served_and_readiness_is_told(tmp_path):
     assert "127.0.0.1:%d" % port in started["listen"]
 
 
-def test_on_a_terminal_it_says_where_it_serves_and_what_to_copy(tmp_path):
+def test_on_a_terminal_it_says_where_it_serves_and_what_to_copy(short_folder):
     """The line to copy works."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([str(ORCHESTRATORD), "--model", tiny_model(), "--engine", ENGINE, "--listen", "127.0.0.1:0"],
-                               env=environment(str(tmp_path)), stdout=theirs, stderr=subprocess.DEVNULL,
+                               env=environment(str(short_folder)), stdout=theirs, stderr=subprocess.DEVNULL,
                                stdin=subprocess.DEVNULL)
     os.close(theirs)
     try:
@@ -103,29 +103,29 @@ def test_a_stream_goes_on_while_the_daemon_leaves_and_the_next_one_serves_beside
     assert d.pool_state("m")["replicas"][0]["pid"] == pid and alive(pid)
 
 
-def test_beyond_loopback_without_keys_it_does_not_start(tmp_path):
+def test_beyond_loopback_without_keys_it_does_not_start(short_folder):
     """AUTH-1"""
     out = subprocess.run([str(ORCHESTRATORD), "--model", tiny_model(), "--listen", "0.0.0.0:0"],
-                         env=environment(str(tmp_path)), capture_output=True, text=True, timeout=30, check=False)
+                         env=environment(str(short_folder)), capture_output=True, text=True, timeout=30, check=False)
     assert out.returncode == 2 and "0.0.0.0" in out.stderr
 
 
-def test_a_port_in_use_is_told_and_nothing_is_left(tmp_path):
+def test_a_port_in_use_is_told_and_nothing_is_left(short_folder):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen(1)
         port = holder.getsockname()[1]
         out = subprocess.run([str(ORCHESTRATORD), "--model", tiny_model(), "--listen", "127.0.0.1:%d" % port],
-                             env=environment(str(tmp_path)), capture_output=True, text=True, timeout=30, check=False)
+                             env=environment(str(short_folder)), capture_output=True, text=True, timeout=30, check=False)
     assert out.returncode == 1
     assert str(port) in out.stderr and "pid %d" % os.getpid() in out.stderr
 
 
-def test_a_runtime_folder_in_tmp_that_others_may_read_is_refused(tmp_path):
+def test_a_runtime_folder_in_tmp_that_others_may_read_is_refused(short_folder):
     folder = "/tmp/pmt-open-%d" % os.getpid()
     os.mkdir(folder, 0o755)
     try:
-        env = environment(str(tmp_path))
+        env = environment(str(short_folder))
         env["POOLMGR_RUNTIME_DIR"] = folder
         out = subprocess.run([str(ORCHESTRATORD), "--model", tiny_model(), "--listen", "127.0.0.1:0"], env=env,
                              capture_output=True, text=True, timeout=30, check=False)
