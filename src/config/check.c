@@ -183,9 +183,8 @@ static void check_listen(struct pm_config_errors *errors, const struct pm_yaml *
     }
 }
 
-/* RUN/instances/<pool>.<n>/engine.sock must fit into a socket's address. */
-static void check_path_lengths(struct pm_config_errors *errors, const struct pm_yaml *pools,
-                               const struct pm_config *config)
+void pm_check_path_lengths(struct pm_config_errors *errors, const struct pm_yaml *pools,
+                           const struct pm_config *config)
 {
     for (size_t i = 0; i < config->n_pools; i++) {
         const char *id = config->pools[i]->id;
@@ -229,6 +228,6 @@ void pm_check_config(struct pm_config_errors *errors, const struct pm_yaml *root
         error_at(errors, root, "default_pool", NULL,
                  "'default_pool' names a pool that is not in 'pools'");
     check_listen(errors, pm_yaml_get(root, "listen"), config);
-    check_path_lengths(errors, pools, config);
+    pm_check_path_lengths(errors, pools, config);
     check_ids_and_aliases(errors, pools, config);
 }

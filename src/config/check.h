@@ -14,6 +14,9 @@ void pm_check_pool(struct pm_config_errors *errors, const struct pm_yaml *key,
                    const struct pm_pool_spec *spec);
 /* Adds a warning where the pool's backoff allows a storm (SUP-4). */
 void pm_check_storm(struct pm_config *config, const struct pm_pool_spec *spec);
+/* RUN/instances/<pool>.<n>/engine.sock must fit into a socket's address. */
+void pm_check_path_lengths(struct pm_config_errors *errors, const struct pm_yaml *pools,
+                           const struct pm_config *config);
 /* When all is read: listeners, folders, names. */
 void pm_check_config(struct pm_config_errors *errors, const struct pm_yaml *root,
                      const struct pm_config *config);

@@ -12,6 +12,7 @@
 
 #include "config/check.h"
 #include "config/paths.h"
+#include "config/pool.h"
 #include "config/settings.h"
 #include "config/yaml.h"
 #include "util/cleanup.h"
@@ -53,6 +54,7 @@ void pm_config_free(struct pm_config *config)
          *list; list++)
         pm_strv_fini(*list);
     free(config->path);
+    free(config->folder);
     free(config->control_group);
     free(config->runtime_dir);
     free(config->state_dir);
@@ -60,6 +62,7 @@ void pm_config_free(struct pm_config *config)
     free(config->log_dir);
     free(config->handoff_dir);
     free(config->default_pool);
+    free(config->defaults);
     free(config->engines);
     free(config->pools);
     free(config->text);
@@ -122,103 +125,6 @@ static void use_engine_path(struct pm_config *config, const char *path, const ch
     llama->path = pm_settings_path(path, here);
 }
 
-/* ---- pools ------------------------------------------------------------------------------------------ */
-
-static void finish_pool(struct pm_pool_spec *spec, const char *folder)
-{
-    json_t *json;
-
-    for (size_t i = 0; i < spec->model.lora.n; i++) {
-        char *path = pm_settings_path(spec->model.lora.items[i], folder);
-
-        free(spec->model.lora.items[i]);
-        spec->model.lora.items[i] = path;
-    }
-    json = pm_settings_dump(pm_pool_settings, spec);
-    free(spec->text);
-    spec->text = json_dumps(json, JSON_COMPACT);
-    json_decref(json);
-}
-
-static void add_pool(struct pm_config *config, struct pm_pool_spec *spec)
-{
-    config->pools =
-        pm_xrealloc(config->pools, (config->n_pools + 1) * sizeof(struct pm_pool_spec *));
-    config->pools[config->n_pools++] = spec;
-}
-
-static void read_pool(struct pm_reading *reading, const struct pm_yaml *root,
-                      const struct pm_yaml *key, const struct pm_yaml *value,
-                      struct pm_config *config)
-{
-    const struct pm_yaml *defaults = pm_yaml_get(root, "defaults");
-    struct pm_pool_spec *spec;
-    char where[128];
-
-    if (!pm_pool_id_valid(key->text)) {
-        pm_config_error_at(reading->errors, key->line, key->column,
-                           "'%.64s' is no pool's id: 1 to 48 of a-z 0-9 . _ -, beginning and "
-                           "ending with a letter or digit",
-                           key->text);
-        return;
-    }
-    spec = pm_pool_spec_new(key->text);
-    if (defaults && defaults->kind == PM_YAML_MAP) {
-        /* Its mistakes were told when it was checked by itself. */
-        struct pm_config_errors *told = pm_xalloc(sizeof(*told));
-        struct pm_reading quiet = {.errors = told, .folder = reading->folder};
-
-        pm_settings_read(&quiet, pm_pool_settings, defaults, "", spec);
-        free(told);
-    }
-    (void)snprintf(where, sizeof(where), " in pool '%s'", key->text);
-    pm_settings_read(reading, pm_pool_settings, value, where, spec);
-    finish_pool(spec, reading->folder);
-    pm_check_pool(reading->errors, key, value, config, spec);
-    pm_check_storm(config, spec);
-    add_pool(config, spec);
-}
-
-static void read_defaults(struct pm_reading *reading, const struct pm_yaml *map)
-{
-    struct pm_pool_spec *scratch;
-
-    if (!map)
-        return;
-    for (const char *const *name = (const char *const[]){"model", "aliases", NULL}; *name; name++) {
-        const struct pm_yaml *value = pm_yaml_get(map, *name);
-
-        if (value)
-            pm_config_error_at(reading->errors, value->line, value->column,
-                               "'%s' belongs to one pool; it cannot stand in 'defaults'", *name);
-    }
-    scratch = pm_pool_spec_new("defaults");
-    pm_settings_read(reading, pm_pool_settings, map, " in 'defaults'", scratch);
-    pm_pool_spec_unref(scratch);
-}
-
-static void read_pools(struct pm_reading *reading, const struct pm_yaml *root,
-                       struct pm_config *config)
-{
-    const struct pm_yaml *map = pm_yaml_get(root, "pools");
-
-    read_defaults(reading, pm_yaml_get(root, "defaults"));
-    if (!map || (map->kind == PM_YAML_TEXT && !map->text[0]))
-        return;
-    if (map->kind != PM_YAML_MAP) {
-        pm_config_error_at(reading->errors, map->line, map->column,
-                           "'pools' must be a map of ids and settings");
-        return;
-    }
-    if (map->n > PM_CONFIG_POOLS_MAX) {
-        pm_config_error_at(reading->errors, map->line, map->column,
-                           "there are %zu pools; at most %d work", map->n, PM_CONFIG_POOLS_MAX);
-        return;
-    }
-    for (size_t i = 0; i < map->n; i++)
-        read_pool(reading, root, map->keys[i], map->values[i], config);
-}
-
 /* ---- the command line ------------------------------------------------------------------------------- */
 
 /* "Qwen3-8B-Q4_K_M.gguf" → id "qwen3-8b-q4_k_m", alias "Qwen3-8B-Q4_K_M" */
@@ -265,8 +171,8 @@ static void add_model(struct pm_config_errors *errors, struct pm_config *config,
     spec->model.main = pm_settings_path(pm_str_starts(ref, "file:") ? ref + 5 : ref, here);
     if (strcmp(alias, id) != 0)
         pm_strv_add(&spec->aliases, alias);
-    finish_pool(spec, here);
-    add_pool(config, spec);
+    pm_finish_pool(spec, here);
+    pm_add_pool(config, spec);
 }
 
 static bool apply_overrides(struct pm_config_errors *errors, struct pm_config *config,
@@ -337,7 +243,7 @@ static void read_file(struct pm_reading *reading, const struct pm_yaml *root,
 {
     pm_settings_read(reading, pm_top_settings, root, "", config);
     read_engines(reading, pm_yaml_get(root, "engines"), config);
-    read_pools(reading, root, config);
+    pm_read_pools(reading, root, config);
 }
 
 int pm_config_parse(const char *text, size_t n, const char *name, const char *folder,
@@ -351,6 +257,7 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
     const struct pm_yaml *root = NULL;
 
     *errors = (struct pm_config_errors){0};
+    config->folder = pm_xstrdup(folder);
     if (n > PM_CONFIG_MAX_BYTES)
         return pm_fail(err, POOLMGR_E_TOO_LARGE, "%s is larger than 1 MiB", name);
     file = pm_yaml_read(text, n, errors);

@@ -6,6 +6,7 @@
 #ifndef PM_CONFIG_CONFIG_H
 #define PM_CONFIG_CONFIG_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,7 +47,8 @@ struct pm_engine_spec {
 };
 
 struct pm_config {
-    char *path; /* of the file; NULL: none */
+    char *path;   /* of the file; NULL: none */
+    char *folder; /* where its relative paths start */
     struct pm_strv listen, data_listen;
     char *control_group;
     bool tls_in_front;
@@ -78,6 +80,7 @@ struct pm_config {
     uint64_t orphan_timeout_ms;
     struct pm_engine_spec **engines; /* `llama` is always there */
     size_t n_engines;
+    char *defaults;              /* `defaults` as JSON: they hold for pools of the API, too */
     struct pm_pool_spec **pools; /* in the order of the file */
     size_t n_pools;
     struct pm_strv
@@ -119,6 +122,12 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
 void pm_config_free(struct pm_config *config);
 
 const struct pm_engine_spec *pm_config_engine(const struct pm_config *config, const char *name);
+
+/* One pool that does not stand in the file (PUT): a JSON object in the file's words, below the file's `defaults`, with
+ * its engines. One reference is the caller's. POOLMGR_E_CONFIG_INVALID with errors filled; err names the member. */
+int pm_config_pool(const struct pm_config *config, const char *id, const json_t *pool,
+                   struct pm_pool_spec **ret, struct pm_config_errors *errors,
+                   struct poolmgr_error *err);
 
 /* For people (`config check`): what would be served, resolved. */
 void pm_config_describe(const struct pm_config *config, struct pm_buf *out);

@@ -423,6 +423,78 @@ static void test_the_schema_is_json_and_knows_every_key(void **state)
     json_decref(schema);
 }
 
+/* ---- one pool alone ---------------------------------------------------------------------------------- */
+
+static const char *const shop = "engines: {own: {family: command, argv: [x]}}\n"
+                                "defaults: {slots: 7, env: {A: '1', B: '1'}, idle_ttl: 1h}\n"
+                                "pools: {}\n";
+
+static int read_alone(const struct pm_config *config, const char *id, const char *text,
+                      struct pm_pool_spec **ret, struct poolmgr_error *err)
+{
+    json_t *pool = json_loads(text, 0, NULL);
+    int r;
+
+    assert_non_null(pool);
+    r = pm_config_pool(config, id, pool, ret, &errors, err);
+    json_decref(pool);
+    return r;
+}
+
+static void test_a_pool_alone_is_read_as_one_of_the_file(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config = parse(shop);
+    struct pm_pool_spec *spec = NULL;
+    struct poolmgr_error err = {0};
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(read_alone(config, "x",
+                                "{\"model\":\"m/\u00e9\\\"q.gguf\",\"engine\":\"own\","
+                                "\"env\":{\"B\":\"2\"},\"idle_ttl\":\"5m\",\"pinned\":true}",
+                                &spec, &err),
+                     POOLMGR_OK);
+    assert_string_equal(spec->id, "x");
+    assert_string_equal(spec->model.main, "/home/fox/m/\xc3\xa9\"q.gguf");
+    assert_int_equal(spec->n_slots, 7);
+    assert_int_equal(spec->idle_ttl_ms, 300000);
+    assert_true(spec->pinned);
+    assert_int_equal(spec->env.names.n, 2);
+    assert_non_null(spec->text);
+    assert_int_equal(spec->refs, 1);
+    pm_pool_spec_unref(spec);
+    assert_int_equal(config->n_pools, 0);
+}
+
+static void test_a_pool_alone_that_is_wrong_names_the_member(void **state)
+{
+    static const struct {
+        const char *id, *text, *member, *message;
+    } rows[] = {
+        {"x", "{\"model\":\"m\",\"slotz\":1}", "slotz", "unknown key 'slotz' in pool 'x'"},
+        {"x", "{\"model\":\"m\",\"slots\":0}", "slots", "'slots'"},
+        {"x", "{\"model\":\"m\",\"probe\":{\"every\":\"soon\"}}", "probe", "'every'"},
+        {"x", "{\"engine\":\"none\",\"model\":\"m\"}", "engine", "not in 'engines'"},
+        {"x", "{\"slots\":2}", "", "has no 'model'"},
+        {"x", "[]", "", ""},
+        {"X!", "{\"model\":\"m\"}", "", "no pool's id"},
+    };
+    pm_auto(pm_config_free) struct pm_config *config = parse(shop);
+
+    (void)state;
+    for (size_t i = 0; i < PM_ARRAY_LEN(rows); i++) {
+        struct pm_pool_spec *spec = NULL;
+        struct poolmgr_error err = {0};
+
+        assert_int_equal(read_alone(config, rows[i].id, rows[i].text, &spec, &err),
+                         POOLMGR_E_CONFIG_INVALID);
+        assert_null(spec);
+        assert_true(errors.n > 0);
+        if (strcmp(err.param, rows[i].member) != 0 || !strstr(err.message, rows[i].message))
+            fail_msg("%s: param '%s', '%s'", rows[i].text, err.param, err.message);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -448,6 +520,8 @@ int main(void)
         cmocka_unit_test(test_the_sample_file_is_accepted),
         cmocka_unit_test(test_the_page_of_settings_is_current),
         cmocka_unit_test(test_the_schema_is_json_and_knows_every_key),
+        cmocka_unit_test(test_a_pool_alone_is_read_as_one_of_the_file),
+        cmocka_unit_test(test_a_pool_alone_that_is_wrong_names_the_member),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
