@@ -208,7 +208,7 @@ void pm_core_request(struct pm_core *core, const struct pm_request *request, uin
     pool->counters.requests++;
     if (!core->shutting_down && !core->leaving)
         pool->parked = false;
-    if (pool->queue.n == 0)
+    if (pm_pool_n_waiters(pool) == 0)
         place = pm_pool_choose(pool);
     if (place && !core->leaving)
         pm_request_grant(place, request->id, out);

@@ -286,6 +286,10 @@ void pm_queue_refuse_all(struct pm_pool *pool, const struct poolmgr_error *error
 void pm_queue_expired(struct pm_waiter *waiter, struct pm_actions *out);
 void pm_pool_sweep(struct pm_pool *pool, struct pm_actions *out); /* refuses who cannot be served */
 uint64_t pm_queue_position(const struct pm_waiter *waiter);
+/* Who waits for this pool, by whatever name. */
+uint64_t pm_pool_n_waiters(const struct pm_pool *pool);
+uint64_t pm_pool_waiting_bytes(const struct pm_pool *pool);
+const struct pm_waiter *pm_pool_oldest_waiter(const struct pm_pool *pool); /* NULL: nobody waits */
 
 /* lease.c */
 struct pm_place *pm_pool_choose(const struct pm_pool *pool); /* open, with a free slot; or NULL */

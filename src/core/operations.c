@@ -269,7 +269,7 @@ static void refuse_those_who_wait_for_a_start(struct pm_pool *pool, struct pm_ac
 {
     struct poolmgr_error error = {0};
 
-    if (pool->queue.n == 0 || any_in(pool, is_up) || any_in(pool, is_past_first_signal))
+    if (pm_pool_n_waiters(pool) == 0 || any_in(pool, is_up) || any_in(pool, is_past_first_signal))
         return;
     (void)pm_fail(&error, POOLMGR_E_START_FAILED, "an operator stops the start of %s",
                   pool->spec->id);

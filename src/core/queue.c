@@ -136,6 +136,29 @@ uint64_t pm_queue_position(const struct pm_waiter *waiter)
     return n;
 }
 
+uint64_t pm_pool_n_waiters(const struct pm_pool *pool)
+{
+    return pool->queue.n;
+}
+
+uint64_t pm_pool_waiting_bytes(const struct pm_pool *pool)
+{
+    return pool->queue.bytes;
+}
+
+const struct pm_waiter *pm_pool_oldest_waiter(const struct pm_pool *pool)
+{
+    const struct pm_waiter *oldest = NULL;
+
+    for (size_t i = 0; i < PM_N_PRIORITIES; i++) {
+        const struct pm_waiter *first = waiter_of(pm_list_first(&pool->queue.classes[i]));
+
+        if (first && (!oldest || first->arrived_ms < oldest->arrived_ms))
+            oldest = first;
+    }
+    return oldest;
+}
+
 /* ---- refusing ------------------------------------------------------------------------------------------ */
 
 static void refuse(struct pm_waiter *waiter, const struct poolmgr_error *error,
@@ -272,7 +295,7 @@ static void sweep(struct pm_pool *pool, struct pm_actions *out)
 
 void pm_pool_sweep(struct pm_pool *pool, struct pm_actions *out)
 {
-    if (pool->queue.n > 0 || pm_pool_has_start(pool))
+    if (pm_pool_n_waiters(pool) > 0 || pm_pool_has_start(pool))
         sweep(pool, out);
 }
 

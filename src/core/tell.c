@@ -42,7 +42,7 @@ static void say_model_failed(const struct pm_place *place, const char *name, str
 
 static void say_starting(const struct pm_place *place, const char *name, struct pm_event *event)
 {
-    uint64_t n = place->pool->queue.n;
+    uint64_t n = pm_pool_n_waiters(place->pool);
 
     switch (place->wanted.reason) {
     case PM_BECAUSE_WAITERS:
@@ -352,7 +352,7 @@ void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out)
     begin_request(&event, PM_EV_REQUEST_QUEUED, pool, waiter->request_id);
     event.fields |= PM_EF_QUEUE_POSITION;
     event.queue_position = waiter->position;
-    if (pool->queue.n > 1 || state == PM_READY)
+    if (pm_pool_n_waiters(pool) > 1 || state == PM_READY)
         event.level = PM_DEBUG;
     if (waiter->position == 0)
         pm_event_human(&event, "a request waits for %s, %s", pool->spec->id, waits_for[state]);

@@ -71,8 +71,8 @@ static void explain_starting(const struct pm_place *place, struct pm_pool_view *
     (void)snprintf(ret->reason, sizeof(ret->reason),
                    "loads for %s, at most %s; %" PRIu64 " waiting request%s; poolctl logs %s",
                    duration(for_ms, now_ms - place->instance.started_ms),
-                   duration(most, place->pool->spec->start_max_ms), place->pool->queue.n,
-                   pm_plural(place->pool->queue.n), place->pool->spec->id);
+                   duration(most, place->pool->spec->start_max_ms), pm_pool_n_waiters(place->pool),
+                   pm_plural(pm_pool_n_waiters(place->pool)), place->pool->spec->id);
 }
 
 static void explain_sick(const struct pm_place *place, struct pm_pool_view *ret)
@@ -131,8 +131,8 @@ static void explain(const struct pm_place *place, struct pm_pool_view *ret)
     case PM_COLD: explain_cold(place, ret); break;
     case PM_STAGING:
         (void)snprintf(ret->reason, sizeof(ret->reason),
-                       "its model is checked; %" PRIu64 " waiting request%s", place->pool->queue.n,
-                       pm_plural(place->pool->queue.n));
+                       "its model is checked; %" PRIu64 " waiting request%s",
+                       pm_pool_n_waiters(place->pool), pm_plural(pm_pool_n_waiters(place->pool)));
         break;
     case PM_WAITING:
         (void)snprintf(ret->reason, sizeof(ret->reason),
@@ -207,8 +207,8 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
     ret->state = pool->state;
     ret->since_ms = pool->since_ms;
     ret->n_replicas = pool->n_places;
-    ret->queue_depth = pool->queue.n;
-    ret->queue_bytes = pool->queue.bytes;
+    ret->queue_depth = pm_pool_n_waiters(pool);
+    ret->queue_bytes = pm_pool_waiting_bytes(pool);
     ret->idle_stop_ms = idle_stop_at(pool);
     for (unsigned i = 0; i < pool->n_places; i++)
         add_place(&pool->places[i], ret);

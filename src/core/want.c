@@ -88,7 +88,7 @@ struct pm_wanted pm_place_want(const struct pm_place *place)
         return wanted(PM_KEEP, PM_BECAUSE_LEAVING, PM_NEVER);
     if (pm_pool_has_stop(pool))
         return empty_by(PM_BECAUSE_STOP, stop_by(pool), now_ms);
-    if (pool->queue.n > 0)
+    if (pm_pool_n_waiters(pool) > 0)
         return wanted(PM_UP, PM_BECAUSE_WAITERS, PM_NEVER);
     if (pm_pool_has_start(pool))
         return wanted(PM_UP, PM_BECAUSE_START, PM_NEVER);
