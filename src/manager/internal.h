@@ -10,12 +10,12 @@
 #ifndef PM_MANAGER_INTERNAL_H
 #define PM_MANAGER_INTERNAL_H
 
-#include <pthread.h>
 #include <sys/types.h>
 
 #include "engine/engine.h"
 #include "manager/manager.h"
 #include "util/map.h"
+#include "util/worker.h"
 
 struct pm_stager;
 struct pm_file_watches;
@@ -44,6 +44,7 @@ struct pm_manager {
     struct pm_list op_watches;
     struct pm_task op_task;
 
+    struct pm_worker *worker;
     struct pm_stager *stager;
     struct pm_file_watches *file_watches;
 };
@@ -105,9 +106,9 @@ void pm_operation_ended(struct pm_manager *manager, uint64_t op);
 void pm_operations_init(struct pm_manager *manager);
 void pm_operations_free(struct pm_manager *manager);
 
-/* ---- stage.c: the helper thread that looks at model files */
-int pm_stager_new(struct pm_manager *manager, struct pm_stager **ret, struct poolmgr_error *err);
-void pm_stager_free(struct pm_stager *stager);
+/* ---- stage.c: looks at model files, in the helper thread */
+struct pm_stager *pm_stager_new(struct pm_manager *manager);
+void pm_stager_free(struct pm_stager *stager); /* behind the worker */
 void pm_stager_begin(struct pm_stager *stager, struct pm_token token, struct pm_pool_spec *spec);
 /* What tells a file's content apart without reading it, of all local files of a pool; the caller's. */
 char *pm_model_signature(const struct pm_pool_spec *spec);

@@ -113,10 +113,11 @@ static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
     if (r < 0)
         return r;
 
-    r = pm_stager_new(manager, &manager->stager, err);
+    r = pm_worker_new(manager->loop, &manager->worker, err);
     if (r < 0)
         return r;
 
+    manager->stager = pm_stager_new(manager);
     r = pm_file_watches_new(manager, &manager->file_watches, err);
     if (r < 0)
         return r;
@@ -170,7 +171,8 @@ void pm_manager_free(struct pm_manager *manager)
         return;
 
     pm_timer_clear(&manager->tick);
-    pm_stager_free(manager->stager);
+    if (pm_worker_free(manager->worker))
+        pm_stager_free(manager->stager);
     pm_file_watches_free(manager->file_watches);
     while ((link = pm_list_first(&manager->instances)))
         pm_instance_free(pm_container_of(link, struct pm_instance, link));

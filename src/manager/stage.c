@@ -1,28 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Model files are looked at on the one helper thread: a disk that sleeps, or a network folder that hangs, holds up
- * the start of its own pool and nothing else. The thread never calls back; it posts. What was found good once is
+ * starts and nothing that runs. What was found good once is
  * trusted while the signature of its files (device, inode, size, times) stays, so that only the first start reads.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "manager/internal.h"
 #include "util/buf.h"
 #include "util/cleanup.h"
 
 #define TRUSTED_MAX 4096 /* signatures kept; then all are forgotten */
-#define QUIT_WAIT_S 2    /* for a look under way when the daemon ends */
 
 struct job {
-    struct pm_link link;
-    struct pm_task task;
+    struct pm_work work;
     struct pm_stager *stager;
     struct pm_token token;
     struct pm_pool_spec *spec;
@@ -35,13 +29,7 @@ struct job {
 
 struct pm_stager {
     struct pm_manager *manager;
-    pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    struct pm_list jobs;   /* under the mutex */
-    bool quit;             /* under the mutex */
-    unsigned n_posted;     /* loop thread: jobs that are not back yet */
-    struct pm_map trusted; /* of the thread alone: signature → size */
+    struct pm_map trusted; /* of the helper thread alone: signature → size */
 };
 
 static void add_file(struct pm_buf *out, const char *ref)
@@ -78,8 +66,10 @@ char *pm_model_signature(const struct pm_pool_spec *spec)
 
 /* ---- in the helper thread --------------------------------------------------------------------------- */
 
-static void look(struct pm_stager *stager, struct job *job)
+static void look(struct pm_work *work)
 {
+    struct job *job = pm_container_of(work, struct job, work);
+    struct pm_stager *stager = job->stager;
     pm_auto_free char *key = NULL;
     void *known;
 
@@ -100,33 +90,6 @@ static void look(struct pm_stager *stager, struct job *job)
     (void)pm_map_set(&stager->trusted, key, (void *)(uintptr_t)(job->size_bytes + 1));
 }
 
-static struct job *next_job(struct pm_stager *stager)
-{
-    struct pm_link *link = NULL;
-
-    (void)pthread_mutex_lock(&stager->mutex);
-    while (!stager->quit && !(link = pm_list_first(&stager->jobs)))
-        (void)pthread_cond_wait(&stager->wake, &stager->mutex);
-    if (link)
-        pm_list_remove(link);
-    (void)pthread_mutex_unlock(&stager->mutex);
-
-    return link ? pm_container_of(link, struct job, link) : NULL;
-}
-
-static void *run(void *ctx)
-{
-    struct pm_stager *stager = ctx;
-    struct job *job;
-
-    while ((job = next_job(stager))) {
-        look(stager, job);
-        pm_loop_post(stager->manager->loop, &job->task);
-    }
-
-    return NULL;
-}
-
 /* ---- in the loop thread ----------------------------------------------------------------------------- */
 
 static void job_free(struct job *job)
@@ -144,13 +107,17 @@ static void fill_failure(const struct job *job, struct pm_failure *failure)
     (void)pm_str_copy(failure->text, sizeof failure->text, job->error.message);
 }
 
-static void on_looked(struct pm_task *task)
+static void on_dropped(struct pm_work *work)
 {
-    struct job *job = pm_container_of(task, struct job, task);
+    job_free(pm_container_of(work, struct job, work));
+}
+
+static void on_looked(struct pm_work *work)
+{
+    struct job *job = pm_container_of(work, struct job, work);
     struct pm_manager *manager = job->stager->manager;
     struct pm_failure failure = {0};
 
-    job->stager->n_posted--;
     if (job->result < 0) {
         fill_failure(job, &failure);
         if (failure.permanent)
@@ -167,70 +134,29 @@ void pm_stager_begin(struct pm_stager *stager, struct pm_token token, struct pm_
 {
     struct job *job = pm_xalloc(sizeof *job);
 
-    job->task.fn = on_looked;
+    job->work.work = look;
+    job->work.done = on_looked;
+    job->work.drop = on_dropped;
     job->stager = stager;
     job->token = token;
     job->spec = pm_pool_spec_ref(spec);
     job->engine = pm_config_engine(stager->manager->options.config, spec->engine);
-    stager->n_posted++;
-
-    (void)pthread_mutex_lock(&stager->mutex);
-    pm_list_append(&stager->jobs, &job->link);
-    (void)pthread_cond_signal(&stager->wake);
-    (void)pthread_mutex_unlock(&stager->mutex);
+    pm_worker_add(stager->manager->worker, &job->work, PM_WORK_LAST);
 }
 
-int pm_stager_new(struct pm_manager *manager, struct pm_stager **ret, struct poolmgr_error *err)
+struct pm_stager *pm_stager_new(struct pm_manager *manager)
 {
     struct pm_stager *stager = pm_xalloc(sizeof *stager);
-    sigset_t all, before;
-    int r;
 
     stager->manager = manager;
-    pm_list_init(&stager->jobs);
-    (void)pthread_mutex_init(&stager->mutex, NULL);
-    (void)pthread_cond_init(&stager->wake, NULL);
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    r = pthread_create(&stager->thread, NULL, run, stager);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r != 0) {
-        free(stager);
-        return pm_fail_errno(err, POOLMGR_E_INTERNAL, r, "no thread for model files");
-    }
-
-    *ret = stager;
-    return POOLMGR_OK;
+    return stager;
 }
 
-/* The thread may hang in a disk that does not answer: it is waited for a little, then left to the process's end,
- * with what it works on. */
 void pm_stager_free(struct pm_stager *stager)
 {
-    struct timespec until;
-    struct pm_link *link;
-
     if (!stager)
         return;
 
-    (void)pthread_mutex_lock(&stager->mutex);
-    stager->quit = true;
-    (void)pthread_cond_signal(&stager->wake);
-    (void)pthread_mutex_unlock(&stager->mutex);
-
-    (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += QUIT_WAIT_S;
-    if (pthread_timedjoin_np(stager->thread, NULL, &until) != 0)
-        return;
-
-    while ((link = pm_list_first(&stager->jobs))) {
-        pm_list_remove(link);
-        job_free(pm_container_of(link, struct job, link));
-    }
-
     pm_map_fini(&stager->trusted);
-    (void)pthread_mutex_destroy(&stager->mutex);
-    (void)pthread_cond_destroy(&stager->wake);
     free(stager);
 }
