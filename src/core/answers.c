@@ -45,12 +45,12 @@ void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm
     if (!failure)
         pm_tell_staged(pool, size_bytes, out);
     for (unsigned i = 0; i < pool->n_places; i++) {
-        if (pool->places[i].state != PM_STAGING)
+        if (pool->places[i]->state != PM_STAGING)
             continue;
         if (failure)
-            staging_failed(&pool->places[i], failure, out);
+            staging_failed(pool->places[i], failure, out);
         else
-            (void)pm_place_move(&pool->places[i], PM_CAUSE_STAGED, out);
+            (void)pm_place_move(pool->places[i], PM_CAUSE_STAGED, out);
     }
     pm_pool_step(pool, out);
 }
@@ -120,7 +120,7 @@ void pm_core_endpoint_ready(struct pm_core *core, struct pm_token token,
     (void)pm_str_copy(instance->engine_version, sizeof(instance->engine_version),
                       ready->engine_version);
     instance->owner_proved = ready->owner_proved;
-    place->slots_total = ready->n_slots > 0 ? ready->n_slots : place->pool->spec->n_slots;
+    place->slots_total = ready->n_slots > 0 ? ready->n_slots : place->spec->n_slots;
     if (place->slots_total > PM_SLOTS_MAX)
         place->slots_total = PM_SLOTS_MAX;
     (void)pm_place_move(place, PM_CAUSE_READY, out);
@@ -212,7 +212,7 @@ int pm_core_adopt(struct pm_core *core, const char *pool_id, unsigned replica, u
     if (!pool || replica >= pool->n_places)
         return pm_fail(err, POOLMGR_E_NOT_FOUND, "no replica %u of a pool '%s'", replica, pool_id);
 
-    place = &pool->places[replica];
+    place = pool->places[replica];
     if (pm_place_next(place->state, PM_CAUSE_ADOPTED) == PM_NOWHERE)
         return pm_fail(err, POOLMGR_E_CONFLICT, "replica %u of '%s' has an engine already: %s.%llu",
                        replica, pool_id, pool_id, (unsigned long long)place->instance.n);

@@ -137,7 +137,7 @@ static bool compare_waiting(struct pm_place *place, struct pm_actions *out)
 
 static uint64_t start_stalls_at(const struct pm_place *place)
 {
-    return pm_add_ms(place->instance.progress_ms, place->pool->spec->start_stall_ms);
+    return pm_add_ms(place->instance.progress_ms, place->spec->start_stall_ms);
 }
 
 static bool start_is_over(const struct pm_place *place)
@@ -238,7 +238,7 @@ static void set_due(struct pm_pool *pool)
     uint64_t due_ms = PM_NEVER;
 
     for (unsigned i = 0; i < pool->n_places; i++)
-        due_ms = earlier(due_ms, place_due(&pool->places[i]));
+        due_ms = earlier(due_ms, place_due(pool->places[i]));
     pm_due_set(pool->core, &pool->due, due_ms);
 }
 
@@ -270,7 +270,7 @@ static bool serve(struct pm_pool *pool, struct pm_actions *out)
 static void compare_pool(struct pm_pool *pool, struct pm_actions *out)
 {
     for (unsigned i = 0; i < pool->n_places; i++) {
-        struct pm_place *place = &pool->places[i];
+        struct pm_place *place = pool->places[i];
 
         do {
             place->wanted = pm_place_want(place);

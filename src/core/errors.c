@@ -91,7 +91,7 @@ void pm_describe_stall(const struct pm_place *place, char *to, size_t size)
     uint64_t now_ms = place->pool->core->now_ms;
     char text[DURATION];
 
-    if (now_ms - place->instance.life_ms >= place->pool->spec->stall_timeout_ms)
+    if (now_ms - place->instance.life_ms >= place->spec->stall_timeout_ms)
         (void)snprintf(to, size, "%" PRIu64 " request%s and no sign of life for %s",
                        pm_place_at_work(place), pm_plural(pm_place_at_work(place)),
                        duration(text, now_ms - place->instance.life_ms));
@@ -244,5 +244,5 @@ void pm_error_of_abandoned(const struct pm_place *place, struct poolmgr_error *r
     (void)pm_fail(ret, POOLMGR_E_ENGINE_TIMEOUT,
                   "an answer of %s that nobody reads is not over "
                   "after %s",
-                  place->pool->spec->id, duration(text, place->pool->spec->abandon_max_ms));
+                  place->pool->spec->id, duration(text, place->spec->abandon_max_ms));
 }

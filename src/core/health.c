@@ -11,7 +11,7 @@
 void pm_health_begin(struct pm_place *place, struct pm_actions *out)
 {
     struct pm_tenure *instance = &place->instance;
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
     uint64_t now_ms = place->pool->core->now_ms;
 
     instance->life_ms = now_ms;
@@ -54,7 +54,7 @@ static void probe(struct pm_place *place, struct pm_actions *out)
 
     pm_ask(core, &place->probe, PM_QUESTION_PROBE, place);
     pm_action_of(out, PM_ACT_PROBE, place)->probe.serial = place->probe.serial;
-    place->instance.next_probe_ms = pm_add_ms(core->now_ms, place->pool->spec->probe.every_ms);
+    place->instance.next_probe_ms = pm_add_ms(core->now_ms, place->spec->probe.every_ms);
     if (place->instance.n_unowned > 0)
         pm_ask_busy(place, out);
 }
@@ -77,7 +77,7 @@ static void forget_unowned(struct pm_place *place)
 
 static void forgive(struct pm_place *place, struct pm_actions *out)
 {
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
     uint64_t n_before = place->clock.n;
 
     if (place->state != PM_READY || n_before == 0)
@@ -111,19 +111,19 @@ static uint64_t stalls_at(const struct pm_place *place)
 {
     if (pm_place_at_work(place) == 0)
         return PM_NEVER;
-    return pm_add_ms(place->instance.life_ms, place->pool->spec->stall_timeout_ms);
+    return pm_add_ms(place->instance.life_ms, place->spec->stall_timeout_ms);
 }
 
 static uint64_t sick_restart_at(const struct pm_place *place)
 {
     if (place->state != PM_SICK)
         return PM_NEVER;
-    return pm_add_ms(place->since_ms, place->pool->spec->probe.sick_restart_ms);
+    return pm_add_ms(place->since_ms, place->spec->probe.sick_restart_ms);
 }
 
 enum pm_cause pm_health_due(const struct pm_place *place)
 {
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
     uint64_t now_ms = place->pool->core->now_ms;
 
     if (now_ms >= stalls_at(place) || place->instance.n_limits_in_row >= LIMITS_THAT_STALL)
@@ -153,7 +153,7 @@ void pm_health_judge(struct pm_place *place, enum pm_cause cause, struct pm_acti
 
 static uint64_t forgiven_at(const struct pm_place *place)
 {
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
     uint64_t after_ms = spec->backoff.reset_ms;
 
     if (place->state != PM_READY || place->clock.n == 0)

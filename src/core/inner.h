@@ -139,9 +139,16 @@ struct pm_tenure {
     uint64_t n_unowned, unowned_until_ms; /* slots busy with streams of a former daemon */
 };
 
+/* A replica has one place that serves. A reload adds the next one, which takes over at the switch and leaves the
+ * former as old until it has ended. */
+enum pm_role { PM_SERVING, PM_NEXT, PM_OLD };
+
 struct pm_place {
     struct pm_pool *pool;
-    unsigned index; /* of the replica */
+    struct pm_pool_spec *spec; /* what runs or shall run here; a reference */
+    enum pm_role role;
+    struct pm_link extra_link; /* in pool->extras, while it does not serve */
+    unsigned index;            /* of the replica */
     enum pm_state state;
     uint64_t since_ms;
     struct pm_wanted wanted; /* what the last comparison said */
@@ -176,11 +183,13 @@ struct pm_op {
 
 struct pm_pool {
     struct pm_core *core;
-    uint32_t number; /* in core->pools, the order of adding */
-    struct pm_pool_spec *spec;
+    uint32_t number;           /* counts up with each that is added: the order of the file */
+    uint32_t handle;           /* in core->handles, for leases */
+    struct pm_pool_spec *spec; /* the last that was good */
     enum pm_owner owner;
-    struct pm_place *places;
+    struct pm_place **places; /* one a replica: those that serve */
     unsigned n_places;
+    struct pm_list extras; /* next and old ones of a reload */
     struct pm_due due;
     struct pm_queue queue;
     struct pm_list operations; /* running ones, oldest first */
@@ -217,6 +226,9 @@ struct pm_core {
     struct pm_pool **pools;  /* in the order of adding */
     struct pm_pool **by_id;
     size_t n_pools, capacity;
+    uint32_t last_number;
+    struct pm_pool **handles; /* what a lease names its pool by; NULL: gone */
+    size_t n_handles;
     struct pm_map operations; /* id → struct pm_op */
     struct pm_list operation_list;
     size_t n_operations;
@@ -253,6 +265,12 @@ void *pm_answered(const struct pm_core *core, struct pm_token token, enum pm_que
 struct pm_pool *pm_registry_find(const struct pm_core *core, const char *id);
 struct pm_pool *pm_registry_route(const struct pm_core *core, const char *route);
 void pm_registry_fini(struct pm_core *core);
+
+/* place.c */
+struct pm_place *pm_place_new(struct pm_pool *pool, unsigned index, enum pm_role role,
+                              struct pm_pool_spec *spec);
+void pm_place_free(struct pm_place *place);
+void pm_place_set_spec(struct pm_place *place, struct pm_pool_spec *spec);
 
 /* place.c: the only function that changes a state; false when the cause means nothing there */
 bool pm_place_move(struct pm_place *place, enum pm_cause cause, struct pm_actions *out);

@@ -101,25 +101,41 @@ static void free_slot(struct pm_slot *slot)
         pool->idle_ms = pool->core->now_ms;
 }
 
-static struct pm_slot *find_slot(const struct pm_core *core, const struct pm_lease *lease)
+static struct pm_slot *slot_of(const struct pm_place *place, const struct pm_lease *lease)
 {
     uint64_t index = lease->serial & SLOT_MASK;
-    const struct pm_place *place;
 
-    if (lease->serial == 0 || lease->pool >= core->n_pools ||
-        lease->replica >= core->pools[lease->pool]->n_places)
-        return NULL;
-
-    place = &core->pools[lease->pool]->places[lease->replica];
     if (index >= place->n_slots_made || place->slots[index]->serial != lease->serial)
         return NULL;
     return place->slots[index];
 }
 
+static struct pm_slot *find_slot(const struct pm_core *core, const struct pm_lease *lease)
+{
+    struct pm_slot *slot = NULL;
+    const struct pm_link *link;
+    const struct pm_pool *pool;
+
+    if (lease->serial == 0 || lease->pool >= core->n_handles || !core->handles[lease->pool])
+        return NULL;
+
+    pool = core->handles[lease->pool];
+    if (lease->replica < pool->n_places)
+        slot = slot_of(pool->places[lease->replica], lease);
+    if (slot)
+        return slot;
+    pm_list_each (&pool->extras, link) {
+        slot = slot_of(pm_container_of(link, const struct pm_place, extra_link), lease);
+        if (slot)
+            return slot;
+    }
+    return NULL;
+}
+
 static struct pm_lease lease_of(const struct pm_slot *slot)
 {
     struct pm_lease lease = {.serial = slot->serial,
-                             .pool = slot->place->pool->number,
+                             .pool = slot->place->pool->handle,
                              .replica = slot->place->index,
                              .instance = slot->place->instance.n};
 
@@ -140,7 +156,7 @@ struct pm_place *pm_pool_choose(const struct pm_pool *pool)
     struct pm_place *best = NULL;
 
     for (unsigned i = 0; i < pool->n_places; i++) {
-        struct pm_place *place = &pool->places[i];
+        struct pm_place *place = pool->places[i];
 
         if (!place->gate_open || pm_place_slots_free(place) == 0)
             continue;
@@ -213,7 +229,7 @@ static void let_settle(struct pm_slot *slot, struct pm_actions *out)
     struct pm_core *core = place->pool->core;
 
     set_state(slot, PM_SLOT_SETTLING);
-    pm_due_set(core, &slot->due, pm_add_ms(core->now_ms, place->pool->spec->cancel_settle_ms));
+    pm_due_set(core, &slot->due, pm_add_ms(core->now_ms, place->spec->cancel_settle_ms));
     pm_ask_busy(place, out);
 }
 
@@ -266,7 +282,7 @@ void pm_core_abandon(struct pm_core *core, const struct pm_lease *lease, uint64_
 
     set_state(slot, PM_SLOT_ABANDONED);
     slot->place->pool->counters.abandoned++;
-    pm_due_set(core, &slot->due, pm_add_ms(core->now_ms, slot->place->pool->spec->abandon_max_ms));
+    pm_due_set(core, &slot->due, pm_add_ms(core->now_ms, slot->place->spec->abandon_max_ms));
     pm_pool_step(slot->place->pool, out);
 }
 
@@ -295,7 +311,7 @@ void pm_ask_busy(struct pm_place *place, struct pm_actions *out)
 {
     struct pm_core *core = place->pool->core;
 
-    if (!place->pool->spec->habits.reports_busy || place->busy.serial != 0)
+    if (!place->spec->habits.reports_busy || place->busy.serial != 0)
         return;
 
     pm_ask(core, &place->busy, PM_QUESTION_BUSY, place);

@@ -145,7 +145,7 @@ void pm_operations_fini(struct pm_core *core)
 static bool any_in(const struct pm_pool *pool, bool (*is)(enum pm_state state))
 {
     for (unsigned i = 0; i < pool->n_places; i++) {
-        if (is(pool->places[i].state))
+        if (is(pool->places[i]->state))
             return true;
     }
     return false;
@@ -343,9 +343,9 @@ static void forgive(struct pm_pool *pool, struct pm_actions *out)
 {
     pool->failed = false;
     for (unsigned i = 0; i < pool->n_places; i++) {
-        pool->places[i].clock = (struct pm_clock){0};
-        pool->places[i].n_oom_in_row = 0;
-        (void)pm_place_move(&pool->places[i], PM_CAUSE_RESET, out);
+        pool->places[i]->clock = (struct pm_clock){0};
+        pool->places[i]->n_oom_in_row = 0;
+        (void)pm_place_move(pool->places[i], PM_CAUSE_RESET, out);
     }
     pm_core_changed(pool->core);
 }

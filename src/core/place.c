@@ -7,6 +7,7 @@
  * then on the verdict stands, whatever follows until nothing of the engine's tree is left.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/inner.h"
@@ -14,6 +15,43 @@
 #include "util/str.h"
 
 #define KILL_EVERY_MS 1000 /* the tree is killed again until nothing of it is left */
+
+struct pm_place *pm_place_new(struct pm_pool *pool, unsigned index, enum pm_role role,
+                              struct pm_pool_spec *spec)
+{
+    struct pm_place *place = pm_xalloc(sizeof(*place));
+
+    place->pool = pool;
+    place->index = index;
+    place->role = role;
+    place->spec = pm_pool_spec_ref(spec);
+    place->since_ms = pool->core->now_ms;
+    place->slots_total = spec->n_slots;
+    return place;
+}
+
+/* It has no process; answers that are still under way find nobody. */
+void pm_place_free(struct pm_place *place)
+{
+    struct pm_core *core = place->pool->core;
+
+    pm_unask(core, &place->token);
+    pm_unask(core, &place->probe);
+    pm_unask(core, &place->busy);
+    pm_list_remove(&place->start_link);
+    pm_list_remove(&place->extra_link);
+    pm_place_free_slots(place);
+    pm_pool_spec_unref(place->spec);
+    free(place);
+}
+
+void pm_place_set_spec(struct pm_place *place, struct pm_pool_spec *spec)
+{
+    struct pm_pool_spec *before = place->spec;
+
+    place->spec = pm_pool_spec_ref(spec);
+    pm_pool_spec_unref(before);
+}
 
 static bool has_process(const struct pm_place *place)
 {
@@ -50,7 +88,7 @@ uint64_t pm_place_n_after(const struct pm_place *place)
 
 uint64_t pm_place_delay_after(const struct pm_place *place)
 {
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
 
     return pm_restart_delay(pm_place_n_after(place), spec->backoff.base_ms, spec->backoff.cap_ms,
                             spec->backoff.jitter, place->verdict.random);
@@ -58,7 +96,7 @@ uint64_t pm_place_delay_after(const struct pm_place *place)
 
 enum pm_breaker pm_place_breaker(const struct pm_place *place)
 {
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
     bool trial = place->state == PM_STARTING || place->state == PM_READY || place->state == PM_SICK;
 
     return pm_clock_breaker(&place->clock, place->pool->breaker, spec->backoff.open_at, trial);
@@ -69,7 +107,7 @@ enum pm_breaker pm_place_breaker(const struct pm_place *place)
 static bool others_coming(const struct pm_place *place)
 {
     for (unsigned i = 0; i < place->pool->n_places; i++) {
-        if (i != place->index && pm_place_coming(&place->pool->places[i]))
+        if (i != place->index && pm_place_coming(place->pool->places[i]))
             return true;
     }
     return false;
@@ -79,7 +117,7 @@ static void fail_siblings(struct pm_place *place, struct pm_actions *out)
 {
     for (unsigned i = 0; i < place->pool->n_places; i++) {
         if (i != place->index)
-            (void)pm_place_move(&place->pool->places[i], PM_CAUSE_SIBLING_FAILED, out);
+            (void)pm_place_move(place->pool->places[i], PM_CAUSE_SIBLING_FAILED, out);
     }
 }
 
@@ -145,7 +183,7 @@ void pm_place_judge(struct pm_place *place, const struct pm_verdict *verdict,
 
 static void tell_storm(struct pm_place *place, struct pm_actions *out)
 {
-    uint64_t open_at = place->pool->spec->backoff.open_at;
+    uint64_t open_at = place->spec->backoff.open_at;
 
     pm_tell_place(place, PM_EV_BREAKER_OPENED, out);
     pm_tell_place(place, place->n_oom_in_row >= open_at ? PM_EV_OOM_STORM : PM_EV_STORM, out);
@@ -153,7 +191,7 @@ static void tell_storm(struct pm_place *place, struct pm_actions *out)
 
 static enum pm_state settle_failure(struct pm_place *place, struct pm_actions *out)
 {
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
     uint64_t n_before = place->clock.n, delay_ms = pm_place_delay_after(place);
 
     if (place->pool->failed) /* for good: by this failure, or by a sibling's */
@@ -202,7 +240,7 @@ static enum pm_state settle(struct pm_place *place, struct pm_actions *out)
     memset(&place->instance, 0, sizeof(place->instance));
     memset(&place->verdict, 0, sizeof(place->verdict));
     place->begun = PM_BECAUSE_NOTHING;
-    place->slots_total = place->pool->spec->n_slots;
+    place->slots_total = place->spec->n_slots;
     return place->pool->failed ? PM_FAILED : to; /* stopped as planned beside one that failed */
 }
 
@@ -221,7 +259,7 @@ static void stage(struct pm_place *place, struct pm_actions *out)
     pm_ask(pool->core, &pool->staging, PM_QUESTION_STAGING, pool);
     action = pm_action_add(out, PM_ACT_STAGE);
     action->token.serial = pool->staging.serial;
-    action->spec = pm_pool_spec_ref(pool->spec);
+    action->spec = pm_pool_spec_ref(place->spec);
     action->replica = place->index;
     pm_tell_place(place, PM_EV_MODEL_STAGING, out);
 }
@@ -236,7 +274,7 @@ void pm_place_begin_instance(struct pm_place *place, uint64_t n, uint64_t starte
     instance->n = n;
     instance->started_ms = started_ms;
     instance->begun_ms = core->now_ms;
-    instance->start_by_ms = pm_add_ms(started_ms, place->pool->spec->start_max_ms);
+    instance->start_by_ms = pm_add_ms(started_ms, place->spec->start_max_ms);
     instance->progress_ms = core->now_ms;
     instance->next_kill_ms = PM_NEVER;
     instance->next_probe_ms = PM_NEVER;
@@ -255,9 +293,9 @@ static void spawn(struct pm_place *place, struct pm_actions *out)
     pool->counters.starts++;
 
     action = pm_action_of(out, PM_ACT_SPAWN, place);
-    action->spec = pm_pool_spec_ref(pool->spec);
+    action->spec = pm_pool_spec_ref(place->spec);
     pm_tell_place(place, PM_EV_INSTANCE_STARTING, out);
-    if (place->clock.n >= pool->spec->backoff.open_at && pool->breaker == PM_BREAKER_AUTOMATIC)
+    if (place->clock.n >= place->spec->backoff.open_at && pool->breaker == PM_BREAKER_AUTOMATIC)
         pm_tell_place(place, PM_EV_BREAKER_HALF_OPEN, out);
 }
 
@@ -332,7 +370,7 @@ static void begin_stop(struct pm_place *place, enum pm_cause cause, struct pm_ac
 void pm_place_ladder(struct pm_place *place, struct pm_actions *out)
 {
     struct pm_tenure *instance = &place->instance;
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
     uint64_t now_ms = place->pool->core->now_ms;
     bool killing = instance->next_kill_ms != PM_NEVER;
 
@@ -353,7 +391,7 @@ void pm_place_ladder(struct pm_place *place, struct pm_actions *out)
 uint64_t pm_place_ladder_due(const struct pm_place *place)
 {
     const struct pm_tenure *instance = &place->instance;
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
 
     if (instance->next_kill_ms != PM_NEVER)
         return instance->next_kill_ms;

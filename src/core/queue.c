@@ -195,7 +195,7 @@ static uint64_t delayed_until(const struct pm_pool *pool, const struct pm_place 
     if (pool->breaker == PM_BREAKER_OFF)
         return 0;
     for (unsigned i = 0; i < pool->n_places; i++) {
-        const struct pm_place *place = &pool->places[i];
+        const struct pm_place *place = pool->places[i];
 
         if ((place->state != PM_BACKOFF && place->state != PM_COLD) ||
             pm_clock_permits(&place->clock, pool->core->now_ms))
@@ -211,7 +211,7 @@ static uint64_t delayed_until(const struct pm_pool *pool, const struct pm_place 
 static bool any_up_or_coming(const struct pm_pool *pool)
 {
     for (unsigned i = 0; i < pool->n_places; i++) {
-        if (pm_place_coming(&pool->places[i]))
+        if (pm_place_coming(pool->places[i]))
             return true;
     }
     return false;

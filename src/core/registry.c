@@ -44,12 +44,19 @@ static int check_names(const struct pm_core *core, const struct pm_pool_spec *sp
     return POOLMGR_OK;
 }
 
-static void init_place(struct pm_place *place, struct pm_pool *pool, unsigned index)
+/* A number for leases: the first that nobody has. */
+static uint32_t take_handle(struct pm_core *core, struct pm_pool *pool)
 {
-    place->pool = pool;
-    place->index = index;
-    place->since_ms = pool->core->now_ms;
-    place->slots_total = pool->spec->n_slots;
+    size_t i = 0;
+
+    while (i < core->n_handles && core->handles[i])
+        i++;
+    if (i == core->n_handles) {
+        core->handles = pm_xrealloc(core->handles, (i + 1) * sizeof(struct pm_pool *));
+        core->n_handles++;
+    }
+    core->handles[i] = pool;
+    return (uint32_t)i;
 }
 
 static struct pm_pool *make_pool(struct pm_core *core, struct pm_pool_spec *spec,
@@ -58,18 +65,20 @@ static struct pm_pool *make_pool(struct pm_core *core, struct pm_pool_spec *spec
     struct pm_pool *pool = pm_xalloc(sizeof(*pool));
 
     pool->core = core;
-    pool->number = (uint32_t)core->n_pools;
+    pool->number = ++core->last_number;
+    pool->handle = take_handle(core, pool);
     pool->spec = pm_pool_spec_ref(spec);
     pool->owner = owner;
     pool->due.kind = PM_DUE_POOL;
     pool->since_ms = pool->idle_ms = pool->waiterless_ms = core->now_ms;
     pool->shutdown_by_ms = PM_NEVER;
     pool->n_places = spec->n_replicas > 0 ? (unsigned)spec->n_replicas : 1;
-    pool->places = pm_xalloc(pool->n_places * sizeof(*pool->places));
+    pool->places = pm_xalloc(pool->n_places * sizeof(struct pm_place *));
     pm_queue_init(&pool->queue);
     pm_list_init(&pool->operations);
+    pm_list_init(&pool->extras);
     for (unsigned i = 0; i < pool->n_places; i++)
-        init_place(&pool->places[i], pool, i);
+        pool->places[i] = pm_place_new(pool, i, PM_SERVING, spec);
     return pool;
 }
 
@@ -153,8 +162,12 @@ static void drop_waiters(struct pm_pool *pool)
 
 static void free_pool(struct pm_pool *pool)
 {
+    struct pm_link *link;
+
+    while ((link = pm_list_first(&pool->extras)))
+        pm_place_free(pm_container_of(link, struct pm_place, extra_link));
     for (unsigned i = 0; i < pool->n_places; i++)
-        pm_place_free_slots(&pool->places[i]);
+        pm_place_free(pool->places[i]);
     free(pool->places);
     pm_pool_spec_unref(pool->spec);
     free(pool);
@@ -168,6 +181,7 @@ void pm_registry_fini(struct pm_core *core)
         free_pool(core->pools[i]);
     free(core->pools);
     free(core->by_id);
+    free(core->handles);
     pm_map_fini(&core->ids);
     pm_map_fini(&core->routes);
 }

@@ -83,7 +83,7 @@ static void say_sick(const struct pm_place *place, const char *name, struct pm_e
 
     pm_event_human(event, "%s is sick: %" PRIu64 " probes missed; restart in %s unless it answers",
                    name, place->instance.n_missed,
-                   duration(text, place->pool->spec->probe.sick_restart_ms));
+                   duration(text, place->spec->probe.sick_restart_ms));
 }
 
 static void say_recovered(const struct pm_place *place, const char *name, struct pm_event *event)
@@ -226,7 +226,7 @@ static const sentence sentences[PM_EV_COUNT] = {
 
 static void add_engine(const struct pm_place *place, struct pm_event *event)
 {
-    const struct pm_pool_spec *spec = place->pool->spec;
+    const struct pm_pool_spec *spec = place->spec;
     const char *engine = spec->habits.family ? spec->habits.family : spec->engine;
 
     if (place->instance.pid > 0) {

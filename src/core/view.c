@@ -26,11 +26,11 @@ static const unsigned char rank[PM_STATE_COUNT] = {
 
 static const struct pm_place *best_place(const struct pm_pool *pool)
 {
-    const struct pm_place *best = &pool->places[0];
+    const struct pm_place *best = pool->places[0];
 
     for (unsigned i = 1; i < pool->n_places; i++) {
-        if (rank[pool->places[i].state] < rank[best->state])
-            best = &pool->places[i];
+        if (rank[pool->places[i]->state] < rank[best->state])
+            best = pool->places[i];
     }
     return best;
 }
@@ -71,14 +71,14 @@ static void explain_starting(const struct pm_place *place, struct pm_pool_view *
     (void)snprintf(ret->reason, sizeof(ret->reason),
                    "loads for %s, at most %s; %" PRIu64 " waiting request%s; poolctl logs %s",
                    duration(for_ms, now_ms - place->instance.started_ms),
-                   duration(most, place->pool->spec->start_max_ms), pm_pool_n_waiters(place->pool),
+                   duration(most, place->spec->start_max_ms), pm_pool_n_waiters(place->pool),
                    pm_plural(pm_pool_n_waiters(place->pool)), place->pool->spec->id);
 }
 
 static void explain_sick(const struct pm_place *place, struct pm_pool_view *ret)
 {
     uint64_t now_ms = place->pool->core->now_ms;
-    uint64_t at_ms = pm_add_ms(place->since_ms, place->pool->spec->probe.sick_restart_ms);
+    uint64_t at_ms = pm_add_ms(place->since_ms, place->spec->probe.sick_restart_ms);
     char text[DURATION];
 
     (void)snprintf(ret->reason, sizeof(ret->reason),
@@ -89,7 +89,7 @@ static void explain_sick(const struct pm_place *place, struct pm_pool_view *ret)
 static void explain_stopping(const struct pm_place *place, struct pm_pool_view *ret)
 {
     uint64_t now_ms = place->pool->core->now_ms;
-    uint64_t at_ms = pm_add_ms(place->instance.signalled_ms, place->pool->spec->stop_grace_ms);
+    uint64_t at_ms = pm_add_ms(place->instance.signalled_ms, place->spec->stop_grace_ms);
     char text[DURATION];
 
     if (place->instance.next_kill_ms != PM_NEVER)
@@ -105,8 +105,8 @@ static void explain_backoff(const struct pm_place *place, struct pm_pool_view *r
     uint64_t now_ms = place->pool->core->now_ms;
     char text[DURATION];
 
-    ret->code = place->clock.n >= place->pool->spec->backoff.open_at ? POOLMGR_E_BREAKER_OPEN
-                                                                     : POOLMGR_E_START_FAILED;
+    ret->code = place->clock.n >= place->spec->backoff.open_at ? POOLMGR_E_BREAKER_OPEN
+                                                               : POOLMGR_E_START_FAILED;
     (void)snprintf(
         ret->reason, sizeof(ret->reason),
         "%.90s, %" PRIu64 " in a row; next start in %s; poolctl logs %s", place->last_error.text,
@@ -190,7 +190,7 @@ static uint64_t idle_stop_at(const struct pm_pool *pool)
     uint64_t first_ms = PM_NEVER;
 
     for (unsigned i = 0; i < pool->n_places; i++) {
-        const struct pm_wanted *wanted = &pool->places[i].wanted;
+        const struct pm_wanted *wanted = &pool->places[i]->wanted;
 
         if (wanted->reason == PM_BECAUSE_IN_USE && wanted->until_ms < first_ms)
             first_ms = wanted->until_ms;
@@ -211,7 +211,7 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
     ret->queue_bytes = pm_pool_waiting_bytes(pool);
     ret->idle_stop_ms = idle_stop_at(pool);
     for (unsigned i = 0; i < pool->n_places; i++)
-        add_place(&pool->places[i], ret);
+        add_place(pool->places[i], ret);
     if (ret->slots_total == 0) /* none is up: what it will have */
         ret->slots_total = pool->n_places * pool->spec->n_slots;
     ret->code_name = "";
@@ -272,7 +272,7 @@ bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned i
     if (!pool || index >= pool->n_places)
         return false;
 
-    place = &pool->places[index];
+    place = pool->places[index];
     memset(ret, 0, sizeof(*ret));
     ret->index = index;
     ret->state = place->state;
