@@ -180,10 +180,6 @@ bool pm_operation_id(const char *text, uint64_t *ret)
 
 json_t *pm_operation_json(const struct pm_operation *op, const struct pm_clock *clock)
 {
-    static const char *const kinds[PM_OP_KIND_COUNT] = {
-        [PM_OP_START] = "start",
-        [PM_OP_STOP] = "stop",
-    };
     static const char *const states[] = {
         [PM_OP_RUNNING] = "running",         [PM_OP_SUCCEEDED] = "succeeded",
         [PM_OP_FAILED] = "failed",           [PM_OP_CANCELLED] = "cancelled",
@@ -194,7 +190,7 @@ json_t *pm_operation_json(const struct pm_operation *op, const struct pm_clock *
 
     (void)snprintf(id, sizeof(id), "op-%" PRIu64, op->id);
     pm_put_text(value, "id", id);
-    pm_put_text(value, "kind", kinds[op->kind]);
+    pm_put_text(value, "kind", pm_operation_kind_name(op->kind));
     pm_put_text(value, "pool_id", op->pool_id);
     pm_put_text(value, "state", states[op->state]);
     pm_put_time(value, "created_at", op->created_ms, clock);

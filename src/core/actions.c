@@ -6,10 +6,19 @@
 #include "core/inner.h"
 #include "util/str.h"
 
+static void record_free(struct pm_pool_record *record)
+{
+    if (!record)
+        return;
+    free(record->spec_text);
+    free(record);
+}
+
 static void action_fini(struct pm_action *action)
 {
     pm_pool_spec_unref(action->spec);
     free(action->error);
+    record_free(action->record);
     free(action->event);
 }
 
@@ -84,4 +93,25 @@ void pm_action_tell(struct pm_actions *out, const struct pm_event *event)
 
     action->event = pm_xalloc(sizeof(*action->event));
     *action->event = *event;
+}
+
+void pm_action_persist(struct pm_actions *out, const struct pm_question *question,
+                       const struct pm_pool_record *record)
+{
+    struct pm_action *action = pm_action_add(out, PM_ACT_PERSIST);
+
+    action->token.serial = question->serial;
+    action->record = pm_xalloc(sizeof(*action->record));
+    *action->record = *record;
+    if (record->spec_text)
+        action->record->spec_text = pm_xstrdup(record->spec_text);
+}
+
+void pm_action_accepted(struct pm_actions *out, uint64_t operation,
+                        const struct poolmgr_error *error)
+{
+    struct pm_action *action = pm_action_add(out, PM_ACT_ACCEPTED);
+
+    action->operation = operation;
+    action->error = error ? copy_error(error) : NULL;
 }

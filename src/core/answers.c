@@ -205,10 +205,11 @@ int pm_core_adopt(struct pm_core *core, const char *pool_id, unsigned replica, u
                   int pid, uint64_t started_ms, uint64_t now_ms, struct pm_actions *out,
                   struct pm_token *ret_token, struct poolmgr_error *err)
 {
-    struct pm_pool *pool = pm_registry_find(core, pool_id);
     struct pm_place *place;
+    struct pm_pool *pool;
 
     pm_core_enter(core, now_ms, out);
+    pool = pm_registry_find(core, pool_id);
     if (!pool || replica >= pool->n_places)
         return pm_fail(err, POOLMGR_E_NOT_FOUND, "no replica %u of a pool '%s'", replica, pool_id);
 

@@ -246,7 +246,8 @@ static void set_due(struct pm_pool *pool)
 
 static void update_gate(struct pm_place *place)
 {
-    bool open = place->state == PM_READY && !unwanted(place);
+    bool open = place->state == PM_READY && place->role == PM_SERVING && !unwanted(place) &&
+                pm_pool_admits(place->pool);
 
     if (open == place->gate_open)
         return;
@@ -297,12 +298,14 @@ static void settle_pool(struct pm_pool *pool, struct pm_actions *out)
 
     do {
         version = pool->core->version;
+        pm_drain_look(pool, out);
         compare_pool(pool, out);
         pm_pool_sweep(pool, out);
         pm_operations_step(pool, out);
         (void)serve(pool, out);
     } while (version != pool->core->version);
 
+    pm_commit_step(pool, out);
     note_state(pool);
     set_due(pool);
 }

@@ -132,7 +132,7 @@ void pm_core_may_stop(struct pm_core *core, struct pm_actions *out)
 
     core->stopped = true;
     for (size_t i = 0; i < core->n_pools; i++)
-        pm_operations_end(core->pools[i], PM_OP_STOP, PM_OP_INTERRUPTED, out);
+        pm_operations_interrupt(core->pools[i], out);
     (void)pm_action_add(out, PM_ACT_STOPPED);
 }
 
@@ -164,8 +164,6 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
 
     pm_core_changed(core);
     core->leaving = true;
-    for (size_t i = 0; i < core->n_pools; i++)
-        pm_operations_end(core->pools[i], PM_OP_START, PM_OP_INTERRUPTED, out);
     step_all(core, out);
     pm_core_may_stop(core, out);
 }

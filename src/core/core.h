@@ -33,6 +33,34 @@ struct pm_lease {
     uint64_t instance; /* the n of <pool>.<n> */
 };
 
+/* ---- what is durable (STATE-1) ---------------------------------------------------------------------- */
+
+enum pm_operation_kind {
+    PM_OP_START,
+    PM_OP_STOP,
+    PM_OP_DRAIN,
+    PM_OP_RESUME,
+    PM_OP_RELOAD,
+    PM_OP_RESET,
+    PM_OP_PUT,
+    PM_OP_REMOVE,
+    PM_OP_CONFIG_RELOAD,
+    PM_OP_HANDOFF,
+    PM_OP_KIND_COUNT
+};
+
+/* What a daemon leaves for the next one about a pool. */
+struct pm_pool_record {
+    char pool_id[PM_ID_MAX + 1];
+    bool removed; /* nothing of it is kept any more */
+    enum pm_owner owner;
+    enum pm_intent intent;
+    char *spec_text; /* of a pool that the API made or that was reloaded; NULL: the file's */
+    bool has_operation;
+    uint64_t operation; /* that runs */
+    enum pm_operation_kind kind;
+};
+
 /* ---- actions ---------------------------------------------------------------------------------------- */
 
 enum pm_action_kind {
@@ -46,6 +74,8 @@ enum pm_action_kind {
     PM_ACT_GRANT,    /* the request has `lease` at this instance */
     PM_ACT_REFUSE,   /* the request ends with `error` */
     PM_ACT_CUT, /* the lease has ended by our or the engine's doing: end its stream as broken with `error` */
+    PM_ACT_PERSIST,  /* make `record` durable; answered by pm_core_persisted */
+    PM_ACT_ACCEPTED, /* who gave the command that began `operation` may be answered: it stands, or `error` says why not */
     PM_ACT_OPERATION, /* the operation has ended: see pm_core_operation() */
     PM_ACT_NARRATE,   /* tell `event` */
     PM_ACT_STOPPED,   /* after pm_core_shutdown: nothing is left; the daemon may exit */
@@ -54,20 +84,21 @@ enum pm_action_kind {
 struct pm_action {
     enum pm_action_kind kind;
     struct pm_token
-        token; /* of the instance: SPAWN SIGNAL KILL PROBE ASK_BUSY FORGET; of the staging: STAGE */
+        token; /* of the instance: SPAWN SIGNAL KILL PROBE ASK_BUSY FORGET; of the question: STAGE, PERSIST */
     struct pm_token probe;     /* PROBE, ASK_BUSY */
     struct pm_pool_spec *spec; /* STAGE, SPAWN: a reference held by the list */
     unsigned replica;
-    uint64_t instance;           /* SPAWN */
-    uint64_t request;            /* GRANT, REFUSE, CUT */
-    struct pm_lease lease;       /* GRANT, CUT */
-    struct pm_token lease_token; /* GRANT: token of the instance that serves it */
-    uint64_t queue_position;     /* GRANT: at arrival, from 0 */
-    uint64_t waited_ms;          /* GRANT */
-    bool waited;                 /* GRANT: false when it was granted in the step of its arrival */
-    uint64_t operation;          /* OPERATION */
-    struct poolmgr_error *error; /* REFUSE, CUT: owned by the list */
-    struct pm_event *event;      /* NARRATE: owned by the list */
+    uint64_t instance;             /* SPAWN */
+    uint64_t request;              /* GRANT, REFUSE, CUT */
+    struct pm_lease lease;         /* GRANT, CUT */
+    struct pm_token lease_token;   /* GRANT: token of the instance that serves it */
+    uint64_t queue_position;       /* GRANT: at arrival, from 0 */
+    uint64_t waited_ms;            /* GRANT */
+    bool waited;                   /* GRANT: false when it was granted in the step of its arrival */
+    uint64_t operation;            /* OPERATION, ACCEPTED */
+    struct pm_pool_record *record; /* PERSIST: owned by the list */
+    struct poolmgr_error *error;   /* REFUSE, CUT, ACCEPTED: owned by the list */
+    struct pm_event *event;        /* NARRATE: owned by the list */
     int reason_code; /* KILL, SIGNAL: enum pm_class of what ended it; for the record only */
 };
 
@@ -224,7 +255,6 @@ void pm_core_file_changed(struct pm_core *core, const char *pool_id, uint64_t no
 
 /* ---- operations (OP-1) ------------------------------------------------------------------------------ */
 
-enum pm_operation_kind { PM_OP_START, PM_OP_STOP, PM_OP_KIND_COUNT };
 enum pm_operation_state {
     PM_OP_RUNNING,
     PM_OP_SUCCEEDED,
@@ -241,10 +271,18 @@ struct pm_operation {
     enum pm_operation_state state;
     char pool_id[PM_ID_MAX + 1];
     uint64_t created_ms, ended_ms; /* ended_ms 0: running */
-    char phase[16];                /* staging waiting draining stopping starting; "" none */
-    struct poolmgr_error error;    /* code 0: none */
-    uint64_t replaced_by;          /* 0: nobody */
+    char phase[16];             /* staging waiting draining stopping starting switching; "" none */
+    char text[96];              /* the phase in words, with numbers; "" none */
+    struct poolmgr_error error; /* code 0: none */
+    uint64_t replaced_by;       /* 0: nobody */
+    bool has_result;            /* what follows is known */
+    uint64_t n_leases_left;     /* drain: how many ran at its deadline */
+    bool forced;                /* drain: they were cut */
+    bool rolled_back, switched; /* reload */
+    char engine_version[64];    /* reload: of what serves now; "" unknown */
 };
+
+const char *pm_operation_kind_name(enum pm_operation_kind kind); /* "config-reload" */
 
 /* POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT, POOLMGR_E_SHUTTING_DOWN, POOLMGR_E_POOL_FAILED. *ret_op is its id; the
  * operation may have ended within the call. */
@@ -253,6 +291,31 @@ int pm_core_start(struct pm_core *core, const char *pool_id, uint64_t now_ms,
 /* deadline_ms 0: at once (streams are cut). */
 int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms, uint64_t now_ms,
                  struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err);
+/* Deadlines are relative; one beyond all time never comes. */
+struct pm_drain {
+    bool has_deadline; /* false: the pool's drain_deadline */
+    uint64_t deadline_ms;
+    enum pm_on_deadline on_deadline;
+    enum pm_then then;
+};
+
+/* DRAIN-2. Acts when its intent is durable; so does a resume. POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT,
+ * POOLMGR_E_SHUTTING_DOWN; PM_ACT_ACCEPTED says whether it stands. */
+int pm_core_drain(struct pm_core *core, const char *pool_id, const struct pm_drain *drain,
+                  uint64_t now_ms, struct pm_actions *out, uint64_t *ret_op,
+                  struct poolmgr_error *err);
+int pm_core_resume(struct pm_core *core, const char *pool_id, uint64_t now_ms,
+                   struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err);
+
+/* The record of PM_ACT_PERSIST is durable, or (`failure`) what was durable before still is. */
+void pm_core_persisted(struct pm_core *core, struct pm_token token,
+                       const struct poolmgr_error *failure, uint64_t now_ms,
+                       struct pm_actions *out);
+
+/* What the last daemon left about a pool that was added; before pm_core_begin(). Its operation is interrupted. */
+void pm_core_restore(struct pm_core *core, const struct pm_pool_record *record, uint64_t now_ms,
+                     struct pm_actions *out);
+
 int pm_core_cancel_operation(struct pm_core *core, uint64_t op, uint64_t now_ms,
                              struct pm_actions *out, struct poolmgr_error *err);
 

@@ -234,7 +234,8 @@ void pm_error_of_cut(const struct pm_place *place, struct poolmgr_error *ret)
     else if (place->pool->core->shutting_down)
         (void)pm_fail(ret, POOLMGR_E_SHUTTING_DOWN, "the daemon stops, and %s with it", id);
     else
-        (void)pm_fail(ret, POOLMGR_E_DRAINING, "an operator stops %s", id);
+        (void)pm_fail(ret, POOLMGR_E_DRAINING, "an operator %s %s",
+                      place->instance.stop_reason == PM_BECAUSE_STOP ? "stops" : "drains", id);
 }
 
 void pm_error_of_abandoned(const struct pm_place *place, struct poolmgr_error *ret)

@@ -30,6 +30,10 @@ static const struct pm_event_row rows[] = {
         "a setting has no effect, or not the one expected"),
     ROW(POOL_ADDED, "pool_added", PM_DEBUG, "manager", "add", "a pool came into being"),
     ROW(POOL_REMOVED, "pool_removed", PM_INFO, "manager", "remove", "a pool is gone"),
+    ROW(POOL_DISABLED, "pool_disabled", PM_INFO, "manager", "drain",
+        "a pool is drained and stays at rest until it is resumed"),
+    ROW(POOL_RESUMED, "pool_resumed", PM_INFO, "manager", "resume",
+        "a pool serves again, by an operator's will"),
     ROW(POOL_RESET, "pool_reset", PM_INFO, "manager", "reset",
         "an operator reset failures or breaker of a pool"),
     ROW(REQUEST_QUEUED, "request_queued", PM_INFO, "manager", "admit",
@@ -90,6 +94,10 @@ static const struct pm_event_row rows[] = {
         "one trial start is under way"),
     ROW(BREAKER_CLOSED, "breaker_closed", PM_INFO, "manager", "breaker",
         "a replica is trusted again"),
+    ROW(DRAIN_STARTED, "drain_started", PM_INFO, "manager", "drain",
+        "a pool takes no new requests; those that run may finish"),
+    ROW(DRAIN_ENDED, "drain_ended", PM_INFO, "manager", "drain",
+        "a drain is over, or was given up; `error_code` says why"),
 };
 static_assert(PM_ARRAY_LEN(rows) == PM_EV_COUNT, "an event has no row");
 

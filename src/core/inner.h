@@ -27,6 +27,8 @@ enum pm_question_kind {
     PM_QUESTION_INSTANCE, /* owner: the place */
     PM_QUESTION_PROBE,    /* owner: the place */
     PM_QUESTION_BUSY,     /* owner: the place */
+    PM_QUESTION_COMMIT,   /* owner: the operation that acts when it is durable */
+    PM_QUESTION_TIDY,     /* owner: the pool; nothing waits for it */
 };
 
 /* Something that was asked of the world. Serial 0: nothing is open. */
@@ -82,7 +84,10 @@ enum pm_reason {
     PM_BECAUSE_NOTHING,
     PM_BECAUSE_SHUTDOWN,
     PM_BECAUSE_LEAVING,
-    PM_BECAUSE_STOP,    /* a stop operation */
+    PM_BECAUSE_STOP,  /* a stop operation */
+    PM_BECAUSE_DRAIN, /* a drain operation */
+    PM_BECAUSE_DISABLED,
+    PM_BECAUSE_HELD,    /* intent draining: it stays, behind a closed gate */
     PM_BECAUSE_WAITERS, /* requests wait */
     PM_BECAUSE_START,   /* a start operation */
     PM_BECAUSE_PRELOAD,
@@ -172,13 +177,44 @@ struct pm_place {
 
 /* ---- pools ------------------------------------------------------------------------------------------- */
 
+/* A command is accepted when what it changes for good is durable; it acts when it is its turn. */
+enum pm_op_stage { PM_OP_TO_COMMIT, PM_OP_QUEUED, PM_OP_ACTING };
+
 struct pm_op {
     struct pm_link link;      /* in core->operations, newest first */
     struct pm_link pool_link; /* in pool->operations while it runs */
-    struct pm_pool *pool;
+    struct pm_pool *pool;     /* NULL: gone, or it has none */
     struct pm_operation view;
-    uint64_t deadline_ms; /* stop */
-    bool was_parked;
+    enum pm_op_stage stage;
+    bool owes_answer; /* PM_ACT_ACCEPTED is still to come */
+    bool stored;      /* it stands in the pool's record */
+    struct pm_question commit;
+    uint64_t deadline_ms; /* stop, drain */
+    bool was_parked;      /* stop */
+    enum pm_on_deadline on_deadline;
+    enum pm_then then;     /* drain */
+    enum pm_intent former; /* drain: what an abort goes back to */
+};
+
+/* Whom a command meets. */
+enum pm_runs {
+    PM_RUNS_NOTHING,
+    PM_RUNS_DRAIN,
+    PM_RUNS_STOP,
+    PM_RUNS_START,
+    PM_RUNS_IDLE,
+    PM_RUNS_COUNT
+};
+
+/* What it does to them. */
+enum pm_meeting {
+    PM_MEETS_NOTHING, /* nothing to do, success */
+    PM_JOINS,         /* same end, two ids */
+    PM_REPLACES,      /* ends the first, which names it */
+    PM_CANCELS,       /* ends the first, then runs; queues behind it where that is too late */
+    PM_QUEUES,        /* after it */
+    PM_BESIDE,        /* at once, beside it */
+    PM_CONFLICTS,     /* is refused */
 };
 
 struct pm_pool {
@@ -194,6 +230,10 @@ struct pm_pool {
     struct pm_queue queue;
     struct pm_list operations; /* running ones, oldest first */
     struct pm_question staging;
+    enum pm_intent intent;
+    uint64_t intent_ms;      /* since when */
+    struct pm_question tidy; /* its record is written once more, behind */
+    bool to_tidy;
     bool parked;
     enum pm_breaker_mode breaker;
     bool failed; /* a permanent failure; forgotten by a reset */
@@ -246,6 +286,10 @@ void pm_action_refuse(struct pm_actions *out, uint64_t request, const struct poo
 void pm_action_cut(struct pm_actions *out, uint64_t request, const struct pm_lease *lease,
                    const struct poolmgr_error *error);
 void pm_action_tell(struct pm_actions *out, const struct pm_event *event);
+void pm_action_persist(struct pm_actions *out, const struct pm_question *question,
+                       const struct pm_pool_record *record);
+void pm_action_accepted(struct pm_actions *out, uint64_t operation,
+                        const struct poolmgr_error *error); /* NULL: it stands */
 
 /* core.c */
 uint64_t pm_core_random(struct pm_core *core);
@@ -291,6 +335,8 @@ void pm_pool_step(struct pm_pool *pool, struct pm_actions *out);
 
 /* want.c */
 struct pm_wanted pm_place_want(const struct pm_place *place);
+struct pm_wanted pm_wanted(enum pm_want want, enum pm_reason reason, uint64_t until_ms);
+struct pm_wanted pm_empty_by(enum pm_reason reason, uint64_t deadline_ms, uint64_t now_ms);
 
 /* queue.c */
 void pm_queue_init(struct pm_queue *queue);
@@ -333,21 +379,59 @@ void pm_health_judge(struct pm_place *place, enum pm_cause cause, struct pm_acti
 uint64_t pm_health_next_due(const struct pm_place *place);
 
 /* operations.c */
-struct pm_op *pm_pool_operation(
-    const struct pm_pool *pool); /* the one that owns the pool, or NULL */
+struct pm_op *pm_pool_op(const struct pm_pool *pool, enum pm_operation_kind kind); /* that acts */
 bool pm_pool_has_start(const struct pm_pool *pool);
-bool pm_pool_has_stop(const struct pm_pool *pool);
+uint64_t pm_pool_stop_by(const struct pm_pool *pool); /* of its stop operations; PM_NEVER */
+/* Any of its places, next and old ones too. */
+bool pm_pool_any(const struct pm_pool *pool, bool (*is)(const struct pm_place *place));
+bool pm_place_has_process(const struct pm_place *place); /* or may get one */
+bool pm_place_is_stopping(const struct pm_place *place);
+bool pm_place_is_on_its_way(const struct pm_place *place);
+int pm_find_pool(struct pm_core *core, const char *pool_id, struct pm_pool **ret,
+                 struct poolmgr_error *err); /* for a command */
+enum pm_meeting pm_pool_meets(const struct pm_pool *pool, enum pm_operation_kind arrives);
+struct pm_op *pm_op_begin(struct pm_pool *pool, enum pm_operation_kind kind,
+                          enum pm_op_stage stage);
+void pm_op_accept(struct pm_op *op, struct pm_actions *out);
+void pm_op_end(struct pm_op *op, enum pm_operation_state state, const struct poolmgr_error *error,
+               struct pm_actions *out);
+void pm_op_restore(struct pm_pool *pool, enum pm_operation_kind kind, uint64_t id,
+                   struct pm_actions *out); /* of a former daemon: interrupted */
+void pm_op_replace(struct pm_op *op, const struct pm_op *by, struct pm_actions *out);
 void pm_operations_step(struct pm_pool *pool, struct pm_actions *out); /* ends what has ended */
 void pm_operations_fail_starts(struct pm_pool *pool, const struct poolmgr_error *error,
                                struct pm_actions *out);
 void pm_operations_end(struct pm_pool *pool, enum pm_operation_kind kind,
                        enum pm_operation_state state, struct pm_actions *out);
+void pm_operations_interrupt(struct pm_pool *pool, struct pm_actions *out);
 void pm_operations_fini(struct pm_core *core);
+
+/* intent.c: what an operator wants of a pool for good */
+bool pm_pool_is_held(const struct pm_pool *pool); /* nobody's victim */
+bool pm_pool_admits(const struct pm_pool *pool);  /* may lease, as far as operators say */
+bool pm_pool_intent_refuses(const struct pm_pool *pool, struct poolmgr_error *ret);
+uint64_t pm_pool_empty_by(const struct pm_pool *pool);
+bool pm_intent_want(const struct pm_place *place, struct pm_wanted *ret); /* false: no opinion */
+void pm_pool_set_intent(struct pm_pool *pool, enum pm_intent intent);
+
+/* commit.c */
+void pm_commit_step(struct pm_pool *pool, struct pm_actions *out); /* asks, one at a time */
+void pm_commit_forget(struct pm_op *op);                           /* whatever the answer is */
+
+/* drain.c */
+void pm_drain_begin(struct pm_op *op, struct pm_actions *out);
+void pm_drain_look(struct pm_pool *pool, struct pm_actions *out); /* is its deadline there? */
+void pm_drain_step(struct pm_op *op, struct pm_actions *out);
+void pm_drain_call_off(struct pm_op *op, enum pm_operation_state state,
+                       const struct poolmgr_error *error, struct pm_actions *out);
+void pm_resume_begin(struct pm_op *op, struct pm_actions *out);
 
 /* tell.c */
 void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_staged(const struct pm_pool *pool, uint64_t size_bytes, struct pm_actions *out);
 void pm_tell_reset(const struct pm_pool *pool, struct pm_actions *out);
+void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct pm_actions *out);
+void pm_tell_drain(const struct pm_op *op, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_file_changed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out);
 void pm_tell_waiter(const struct pm_waiter *waiter, enum pm_event_kind kind,

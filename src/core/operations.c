@@ -4,6 +4,7 @@
  * An operation does nothing itself: while it runs it is one of the reasons in want.c, and it has ended when the
  * places are where it wanted them.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,40 +12,112 @@
 #include "util/error.h"
 #include "util/str.h"
 
-/* What a command does to the operation that owns the pool. */
-enum meeting {
-    JOINS,   /* same end, two ids */
-    CANCELS, /* ends the first, then runs; queues behind it where that is too late */
+static const char *const kind_names[] = {
+    [PM_OP_START] = "start",     [PM_OP_STOP] = "stop",     [PM_OP_DRAIN] = "drain",
+    [PM_OP_RESUME] = "resume",   [PM_OP_RELOAD] = "reload", [PM_OP_RESET] = "reset",
+    [PM_OP_PUT] = "put",         [PM_OP_REMOVE] = "remove", [PM_OP_CONFIG_RELOAD] = "config-reload",
+    [PM_OP_HANDOFF] = "handoff",
 };
+static_assert(PM_ARRAY_LEN(kind_names) == PM_OP_KIND_COUNT, "a kind has no name");
 
-static const enum meeting meetings[PM_OP_KIND_COUNT][PM_OP_KIND_COUNT] = {
-    /* [arrives][runs] */
-    [PM_OP_START] = {[PM_OP_START] = JOINS, [PM_OP_STOP] = CANCELS},
-    [PM_OP_STOP] = {[PM_OP_START] = CANCELS, [PM_OP_STOP] = JOINS},
+const char *pm_operation_kind_name(enum pm_operation_kind kind)
+{
+    return kind_names[kind];
+}
+
+/* [arrives][runs] */
+static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
+    [PM_OP_DRAIN] =
+        {
+            [PM_RUNS_NOTHING] = PM_BESIDE,
+            [PM_RUNS_DRAIN] = PM_REPLACES,
+            [PM_RUNS_STOP] = PM_REPLACES,
+            [PM_RUNS_START] = PM_CANCELS,
+            [PM_RUNS_IDLE] = PM_REPLACES,
+        },
+    [PM_OP_RESUME] =
+        {
+            [PM_RUNS_DRAIN] = PM_CANCELS,
+        },
+    [PM_OP_START] =
+        {
+            [PM_RUNS_NOTHING] = PM_BESIDE,
+            [PM_RUNS_DRAIN] = PM_CONFLICTS,
+            [PM_RUNS_STOP] = PM_CANCELS,
+            [PM_RUNS_START] = PM_JOINS,
+            [PM_RUNS_IDLE] = PM_QUEUES,
+        },
+    [PM_OP_STOP] =
+        {
+            [PM_RUNS_NOTHING] = PM_BESIDE,
+            [PM_RUNS_DRAIN] = PM_JOINS,
+            [PM_RUNS_STOP] = PM_JOINS,
+            [PM_RUNS_START] = PM_CANCELS,
+            [PM_RUNS_IDLE] = PM_JOINS,
+        },
 };
 
 static struct pm_op *op_of(struct pm_link *link)
 {
-    return link ? pm_container_of(link, struct pm_op, pool_link) : NULL;
+    return pm_container_of(link, struct pm_op, pool_link);
 }
 
-struct pm_op *pm_pool_operation(const struct pm_pool *pool)
+struct pm_op *pm_pool_op(const struct pm_pool *pool, enum pm_operation_kind kind)
 {
-    return op_of(pm_list_first(&pool->operations));
+    struct pm_link *link;
+
+    pm_list_each (&pool->operations, link) {
+        if (op_of(link)->stage == PM_OP_ACTING && op_of(link)->view.kind == kind)
+            return op_of(link);
+    }
+    return NULL;
 }
 
 bool pm_pool_has_start(const struct pm_pool *pool)
 {
-    const struct pm_op *op = pm_pool_operation(pool);
-
-    return op && op->view.kind == PM_OP_START;
+    return pm_pool_op(pool, PM_OP_START) != NULL;
 }
 
-bool pm_pool_has_stop(const struct pm_pool *pool)
+uint64_t pm_pool_stop_by(const struct pm_pool *pool)
 {
-    const struct pm_op *op = pm_pool_operation(pool);
+    uint64_t by_ms = PM_NEVER;
+    struct pm_link *link;
 
-    return op && op->view.kind == PM_OP_STOP;
+    pm_list_each (&pool->operations, link) {
+        if (op_of(link)->view.kind == PM_OP_STOP && op_of(link)->deadline_ms < by_ms)
+            by_ms = op_of(link)->deadline_ms;
+    }
+    return by_ms;
+}
+
+/* ---- whom a command meets ------------------------------------------------------------------------------------ */
+
+/* A command that waits for its commit is met as if it ran: its answer is on its way. */
+static bool has_op(const struct pm_pool *pool, enum pm_operation_kind kind)
+{
+    struct pm_link *link;
+
+    pm_list_each (&pool->operations, link) {
+        if (op_of(link)->view.kind == kind)
+            return true;
+    }
+    return false;
+}
+
+static enum pm_runs who_runs(const struct pm_pool *pool)
+{
+    if (has_op(pool, PM_OP_DRAIN))
+        return PM_RUNS_DRAIN;
+    if (has_op(pool, PM_OP_STOP))
+        return PM_RUNS_STOP;
+    if (has_op(pool, PM_OP_START) || pm_pool_any(pool, pm_place_is_on_its_way))
+        return PM_RUNS_START;
+    return pm_pool_any(pool, pm_place_is_stopping) ? PM_RUNS_IDLE : PM_RUNS_NOTHING;
+}
+
+enum pm_meeting pm_pool_meets(const struct pm_pool *pool, enum pm_operation_kind arrives)
+{
+    return meetings[arrives][who_runs(pool)];
 }
 
 /* ---- beginning and ending ---------------------------------------------------------------------------------- */
@@ -67,14 +140,14 @@ static void forget_oldest(struct pm_core *core)
     }
 }
 
-static struct pm_op *begin(struct pm_pool *pool, enum pm_operation_kind kind)
+static struct pm_op *add(struct pm_pool *pool, enum pm_operation_kind kind, uint64_t id)
 {
     struct pm_core *core = pool->core;
     struct pm_op *op = pm_xalloc(sizeof(*op));
 
     forget_oldest(core);
     op->pool = pool;
-    op->view.id = ++core->last_operation;
+    op->view.id = id;
     op->view.kind = kind;
     op->view.state = PM_OP_RUNNING;
     op->view.created_ms = core->now_ms;
@@ -90,19 +163,79 @@ static struct pm_op *begin(struct pm_pool *pool, enum pm_operation_kind kind)
     return op;
 }
 
-static void end(struct pm_op *op, enum pm_operation_state state, const struct poolmgr_error *error,
-                struct pm_actions *out)
+struct pm_op *pm_op_begin(struct pm_pool *pool, enum pm_operation_kind kind, enum pm_op_stage stage)
+{
+    struct pm_op *op = add(pool, kind, ++pool->core->last_operation);
+
+    op->stage = stage;
+    return op;
+}
+
+static void answer(struct pm_op *op, const struct poolmgr_error *error, struct pm_actions *out)
+{
+    if (!op->owes_answer)
+        return;
+    op->owes_answer = false;
+    pm_action_accepted(out, op->view.id, error);
+}
+
+void pm_op_accept(struct pm_op *op, struct pm_actions *out)
+{
+    answer(op, NULL, out);
+}
+
+/* It ends before it was accepted: whoever gave the command is told why. */
+static void answer_at_end(struct pm_op *op, const struct poolmgr_error *error,
+                          struct pm_actions *out)
+{
+    const struct pm_core *core = op->pool->core;
+    struct poolmgr_error why = {0};
+
+    if (core->shutting_down || core->leaving)
+        (void)pm_fail(&why, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
+    else
+        (void)pm_fail(&why, POOLMGR_E_CONFLICT, "another command on %s came first",
+                      op->view.pool_id);
+    answer(op, error ? error : &why, out);
+}
+
+void pm_op_end(struct pm_op *op, enum pm_operation_state state, const struct poolmgr_error *error,
+               struct pm_actions *out)
 {
     struct pm_core *core = op->pool->core;
 
     op->view.state = state;
     op->view.ended_ms = core->now_ms;
     op->view.phase[0] = '\0';
+    op->view.text[0] = '\0';
     if (error)
         op->view.error = *error;
+    pm_commit_forget(op);
     pm_list_remove(&op->pool_link);
     pm_core_changed(core);
+    answer_at_end(op, error, out);
     pm_action_add(out, PM_ACT_OPERATION)->operation = op->view.id;
+}
+
+void pm_op_replace(struct pm_op *op, const struct pm_op *by, struct pm_actions *out)
+{
+    op->view.replaced_by = by->view.id;
+    op->stored = false; /* the other one's record took its place */
+    pm_op_end(op, PM_OP_CANCELLED, NULL, out);
+}
+
+void pm_op_restore(struct pm_pool *pool, enum pm_operation_kind kind, uint64_t id,
+                   struct pm_actions *out)
+{
+    struct pm_op *op;
+
+    if (pm_map_get_u64(&pool->core->operations, id))
+        return;
+    if (id > pool->core->last_operation)
+        pool->core->last_operation = id;
+    op = add(pool, kind, id);
+    op->stored = true; /* until a record without it is */
+    pm_op_end(op, PM_OP_INTERRUPTED, NULL, out);
 }
 
 static void end_kind(struct pm_pool *pool, enum pm_operation_kind kind,
@@ -113,7 +246,7 @@ static void end_kind(struct pm_pool *pool, enum pm_operation_kind kind,
 
     pm_list_each_safe (&pool->operations, link, after) {
         if (op_of(link)->view.kind == kind)
-            end(op_of(link), state, error, out);
+            pm_op_end(op_of(link), state, error, out);
     }
 }
 
@@ -123,12 +256,19 @@ void pm_operations_end(struct pm_pool *pool, enum pm_operation_kind kind,
     end_kind(pool, kind, state, NULL, out);
 }
 
+void pm_operations_interrupt(struct pm_pool *pool, struct pm_actions *out)
+{
+    struct pm_link *link, *after;
+
+    pm_list_each_safe (&pool->operations, link, after)
+        pm_op_end(op_of(link), PM_OP_INTERRUPTED, NULL, out);
+}
+
 /* A start is a waiter without a deadline: what ends all waiters ends it, too. */
 void pm_operations_fail_starts(struct pm_pool *pool, const struct poolmgr_error *error,
                                struct pm_actions *out)
 {
-    if (pm_pool_has_start(pool))
-        end_kind(pool, PM_OP_START, PM_OP_FAILED, error, out);
+    end_kind(pool, PM_OP_START, PM_OP_FAILED, error, out);
 }
 
 void pm_operations_fini(struct pm_core *core)
@@ -142,39 +282,52 @@ void pm_operations_fini(struct pm_core *core)
 
 /* ---- what has ended ------------------------------------------------------------------------------------------ */
 
-static bool any_in(const struct pm_pool *pool, bool (*is)(enum pm_state state))
+bool pm_pool_any(const struct pm_pool *pool, bool (*is)(const struct pm_place *place))
 {
+    const struct pm_link *link;
+
     for (unsigned i = 0; i < pool->n_places; i++) {
-        if (is(pool->places[i]->state))
+        if (is(pool->places[i]))
+            return true;
+    }
+    pm_list_each (&pool->extras, link) {
+        if (is(pm_container_of(link, const struct pm_place, extra_link)))
             return true;
     }
     return false;
 }
 
-static bool has_or_may_have_process(enum pm_state state)
+bool pm_place_has_process(const struct pm_place *place)
 {
-    return state != PM_COLD && state != PM_BACKOFF && state != PM_FAILED;
+    return place->state != PM_COLD && place->state != PM_BACKOFF && place->state != PM_FAILED;
 }
 
-static bool is_past_first_signal(enum pm_state state)
+bool pm_place_is_stopping(const struct pm_place *place)
 {
-    return state == PM_STOPPING;
+    return place->state == PM_STOPPING;
 }
 
-static bool is_up(enum pm_state state)
+bool pm_place_is_on_its_way(const struct pm_place *place)
 {
-    return state == PM_READY || state == PM_SICK;
+    return place->state == PM_STAGING || place->state == PM_WAITING || place->state == PM_STARTING;
 }
 
-static bool is_under_way(enum pm_state state)
+static bool is_up(const struct pm_place *place)
 {
-    return has_or_may_have_process(state) && !is_up(state);
+    return place->state == PM_READY || place->state == PM_SICK;
 }
 
 /* Ready, as far as it can be now: a replica whose start failed comes later, by the restart clock. */
 static bool start_is_done(const struct pm_pool *pool)
 {
-    return any_in(pool, is_up) && !any_in(pool, is_under_way);
+    bool any_up = false;
+
+    for (unsigned i = 0; i < pool->n_places; i++) {
+        if (pm_place_has_process(pool->places[i]) && !is_up(pool->places[i]))
+            return false;
+        any_up = any_up || is_up(pool->places[i]);
+    }
+    return any_up;
 }
 
 static const char *const start_phases[PM_STATE_COUNT] = {
@@ -189,35 +342,46 @@ static const char *const start_phases[PM_STATE_COUNT] = {
     [PM_FAILED] = "",
 };
 
-static void show_phase(struct pm_pool *pool)
+static void show_phase(struct pm_op *op)
 {
+    const struct pm_pool *pool = op->pool;
     const char *phase = start_phases[pm_pool_best_state(pool)];
-    struct pm_op *op = pm_pool_operation(pool);
 
-    if (op->view.kind == PM_OP_STOP)
-        phase = any_in(pool, is_past_first_signal) ? "stopping" : "draining";
+    if (op->view.kind == PM_OP_STOP || op->view.kind == PM_OP_DRAIN)
+        phase = pm_pool_any(pool, pm_place_is_stopping) ? "stopping" : "draining";
     (void)pm_str_copy(op->view.phase, sizeof(op->view.phase), phase);
+}
+
+static void step_op(struct pm_op *op, struct pm_actions *out)
+{
+    struct pm_pool *pool = op->pool;
+
+    if (op->view.kind == PM_OP_STOP && !pm_pool_any(pool, pm_place_has_process))
+        pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
+    else if (op->view.kind == PM_OP_START && !pm_pool_op(pool, PM_OP_STOP) && start_is_done(pool))
+        pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
+    else if (op->view.kind == PM_OP_DRAIN)
+        pm_drain_step(op, out);
 }
 
 void pm_operations_step(struct pm_pool *pool, struct pm_actions *out)
 {
-    if (pm_list_empty(&pool->operations))
-        return;
+    struct pm_link *link, *after;
 
-    if (pm_pool_has_stop(pool)) {
-        if (!any_in(pool, has_or_may_have_process))
-            end_kind(pool, PM_OP_STOP, PM_OP_SUCCEEDED, NULL, out);
-    } else if (start_is_done(pool)) {
-        end_kind(pool, PM_OP_START, PM_OP_SUCCEEDED, NULL, out);
+    pm_list_each_safe (&pool->operations, link, after) {
+        if (op_of(link)->stage == PM_OP_ACTING)
+            step_op(op_of(link), out);
     }
-    if (!pm_list_empty(&pool->operations))
-        show_phase(pool);
+    pm_list_each (&pool->operations, link) {
+        if (op_of(link)->stage == PM_OP_ACTING)
+            show_phase(op_of(link));
+    }
 }
 
 /* ---- commands -------------------------------------------------------------------------------------------------- */
 
-static int find_pool(struct pm_core *core, const char *pool_id, struct pm_pool **ret,
-                     struct poolmgr_error *err)
+int pm_find_pool(struct pm_core *core, const char *pool_id, struct pm_pool **ret,
+                 struct poolmgr_error *err)
 {
     struct pm_pool *pool = pm_registry_find(core, pool_id);
 
@@ -232,34 +396,42 @@ static int find_pool(struct pm_core *core, const char *pool_id, struct pm_pool *
 /* A stop can be called off until its first signal. */
 static bool call_off_stop(struct pm_pool *pool, struct pm_actions *out)
 {
-    struct pm_op *op = pm_pool_operation(pool);
-
-    if (any_in(pool, is_past_first_signal))
+    if (pm_pool_any(pool, pm_place_is_stopping))
         return false;
-    pool->parked = op->was_parked;
+    pool->parked = pm_pool_op(pool, PM_OP_STOP)->was_parked;
     end_kind(pool, PM_OP_STOP, PM_OP_CANCELLED, NULL, out);
     return true;
+}
+
+/* What rests by an operator's will starts by an operator's will only. */
+static int refuse_start_of_resting(const struct pm_pool *pool, struct poolmgr_error *err)
+{
+    int r = pm_fail(err, POOLMGR_E_CONFLICT, "%s is %s: resume it first", pool->spec->id,
+                    pm_intent_name(pool->intent == PM_DISABLED ? PM_DISABLED : PM_DRAINING));
+
+    return pm_error_hint(err, r, "poolctl resume %s", pool->spec->id);
 }
 
 int pm_core_start(struct pm_core *core, const char *pool_id, uint64_t now_ms,
                   struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err)
 {
     struct pm_pool *pool = NULL;
-    struct pm_op *running;
+    enum pm_meeting meets;
     int r;
 
     pm_core_enter(core, now_ms, out);
-    r = find_pool(core, pool_id, &pool, err);
+    r = pm_find_pool(core, pool_id, &pool, err);
     if (r < 0)
         return r;
+    meets = pm_pool_meets(pool, PM_OP_START);
+    if (meets == PM_CONFLICTS || pool->intent != PM_ENABLED)
+        return refuse_start_of_resting(pool, err);
 
-    running = pm_pool_operation(pool);
-    if (running && meetings[PM_OP_START][running->view.kind] == CANCELS)
-        (void)call_off_stop(pool,
-                            out); /* else it stays first in the list, and this one follows it */
+    if (meets == PM_CANCELS)
+        (void)call_off_stop(pool, out); /* else this one follows it */
     pool->parked = false;
     pool->has_keep_alive = false;
-    *ret_op = begin(pool, PM_OP_START)->view.id;
+    *ret_op = pm_op_begin(pool, PM_OP_START, PM_OP_ACTING)->view.id;
     pm_pool_step(pool, out);
     return POOLMGR_OK;
 }
@@ -269,22 +441,13 @@ static void refuse_those_who_wait_for_a_start(struct pm_pool *pool, struct pm_ac
 {
     struct poolmgr_error error = {0};
 
-    if (pm_pool_n_waiters(pool) == 0 || any_in(pool, is_up) || any_in(pool, is_past_first_signal))
+    if (pm_pool_n_waiters(pool) == 0 || pm_pool_any(pool, is_up) ||
+        pm_pool_any(pool, pm_place_is_stopping))
         return;
     (void)pm_fail(&error, POOLMGR_E_START_FAILED, "an operator stops the start of %s",
                   pool->spec->id);
     error.retry_after_ms = 1000;
     pm_queue_refuse_all(pool, &error, out);
-}
-
-static void hurry(struct pm_pool *pool, uint64_t deadline_ms)
-{
-    struct pm_link *link;
-
-    pm_list_each (&pool->operations, link) {
-        if (op_of(link)->view.kind == PM_OP_STOP && deadline_ms < op_of(link)->deadline_ms)
-            op_of(link)->deadline_ms = deadline_ms;
-    }
 }
 
 int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms, uint64_t now_ms,
@@ -295,15 +458,16 @@ int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms
     int r;
 
     pm_core_enter(core, now_ms, out);
-    r = find_pool(core, pool_id, &pool, err);
+    r = pm_find_pool(core, pool_id, &pool, err);
     if (r < 0)
         return r;
 
     refuse_those_who_wait_for_a_start(pool, out);
     end_kind(pool, PM_OP_START, PM_OP_CANCELLED, NULL, out);
-    op = begin(pool, PM_OP_STOP);
+    op = pm_op_begin(pool, PM_OP_STOP, PM_OP_ACTING);
+    op->deadline_ms =
+        pm_add_ms(core->now_ms, deadline_ms); /* of all that run the earliest counts */
     pool->parked = true;
-    hurry(pool, pm_add_ms(core->now_ms, deadline_ms));
     *ret_op = op->view.id;
     pm_pool_step(pool, out);
     return POOLMGR_OK;
@@ -312,9 +476,11 @@ int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms
 int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
                              struct pm_actions *out, struct poolmgr_error *err)
 {
-    struct pm_op *op = pm_map_get_u64(&core->operations, id);
+    struct pm_pool *pool;
+    struct pm_op *op;
 
     pm_core_enter(core, now_ms, out);
+    op = pm_map_get_u64(&core->operations, id);
     if (!op)
         return pm_fail(err, POOLMGR_E_NOT_FOUND, "no operation op-%llu", (unsigned long long)id);
     if (op->view.state != PM_OP_RUNNING)
@@ -327,15 +493,18 @@ int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
                        "the engine of %s has its signal: the stop is finished first",
                        op->pool->spec->id);
 
-    if (op->view.state == PM_OP_RUNNING)
-        end(op, PM_OP_CANCELLED, NULL, out);
-    pm_pool_step(op->pool, out);
+    pool = op->pool;
+    if (op->view.kind == PM_OP_DRAIN && op->stage == PM_OP_ACTING)
+        pm_drain_call_off(op, PM_OP_CANCELLED, NULL, out);
+    else if (op->view.state == PM_OP_RUNNING)
+        pm_op_end(op, PM_OP_CANCELLED, NULL, out);
+    pm_pool_step(pool, out);
     return POOLMGR_OK;
 }
 
-static bool waits_for_its_clock(enum pm_state state)
+static bool waits_for_its_clock(const struct pm_place *place)
 {
-    return state == PM_BACKOFF;
+    return place->state == PM_BACKOFF;
 }
 
 /* What failed is forgotten; what runs is left alone. */
@@ -357,7 +526,7 @@ int pm_core_reset(struct pm_core *core, const char *pool_id, enum pm_breaker bre
     int r;
 
     pm_core_enter(core, now_ms, out);
-    r = find_pool(core, pool_id, &pool, err);
+    r = pm_find_pool(core, pool_id, &pool, err);
     if (r < 0)
         return r;
 
@@ -373,10 +542,11 @@ int pm_core_reset(struct pm_core *core, const char *pool_id, enum pm_breaker bre
 void pm_core_file_changed(struct pm_core *core, const char *pool_id, uint64_t now_ms,
                           struct pm_actions *out)
 {
-    struct pm_pool *pool = pm_registry_find(core, pool_id);
+    struct pm_pool *pool;
 
     pm_core_enter(core, now_ms, out);
-    if (!pool || !(pool->failed || any_in(pool, waits_for_its_clock)))
+    pool = pm_registry_find(core, pool_id);
+    if (!pool || !(pool->failed || pm_pool_any(pool, waits_for_its_clock)))
         return;
 
     pm_tell_file_changed(pool, out);

@@ -111,6 +111,8 @@ static void say_stopping(const struct pm_place *place, const char *name, struct 
         break;
     case PM_BECAUSE_SHUTDOWN: pm_event_human(event, "%s stops: the daemon ends", name); break;
     case PM_BECAUSE_STOP: pm_event_human(event, "%s stops: an operator asks for it", name); break;
+    case PM_BECAUSE_DRAIN: pm_event_human(event, "%s stops: an operator drains it", name); break;
+    case PM_BECAUSE_DISABLED: pm_event_human(event, "%s stops: it is disabled", name); break;
     default: pm_event_human(event, "%s stops", name); break;
     }
 }
@@ -306,6 +308,63 @@ void pm_tell_reset(const struct pm_pool *pool, struct pm_actions *out)
     pm_event_init(&event, PM_EV_POOL_RESET, pool->spec->id);
     pm_event_pool(&event, pool->spec->id);
     pm_event_human(&event, "an operator resets %s: %s", pool->spec->id, words[pool->breaker]);
+    pm_action_tell(out, &event);
+}
+
+void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct pm_actions *out)
+{
+    const char *id = pool->spec->id;
+    struct pm_event event;
+
+    pm_event_init(&event, kind, id);
+    pm_event_pool(&event, id);
+    if (kind == PM_EV_POOL_RESUMED)
+        pm_event_human(&event, "an operator resumes %s: it serves again", id);
+    else if (pool->intent == PM_DRAINING)
+        pm_event_human(&event, "%s is drained and held: loaded, behind a closed gate", id);
+    else
+        pm_event_human(&event, "%s is drained and disabled", id);
+    pm_action_tell(out, &event);
+}
+
+static void say_drain_ended(const struct pm_op *op, struct pm_event *event)
+{
+    uint64_t n = op->view.n_leases_left;
+    char text[DURATION];
+
+    event->fields |= PM_EF_DURATION_MS;
+    event->duration_ms = op->view.ended_ms - op->view.created_ms;
+    (void)duration(text, event->duration_ms);
+    if (op->view.state == PM_OP_CANCELLED)
+        pm_event_human(event, "the drain of %s is called off after %s", op->view.pool_id, text);
+    else if (op->view.state == PM_OP_FAILED)
+        pm_event_human(event, "the drain of %s is given up after %s: %" PRIu64 " request%s left",
+                       op->view.pool_id, text, n, pm_plural(n));
+    else if (op->view.forced)
+        pm_event_human(event, "%s is drained after %s; cut: %" PRIu64 " request%s",
+                       op->view.pool_id, text, n, pm_plural(n));
+    else
+        pm_event_human(event, "%s is drained after %s; nothing was cut", op->view.pool_id, text);
+    if (op->view.error.code != 0) {
+        event->fields |= PM_EF_ERROR_CODE;
+        event->error_code = op->view.error.code;
+    }
+}
+
+void pm_tell_drain(const struct pm_op *op, enum pm_event_kind kind, struct pm_actions *out)
+{
+    uint64_t n = op->pool->n_leases;
+    struct pm_event event;
+
+    pm_event_init(&event, kind, op->view.pool_id);
+    pm_event_pool(&event, op->view.pool_id);
+    if (kind == PM_EV_DRAIN_ENDED)
+        say_drain_ended(op, &event);
+    else if (n == 0)
+        pm_event_human(&event, "an operator drains %s: nothing runs", op->view.pool_id);
+    else
+        pm_event_human(&event, "an operator drains %s: %" PRIu64 " request%s may finish",
+                       op->view.pool_id, n, pm_plural(n));
     pm_action_tell(out, &event);
 }
 

@@ -125,8 +125,22 @@ static void explain_failed(const struct pm_pool *pool, struct pm_pool_view *ret)
                    text, pool->spec->id);
 }
 
+/* False: it rests for another reason. */
+static bool explain_intent(const struct pm_pool *pool, struct pm_pool_view *ret)
+{
+    struct poolmgr_error error = {0};
+
+    if (!pm_pool_intent_refuses(pool, &error))
+        return false;
+    ret->code = error.code;
+    (void)snprintf(ret->reason, sizeof(ret->reason), "%.90s; %.90s", error.message, error.hint);
+    return true;
+}
+
 static void explain(const struct pm_place *place, struct pm_pool_view *ret)
 {
+    if (explain_intent(place->pool, ret))
+        return;
     switch (place->state) {
     case PM_COLD: explain_cold(place, ret); break;
     case PM_STAGING:
@@ -203,7 +217,7 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
     memset(ret, 0, sizeof(*ret));
     ret->spec = pool->spec;
     ret->owner = pool->owner;
-    ret->intent = PM_ENABLED;
+    ret->intent = pool->intent;
     ret->state = pool->state;
     ret->since_ms = pool->since_ms;
     ret->n_replicas = pool->n_places;

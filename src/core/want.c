@@ -10,17 +10,17 @@
  */
 #include "core/inner.h"
 
-static struct pm_wanted wanted(enum pm_want want, enum pm_reason reason, uint64_t until_ms)
+struct pm_wanted pm_wanted(enum pm_want want, enum pm_reason reason, uint64_t until_ms)
 {
     struct pm_wanted wanted = {.want = want, .reason = reason, .until_ms = until_ms};
 
     return wanted;
 }
 
-static struct pm_wanted empty_by(enum pm_reason reason, uint64_t deadline_ms, uint64_t now_ms)
+struct pm_wanted pm_empty_by(enum pm_reason reason, uint64_t deadline_ms, uint64_t now_ms)
 {
-    return wanted(now_ms >= deadline_ms ? PM_DOWN : PM_EMPTY, reason,
-                  now_ms >= deadline_ms ? PM_NEVER : deadline_ms);
+    return pm_wanted(now_ms >= deadline_ms ? PM_DOWN : PM_EMPTY, reason,
+                     now_ms >= deadline_ms ? PM_NEVER : deadline_ms);
 }
 
 static uint64_t idle_limit(const struct pm_pool *pool)
@@ -41,13 +41,6 @@ static bool is_idle(const struct pm_pool *pool)
     uint64_t at = idle_at(pool);
 
     return at != PM_NEVER && pool->core->now_ms >= at;
-}
-
-static uint64_t stop_by(const struct pm_pool *pool)
-{
-    const struct pm_op *op = pm_pool_operation(pool);
-
-    return op && op->view.kind == PM_OP_STOP ? op->deadline_ms : PM_NEVER;
 }
 
 static bool restarts_by_itself(const struct pm_place *place)
@@ -77,31 +70,33 @@ struct pm_wanted pm_place_want(const struct pm_place *place)
     const struct pm_pool *pool = place->pool;
     const struct pm_core *core = pool->core;
     uint64_t now_ms = core->now_ms;
+    struct pm_wanted owned;
 
     if (core->at_once)
-        return wanted(PM_DOWN, PM_BECAUSE_SHUTDOWN, PM_NEVER);
+        return pm_wanted(PM_DOWN, PM_BECAUSE_SHUTDOWN, PM_NEVER);
     if (core->shutting_down)
-        return empty_by(PM_BECAUSE_SHUTDOWN,
-                        stop_by(pool) < pool->shutdown_by_ms ? stop_by(pool) : pool->shutdown_by_ms,
-                        now_ms);
+        return pm_empty_by(PM_BECAUSE_SHUTDOWN,
+                           pm_pool_empty_by(pool) < pool->shutdown_by_ms ? pm_pool_empty_by(pool)
+                                                                         : pool->shutdown_by_ms,
+                           now_ms);
+    if (pm_intent_want(place, &owned))
+        return owned;
     if (core->leaving)
-        return wanted(PM_KEEP, PM_BECAUSE_LEAVING, PM_NEVER);
-    if (pm_pool_has_stop(pool))
-        return empty_by(PM_BECAUSE_STOP, stop_by(pool), now_ms);
+        return pm_wanted(PM_KEEP, PM_BECAUSE_LEAVING, PM_NEVER);
     if (pm_pool_n_waiters(pool) > 0)
-        return wanted(PM_UP, PM_BECAUSE_WAITERS, PM_NEVER);
+        return pm_wanted(PM_UP, PM_BECAUSE_WAITERS, PM_NEVER);
     if (pm_pool_has_start(pool))
-        return wanted(PM_UP, PM_BECAUSE_START, PM_NEVER);
+        return pm_wanted(PM_UP, PM_BECAUSE_START, PM_NEVER);
     if (restarts_by_itself(place))
-        return wanted(PM_UP, PM_BECAUSE_RESTART, idle_at(pool));
+        return pm_wanted(PM_UP, PM_BECAUSE_RESTART, idle_at(pool));
     if (pool->spec->start == PM_PRELOAD && !pool->parked)
-        return wanted(PM_UP, PM_BECAUSE_PRELOAD, PM_NEVER);
+        return pm_wanted(PM_UP, PM_BECAUSE_PRELOAD, PM_NEVER);
     if (pool->n_leases > 0)
-        return wanted(PM_KEEP, PM_BECAUSE_LEASES, PM_NEVER);
+        return pm_wanted(PM_KEEP, PM_BECAUSE_LEASES, PM_NEVER);
     if (now_ms < hope_until(place))
-        return wanted(PM_KEEP, PM_BECAUSE_HOPE, hope_until(place));
+        return pm_wanted(PM_KEEP, PM_BECAUSE_HOPE, hope_until(place));
     if ((place->state == PM_READY || place->state == PM_SICK) && !is_idle(pool))
-        return wanted(PM_KEEP, PM_BECAUSE_IN_USE, idle_at(pool));
-    return wanted(PM_EMPTY, hope_until(place) > 0 ? PM_BECAUSE_ABANDONED : PM_BECAUSE_IDLE,
-                  PM_NEVER);
+        return pm_wanted(PM_KEEP, PM_BECAUSE_IN_USE, idle_at(pool));
+    return pm_wanted(PM_EMPTY, hope_until(place) > 0 ? PM_BECAUSE_ABANDONED : PM_BECAUSE_IDLE,
+                     PM_NEVER);
 }

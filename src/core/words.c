@@ -49,6 +49,18 @@ static const char *const class_names[] = {
 };
 static_assert(PM_ARRAY_LEN(class_names) == PM_CLASS_COUNT, "a class has no name");
 
+static const char *const on_deadline_names[] = {
+    [PM_DEADLINE_STOP] = "stop",
+    [PM_DEADLINE_ABORT] = "abort",
+};
+static_assert(PM_ARRAY_LEN(on_deadline_names) == PM_ON_DEADLINE_COUNT, "a word has no name");
+
+static const char *const then_names[] = {
+    [PM_THEN_STOP] = "stop",
+    [PM_THEN_HOLD] = "hold",
+};
+static_assert(PM_ARRAY_LEN(then_names) == PM_THEN_COUNT, "a word has no name");
+
 static const char *name_of(const char *const *names, size_t n, size_t value)
 {
     return value < n ? names[value] : "";
@@ -77,6 +89,16 @@ const char *pm_breaker_name(enum pm_breaker breaker)
 const char *pm_class_name(enum pm_class class)
 {
     return name_of(class_names, PM_CLASS_COUNT, class);
+}
+
+const char *pm_on_deadline_name(enum pm_on_deadline on_deadline)
+{
+    return name_of(on_deadline_names, PM_ON_DEADLINE_COUNT, on_deadline);
+}
+
+const char *pm_then_name(enum pm_then then)
+{
+    return name_of(then_names, PM_THEN_COUNT, then);
 }
 
 bool pm_breaker_by_name(const char *name, enum pm_breaker *ret)

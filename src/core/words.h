@@ -56,11 +56,17 @@ enum pm_priority { PM_INTERACTIVE, PM_BATCH };
 /* Which requests an engine stops when their connection closes (LEASE-2). */
 enum pm_cancel { PM_CANCEL_NONE, PM_CANCEL_STREAMS, PM_CANCEL_ALL };
 
+/* What a drain does with the requests that still run at its deadline, and what it leaves behind (DRAIN-2). */
+enum pm_on_deadline { PM_DEADLINE_STOP, PM_DEADLINE_ABORT, PM_ON_DEADLINE_COUNT };
+enum pm_then { PM_THEN_STOP, PM_THEN_HOLD, PM_THEN_COUNT };
+
 const char *pm_owner_name(enum pm_owner owner);
 const char *pm_intent_name(enum pm_intent intent);
 const char *pm_state_name(enum pm_state state);
 const char *pm_breaker_name(enum pm_breaker breaker);
 const char *pm_class_name(enum pm_class class); /* PM_CLASS_NONE: "" */
+const char *pm_on_deadline_name(enum pm_on_deadline on_deadline);
+const char *pm_then_name(enum pm_then then);
 bool pm_breaker_by_name(const char *name, enum pm_breaker *ret);
 
 #endif

@@ -56,7 +56,6 @@ struct sim_question {
 
 struct sim_pool {
     struct pm_pool_spec *spec;
-    uint64_t stop_by_ms; /* the earliest deadline of a stop that runs; PM_NEVER none */
     unsigned interactive_in_row;
     struct {
         uint64_t n, failed_ms;
@@ -77,7 +76,11 @@ struct sim {
     size_t n_requests;
     struct sim_question questions[SIM_QUESTIONS];
     size_t n_questions;
-    bool op_ended[SIM_OPS];
+    struct {
+        bool ended, answered;
+        int pool;
+        uint64_t cuts_at_ms; /* stop, drain: at the earliest; PM_NEVER or 0: never */
+    } ops[SIM_OPS];
     bool deaf, greedy, calm; /* moods: probes miss; engines want too much memory; little happens */
     bool shutting_down, at_once, leaving, stopped, reset;
     uint64_t shutdown_ms;
@@ -178,7 +181,6 @@ static inline void sim_init(struct sim *sim, uint64_t seed)
     sim->n_pools = 1 + (int)sim_below(sim, SIM_POOLS);
     for (int i = 0; i < sim->n_pools; i++) {
         sim->pools[i].spec = sim_spec(sim, i);
-        sim->pools[i].stop_by_ms = PM_NEVER;
         SIM_CHECK(sim,
                   pm_core_add_pool(sim->core, sim->pools[i].spec, PM_OWNER_FILE, sim->now_ms,
                                    &sim->out, &err) == 0,

@@ -89,11 +89,30 @@ static void on_refuse(struct sim *sim, const struct pm_action *action)
     request->state = REQ_OVER;
 }
 
+/* When the first operation that runs may cut. */
+static uint64_t cuts_at(const struct sim *sim, int pool)
+{
+    uint64_t first_ms = PM_NEVER;
+
+    for (size_t i = 0; i < SIM_OPS; i++) {
+        if (sim->ops[i].cuts_at_ms != 0 && !sim->ops[i].ended && sim->ops[i].pool == pool &&
+            sim->ops[i].cuts_at_ms < first_ms)
+            first_ms = sim->ops[i].cuts_at_ms;
+    }
+    return first_ms;
+}
+
+static void cuts(struct sim *sim, uint64_t op, int pool, uint64_t after_ms)
+{
+    sim->ops[op].pool = pool;
+    sim->ops[op].cuts_at_ms = after_ms < PM_NEVER - sim->now_ms ? sim->now_ms + after_ms : PM_NEVER;
+}
+
 static void on_cut(struct sim *sim, const struct pm_action *action)
 {
     struct sim_request *request = &sim->requests[action->request];
     struct sim_instance *instance = &sim->instances[request->instance];
-    uint64_t by_ms = sim->pools[request->pool].stop_by_ms;
+    uint64_t by_ms = cuts_at(sim, request->pool);
 
     SIM_CHECK(sim, request->state == REQ_GRANTED || request->state == REQ_ABANDONED,
               "cut, but it holds no lease");
@@ -155,15 +174,9 @@ static void on_operation(struct sim *sim, const struct pm_action *action)
     struct pm_operation op = {0};
 
     SIM_CHECK(sim, pm_core_operation(sim->core, action->operation, &op), "an unknown operation");
-    SIM_CHECK(sim, !sim->op_ended[action->operation], "INV-28: an operation ended twice");
+    SIM_CHECK(sim, !sim->ops[action->operation].ended, "INV-28: an operation ended twice");
     SIM_CHECK(sim, op.state != PM_OP_RUNNING, "INV-28: ended, but still running");
-    sim->op_ended[action->operation] = true;
-    if (op.kind == PM_OP_STOP) {
-        for (int i = 0; i < sim->n_pools; i++) {
-            if (strcmp(sim->pools[i].spec->id, op.pool_id) == 0)
-                sim->pools[i].stop_by_ms = PM_NEVER;
-        }
-    }
+    sim->ops[action->operation].ended = true;
 }
 
 static void on_event(struct sim *sim, const struct pm_event *event)
@@ -194,6 +207,11 @@ static void take(struct sim *sim, const struct pm_action *action)
     case PM_ACT_GRANT: on_grant(sim, action); break;
     case PM_ACT_REFUSE: on_refuse(sim, action); break;
     case PM_ACT_CUT: on_cut(sim, action); break;
+    case PM_ACT_PERSIST: ask(sim, action, action->token, 0); break;
+    case PM_ACT_ACCEPTED:
+        SIM_CHECK(sim, !sim->ops[action->operation].answered, "a command was answered twice");
+        sim->ops[action->operation].answered = true;
+        break;
     case PM_ACT_OPERATION: on_operation(sim, action); break;
     case PM_ACT_NARRATE: on_event(sim, action->event); break;
     case PM_ACT_STOPPED:
@@ -302,7 +320,8 @@ static void taken(struct sim *sim, const char *input)
         sim->out.n == 0 || pm_core_snapshot_version(sim->core) > sim->version ||
             sim->out.items[0].kind == PM_ACT_REFUSE || sim->out.items[0].kind == PM_ACT_PROBE ||
             sim->out.items[0].kind == PM_ACT_KILL || sim->out.items[0].kind == PM_ACT_SIGNAL ||
-            sim->out.items[0].kind == PM_ACT_ASK_BUSY || sim->out.items[0].kind == PM_ACT_NARRATE,
+            sim->out.items[0].kind == PM_ACT_ASK_BUSY || sim->out.items[0].kind == PM_ACT_NARRATE ||
+            sim->out.items[0].kind == PM_ACT_PERSIST,
         "INV-1: something happened, but the version did not grow");
     pm_actions_clear(&sim->out);
     check(sim);
@@ -461,6 +480,8 @@ static struct pm_failure some_failure(struct sim *sim)
 
 static void world_answers(struct sim *sim)
 {
+    static const struct poolmgr_error full = {.code = POOLMGR_E_STORE_FAILED,
+                                              .message = "no space left on device"};
     size_t i = sim_below(sim, sim->n_questions);
     struct sim_question asked;
     struct pm_failure failure;
@@ -478,6 +499,11 @@ static void world_answers(struct sim *sim)
                        sim_one_in(sim, sim->greedy ? 50 : 8) ? &failure : NULL, 1000, sim->now_ms,
                        &sim->out);
         taken(sim, "staged");
+        break;
+    case PM_ACT_PERSIST:
+        pm_core_persisted(sim->core, asked.token, sim_one_in(sim, 8) ? &full : NULL, sim->now_ms,
+                          &sim->out);
+        taken(sim, "persisted");
         break;
     case PM_ACT_PROBE:
         pm_core_probed(sim->core, asked.token, sim_one_in(sim, sim->deaf ? 5 : 9) == sim->deaf,
@@ -600,19 +626,33 @@ static void operator_commands(struct sim *sim)
     int i = (int)sim_below(sim, (uint64_t)sim->n_pools);
     struct sim_pool *pool = &sim->pools[i];
     uint64_t op = 0, deadline_ms = SIM_PICK(sim, 0, 1000, 30000, PM_NEVER);
+    struct pm_drain drain = {.has_deadline = true,
+                             .on_deadline = (enum pm_on_deadline)sim_below(sim, 2),
+                             .then = (enum pm_then)sim_below(sim, 2)};
     struct poolmgr_error err = {0};
 
-    switch (sim_below(sim, 5)) {
+    switch (sim_below(sim, 8)) {
+    case 5:
+    case 6:
+        drain.deadline_ms = deadline_ms;
+        if (pm_core_drain(sim->core, pool->spec->id, &drain, sim->now_ms, &sim->out, &op, &err) ==
+                0 &&
+            drain.on_deadline == PM_DEADLINE_STOP)
+            cuts(sim, op, i, deadline_ms);
+        taken(sim, "drain");
+        break;
+    case 7:
+        (void)pm_core_resume(sim->core, pool->spec->id, sim->now_ms, &sim->out, &op, &err);
+        taken(sim, "resume");
+        break;
     case 0:
         (void)pm_core_start(sim->core, pool->spec->id, sim->now_ms, &sim->out, &op, &err);
         taken(sim, "start");
         break;
     case 1:
-        if (!sim->shutting_down && !sim->leaving && deadline_ms < PM_NEVER - sim->now_ms &&
-            sim->now_ms + deadline_ms < pool->stop_by_ms)
-            pool->stop_by_ms = sim->now_ms + deadline_ms;
-        (void)pm_core_stop(sim->core, pool->spec->id, deadline_ms, sim->now_ms, &sim->out, &op,
-                           &err);
+        if (pm_core_stop(sim->core, pool->spec->id, deadline_ms, sim->now_ms, &sim->out, &op,
+                         &err) == 0)
+            cuts(sim, op, i, deadline_ms);
         taken(sim, "stop");
         break;
     case 2:
@@ -785,7 +825,8 @@ static bool everything_came_up(void)
     static const int codes[] = {
         POOLMGR_E_QUEUE_FULL,   POOLMGR_E_QUEUE_DROPPED, POOLMGR_E_QUEUE_TIMEOUT,
         POOLMGR_E_POOL_FAILED,  POOLMGR_E_START_FAILED,  POOLMGR_E_START_TIMEOUT,
-        POOLMGR_E_BREAKER_OPEN, POOLMGR_E_SHUTTING_DOWN,
+        POOLMGR_E_BREAKER_OPEN, POOLMGR_E_SHUTTING_DOWN, POOLMGR_E_DRAINING,
+        POOLMGR_E_DISABLED,
     };
     bool all = true;
 
