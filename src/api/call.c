@@ -9,6 +9,7 @@
 
 #include "api/internal.h"
 #include "http/refusal.h"
+#include "util/jsontext.h"
 #include "util/str.h"
 
 void pm_call_free(struct pm_call *call)
@@ -49,7 +50,7 @@ void pm_call_json_at(struct pm_call *call, int status, const char *location, jso
         {"Cache-Control", "no-store"},
         {"Location", location},
     };
-    char *text = json_dumps(body, JSON_COMPACT);
+    char *text = json_dumps(body, JSON_COMPACT | PM_JSON_REALS);
 
     json_decref(body);
     if (!text) {

@@ -9,21 +9,20 @@
 
 #define PROGRAM "orchestratord"
 
-/* The first one carries the file's name in front of its place; the others get the same. */
 static void print_errors(const struct pm_config_errors *errors, const struct poolmgr_error *err)
 {
-    pm_auto_free char *first = pm_xasprintf("%u:%u: %s", errors->items[0].line,
-                                            errors->items[0].column, errors->items[0].message);
-    int n_name = 0;
-    size_t i;
+    if (errors->n == 0)
+        fprintf(stderr, PROGRAM ": %s%s%s\n", err->message, err->hint[0] ? "; " : "", err->hint);
 
-    fprintf(stderr, PROGRAM ": %s%s%s\n", err->message, err->hint[0] ? "; " : "", err->hint);
-    if (errors->n > 1 && pm_str_ends(err->message, first))
-        n_name = (int)(strlen(err->message) - strlen(first));
+    for (size_t i = 0; i < errors->n; i++) {
+        const struct pm_config_error *error = &errors->items[i];
 
-    for (i = 1; i < errors->n; i++)
-        fprintf(stderr, PROGRAM ": %.*s%u:%u: %s\n", n_name, err->message, errors->items[i].line,
-                errors->items[i].column, errors->items[i].message);
+        if (error->line > 0)
+            fprintf(stderr, PROGRAM ": %s:%u:%u: %s\n", errors->file, error->line, error->column,
+                    error->message);
+        else
+            fprintf(stderr, PROGRAM ": %s\n", error->message);
+    }
     if (errors->n_more > 0)
         fprintf(stderr, PROGRAM ": and %zu more\n", errors->n_more);
 }

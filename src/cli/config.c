@@ -25,8 +25,8 @@ static int check(struct pm_cli *cli)
         const struct pm_config_error *error = &errors->items[i];
 
         if (error->line)
-            fprintf(stderr, "%s:%u:%u: %s\n", overrides.path ? overrides.path : "config.yaml",
-                    error->line, error->column, error->message);
+            fprintf(stderr, "%s:%u:%u: %s\n", errors->file, error->line, error->column,
+                    error->message);
         else
             fprintf(stderr, "poolctl: %s\n", error->message);
     }

@@ -17,6 +17,7 @@
 #include "config/yaml.h"
 #include "util/cleanup.h"
 #include "util/file.h"
+#include "util/jsontext.h"
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
@@ -152,9 +153,10 @@ static void name_after_file(const char *path, char *id, char *alias)
         (void)pm_str_copy(id, PM_ID_MAX + 1, "model");
 }
 
-static void add_model(struct pm_config_errors *errors, struct pm_config *config, const char *ref,
-                      const char *here)
+static void add_model(struct pm_reading *reading, const struct pm_yaml *root,
+                      struct pm_config *config, const char *ref, const char *here)
 {
+    const struct pm_yaml nowhere = {.kind = PM_YAML_TEXT}; /* its mistakes have no line in a file */
     char id[PM_ID_MAX + 1], alias[PM_ALIAS_MAX + 1];
     struct pm_pool_spec *spec;
 
@@ -162,31 +164,34 @@ static void add_model(struct pm_config_errors *errors, struct pm_config *config,
     for (size_t i = 0; i < config->n_pools; i++) {
         if (strcmp(config->pools[i]->id, id) == 0) {
             pm_config_error_at(
-                errors, 0, 0,
+                reading->errors, 0, 0,
                 "--model %s: a pool '%s' is there already; name the model in the file", ref, id);
             return;
         }
     }
-    spec = pm_pool_spec_new(id);
-    spec->model.main = pm_settings_path(pm_str_starts(ref, "file:") ? ref + 5 : ref, here);
+    spec = pm_new_pool(reading, root, id);
+    free(spec->model.main);
+    spec->model.main = pm_settings_model_ref(ref, here);
     if (strcmp(alias, id) != 0)
         pm_strv_add(&spec->aliases, alias);
     pm_finish_pool(spec, here);
+    pm_check_pool(reading->errors, &nowhere, &nowhere, config, spec);
+    pm_check_storm(config, spec);
     pm_add_pool(config, spec);
 }
 
-static bool apply_overrides(struct pm_config_errors *errors, struct pm_config *config,
-                            const struct pm_config_overrides *overrides)
+static void apply_overrides(struct pm_reading *reading, const struct pm_yaml *root,
+                            struct pm_config *config, const struct pm_config_overrides *overrides)
 {
     pm_auto_free char *here = getcwd(NULL, 0);
 
     if (!overrides)
-        return true;
+        return;
     if (!here)
         here = pm_xstrdup("/");
     use_engine_path(config, overrides->engine, here);
     for (size_t i = 0; i < overrides->models.n; i++)
-        add_model(errors, config, overrides->models.items[i], here);
+        add_model(reading, root, config, overrides->models.items[i], here);
     if (overrides->listen.n) {
         pm_strv_fini(&config->listen);
         pm_strv_copy(&config->listen, &overrides->listen);
@@ -198,13 +203,12 @@ static bool apply_overrides(struct pm_config_errors *errors, struct pm_config *c
         while (i < PM_ARRAY_LEN(formats) && strcmp(formats[i], overrides->log_format) != 0)
             i++;
         if (i == PM_ARRAY_LEN(formats))
-            pm_config_error_at(errors, 0, 0,
+            pm_config_error_at(reading->errors, 0, 0,
                                "--log-format %s: it must be one of: auto, pretty, json",
                                overrides->log_format);
         else
             config->log.format = (enum pm_log_format)i;
     }
-    return errors->n == 0;
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
@@ -222,7 +226,7 @@ static void make_text(struct pm_config *config)
                                   pm_settings_dump(pm_pool_settings, config->pools[i]));
     (void)json_object_set_new(json, "engines", engines);
     (void)json_object_set_new(json, "pools", pools);
-    config->text = json_dumps(json, JSON_INDENT(2));
+    config->text = json_dumps(json, JSON_INDENT(2) | PM_JSON_REALS);
     json_decref(json);
 }
 
@@ -258,6 +262,7 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
 
     *errors = (struct pm_config_errors){0};
     config->folder = pm_xstrdup(folder);
+    (void)pm_str_copy(errors->file, sizeof(errors->file), name);
     if (n > PM_CONFIG_MAX_BYTES)
         return pm_fail(err, POOLMGR_E_TOO_LARGE, "%s is larger than 1 MiB", name);
     file = pm_yaml_read(text, n, errors);
@@ -267,7 +272,7 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
     root = pm_yaml_root(file);
     pm_settings_defaults(pm_top_settings, config);
     read_file(&reading, root, config);
-    (void)apply_overrides(errors, config, overrides);
+    apply_overrides(&reading, root, config, overrides);
     pm_resolve_folders(config);
     pm_check_config(errors, root, config);
     if (errors->n)

@@ -98,7 +98,8 @@ struct pm_config_error {
 struct pm_config_errors {
     struct pm_config_error items[PM_CONFIG_ERRORS_MAX];
     size_t n;
-    size_t n_more; /* found, but not kept */
+    size_t n_more;  /* found, but not kept */
+    char file[512]; /* what the errors call it */
 };
 
 /* What the command line and the environment say; they come before the file. Zeros: nothing. */

@@ -11,6 +11,7 @@
 
 #include "config/check.h"
 #include "util/cleanup.h"
+#include "util/jsontext.h"
 
 void pm_finish_pool(struct pm_pool_spec *spec, const char *folder)
 {
@@ -24,7 +25,7 @@ void pm_finish_pool(struct pm_pool_spec *spec, const char *folder)
     }
     json = pm_settings_dump(pm_pool_settings, spec);
     free(spec->text);
-    spec->text = json_dumps(json, JSON_COMPACT);
+    spec->text = json_dumps(json, JSON_COMPACT | PM_JSON_REALS);
     json_decref(json);
 }
 
@@ -35,11 +36,27 @@ void pm_add_pool(struct pm_config *config, struct pm_pool_spec *spec)
     config->pools[config->n_pools++] = spec;
 }
 
+struct pm_pool_spec *pm_new_pool(const struct pm_reading *reading, const struct pm_yaml *root,
+                                 const char *id)
+{
+    const struct pm_yaml *defaults = pm_yaml_get(root, "defaults");
+    struct pm_pool_spec *spec = pm_pool_spec_new(id);
+
+    if (defaults && defaults->kind == PM_YAML_MAP) {
+        /* Its mistakes were told when it was checked by itself. */
+        struct pm_config_errors *told = pm_xalloc(sizeof(*told));
+        struct pm_reading quiet = {.errors = told, .folder = reading->folder};
+
+        pm_settings_read(&quiet, pm_pool_settings, defaults, "", spec);
+        free(told);
+    }
+    return spec;
+}
+
 static void read_pool(struct pm_reading *reading, const struct pm_yaml *root,
                       const struct pm_yaml *key, const struct pm_yaml *value,
                       struct pm_config *config)
 {
-    const struct pm_yaml *defaults = pm_yaml_get(root, "defaults");
     struct pm_pool_spec *spec;
     char where[128];
 
@@ -50,15 +67,7 @@ static void read_pool(struct pm_reading *reading, const struct pm_yaml *root,
                            key->text);
         return;
     }
-    spec = pm_pool_spec_new(key->text);
-    if (defaults && defaults->kind == PM_YAML_MAP) {
-        /* Its mistakes were told when it was checked by itself. */
-        struct pm_config_errors *told = pm_xalloc(sizeof(*told));
-        struct pm_reading quiet = {.errors = told, .folder = reading->folder};
-
-        pm_settings_read(&quiet, pm_pool_settings, defaults, "", spec);
-        free(told);
-    }
+    spec = pm_new_pool(reading, root, key->text);
     (void)snprintf(where, sizeof(where), " in pool '%s'", key->text);
     pm_settings_read(reading, pm_pool_settings, value, where, spec);
     pm_finish_pool(spec, reading->folder);

@@ -9,6 +9,10 @@
 void pm_read_pools(struct pm_reading *reading, const struct pm_yaml *root,
                    struct pm_config *config);
 
+/* A pool with what the file says for all. */
+struct pm_pool_spec *pm_new_pool(const struct pm_reading *reading, const struct pm_yaml *root,
+                                 const char *id);
+
 /* What follows from the settings themselves; folder is where relative paths start. */
 void pm_finish_pool(struct pm_pool_spec *spec, const char *folder);
 void pm_add_pool(struct pm_config *config, struct pm_pool_spec *spec); /* takes the reference */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "util/cleanup.h"
+#include "util/jsontext.h"
 #include "util/str.h"
 
 #define NAMES_MAX 64
@@ -98,8 +99,7 @@ char *pm_settings_path(const char *path, const char *folder)
     return pm_xasprintf("%s/%s", folder, path);
 }
 
-/* A ref with a scheme stays as it is; file: and everything else is a path. */
-static char *model_ref(const char *text, const char *folder)
+char *pm_settings_model_ref(const char *text, const char *folder)
 {
     const char *colon = strchr(text, ':'), *slash = strchr(text, '/');
 
@@ -190,7 +190,7 @@ static const char *store_scalar(const struct pm_setting *row, const char *text, 
 
             free(*to);
             *to = row->type == PM_PATH        ? pm_settings_path(text, folder)
-                  : row->type == PM_MODEL_REF ? model_ref(text, folder)
+                  : row->type == PM_MODEL_REF ? pm_settings_model_ref(text, folder)
                                               : pm_xstrdup(text);
         }
         return NULL;
@@ -357,17 +357,86 @@ json_t *pm_yaml_json(const struct pm_yaml *node)
     return json;
 }
 
-static void read_raw(const struct pm_setting *row, const struct pm_yaml *node, void *base)
+/* What a variable holds is seen when its part is built. */
+static bool is_variable(const struct pm_yaml *node)
 {
+    return node->kind == PM_YAML_TEXT && strstr(node->text, "${env:");
+}
+
+static bool is_size(const struct pm_yaml *node)
+{
+    uint64_t bytes;
+
+    return is_variable(node) || (node->kind == PM_YAML_TEXT && pm_parse_bytes(node->text, &bytes));
+}
+
+static bool is_ratio(const struct pm_yaml *node)
+{
+    char *end;
+
+    return is_variable(node) ||
+           (node->kind == PM_YAML_TEXT && node->text[0] >= '0' && node->text[0] <= '9' &&
+            strtod(node->text, &end) > 0 && *end == '\0');
+}
+
+/* Are all values of a map or list what `fits` says? */
+static bool all_are(const struct pm_yaml *node, enum pm_yaml_kind kind,
+                    bool (*fits)(const struct pm_yaml *node))
+{
+    if (node->kind != kind)
+        return false;
+    for (size_t i = 0; i < node->n; i++) {
+        if (!fits(node->values[i]))
+            return false;
+    }
+    return true;
+}
+
+/* NULL: it has its row's shape; else what it should have been. */
+static const char *wrong_shape(const struct pm_setting *row, const struct pm_yaml *node)
+{
+    switch (row->shape) {
+    case PM_SHAPE_ANY: return NULL;
+    case PM_SHAPE_MAP: return node->kind == PM_YAML_MAP ? NULL : "a map";
+    case PM_SHAPE_SIZES:
+        return all_are(node, PM_YAML_MAP, is_size) ? NULL : "a map of device and size, as 24GiB";
+    case PM_SHAPE_SIZE:
+        return is_size(node) || all_are(node, PM_YAML_MAP, is_size)
+                   ? NULL
+                   : "a size, as 7GiB, or a map of device and size";
+    case PM_SHAPE_RATIOS:
+        return is_variable(node) ||
+                       (node->kind == PM_YAML_TEXT && find_word("none|auto", node->text) >= 0) ||
+                       all_are(node, PM_YAML_LIST, is_ratio)
+                   ? NULL
+                   : "none, auto, or a list of ratios, as [0.67, 0.33]";
+    }
+    return NULL;
+}
+
+static void read_raw(struct pm_reading *reading, const struct pm_setting *row,
+                     const struct pm_yaml *node, const char *where, void *base)
+{
+    const char *wanted = wrong_shape(row, node);
+    char inner[160];
     json_t *json;
     char **to;
 
+    if (wanted) {
+        pm_config_error_at(reading->errors, node->line, node->column, "'%s'%s must be %s",
+                           row->name, where, wanted);
+        return;
+    }
+    if (row->rows) {
+        (void)snprintf(inner, sizeof(inner), " in '%s'%s", row->name, where);
+        pm_settings_read(reading, row->rows, node, inner, NULL);
+    }
     if (!is_stored(row, base))
         return;
     json = pm_yaml_json(node);
     to = at(row, base);
     free(*to);
-    *to = json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT);
+    *to = json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT | PM_JSON_REALS);
     json_decref(json);
 }
 
@@ -436,7 +505,7 @@ static void read_setting(struct pm_reading *reading, const struct pm_setting *ro
     switch (row->type) {
     case PM_LIST: read_list(reading, row, node, base); return;
     case PM_PAIRS: read_pairs(reading, row, node, where, base); return;
-    case PM_RAW: read_raw(row, node, base); return;
+    case PM_RAW: read_raw(reading, row, node, where, base); return;
     case PM_GROUPS: read_groups(reading, row, node); return;
     case PM_NAMED: return; /* config.c knows what these are */
     case PM_GROUP:

@@ -25,7 +25,16 @@ enum pm_setting_type {
     PM_GROUP,     /* a map of settings of its own (`rows`), stored in the same struct */
     PM_GROUPS,    /* a list of such maps; checked, not stored */
     PM_NAMED,     /* a map of name → such map; read by its own code, or checked only */
-    PM_RAW,       /* any value, stored as JSON text; NULL when it is not given */
+    PM_RAW,       /* a value of its `shape`, stored as JSON text; NULL when it is not given */
+};
+
+/* What a PM_RAW value may be. */
+enum pm_setting_shape {
+    PM_SHAPE_ANY,
+    PM_SHAPE_MAP,    /* of `rows`, where there are any */
+    PM_SHAPE_SIZES,  /* a map of device and size */
+    PM_SHAPE_SIZE,   /* the same, or one size for all */
+    PM_SHAPE_RATIOS, /* none, auto, or a list of numbers above 0 */
 };
 
 struct pm_setting {
@@ -34,6 +43,7 @@ struct pm_setting {
     size_t offset;                 /* PM_UNSTORED: checked only */
     const char *fallback;          /* the default as one would write it; NULL: none */
     const char *words;             /* PM_WORD: "stop|leave" */
+    enum pm_setting_shape shape;   /* PM_RAW */
     const struct pm_setting *rows; /* groups; ends with a row without name */
     uint64_t least, most;          /* PM_UINT; most 0: no bound */
     bool later;                    /* its part is not built: told once at start when it is set */
@@ -68,6 +78,9 @@ char *pm_settings_text(struct pm_reading *reading, const struct pm_yaml *node, c
 
 /* `path` made absolute: ~/ at home, else below folder. */
 char *pm_settings_path(const char *path, const char *folder);
+
+/* A ref with a scheme stays as it is; file: and everything else is a path. */
+char *pm_settings_model_ref(const char *text, const char *folder);
 
 /* A list's items / the number of rows. */
 size_t pm_settings_count(const struct pm_setting *rows);

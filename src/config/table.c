@@ -146,6 +146,7 @@ static const struct pm_setting devices_rows[] = {
      .help = "the library that knows the GPUs"},
     {.name = "reserve",
      .type = PM_RAW,
+     .shape = PM_SHAPE_SIZE,
      .offset = PM_UNSTORED,
      .fallback = "1GiB",
      .later = true,
@@ -158,6 +159,7 @@ static const struct pm_setting devices_rows[] = {
      .help = "of a device whose driver fails"},
     {.name = "declared",
      .type = PM_RAW,
+     .shape = PM_SHAPE_SIZES,
      .offset = PM_UNSTORED,
      .later = true,
      .help = "devices and sizes, instead of looking"},
@@ -615,6 +617,16 @@ static const struct pm_setting backoff_rows[] = {
     END,
 };
 
+static const struct pm_setting filter_rows[] = {
+    {.name = "strip", .type = PM_LIST, .offset = PM_UNSTORED, .help = "members to take out"},
+    {.name = "set",
+     .type = PM_RAW,
+     .shape = PM_SHAPE_MAP,
+     .offset = PM_UNSTORED,
+     .help = "members and values, or such maps by alias"},
+    END,
+};
+
 const struct pm_setting pm_pool_settings[] = {
     {.name = "model",
      .type = PM_GROUP,
@@ -636,6 +648,7 @@ const struct pm_setting pm_pool_settings[] = {
      .help = "auto: the engine chooses; cpu: no GPU"},
     {.name = "tensor_split",
      .type = PM_RAW,
+     .shape = PM_SHAPE_RATIOS,
      .offset = PM_UNSTORED,
      .fallback = "none",
      .later = true,
@@ -670,6 +683,7 @@ const struct pm_setting pm_pool_settings[] = {
      .help = "added to the engine's environment"},
     {.name = "vram",
      .type = PM_RAW,
+     .shape = PM_SHAPE_SIZE,
      .offset = PM_UNSTORED,
      .fallback = "0",
      .later = true,
@@ -757,6 +771,8 @@ const struct pm_setting pm_pool_settings[] = {
      .help = "an answer that nobody reads is read to its end so long"},
     {.name = "filters",
      .type = PM_RAW,
+     .shape = PM_SHAPE_MAP,
+     .rows = filter_rows,
      .offset = POOL(filters),
      .later = true,
      .help = "members of a request to strip and to set"},

@@ -166,7 +166,7 @@ static struct pm_yaml *read_map(struct reader *reader, unsigned depth)
     bool ok = true;
 
     while (ok && next(reader) && reader->event.type != YAML_MAPPING_END_EVENT) {
-        struct pm_yaml *key, *value;
+        struct pm_yaml *key, *value, *first = NULL;
 
         if (reader->event.type != YAML_SCALAR_EVENT) {
             (void)fail(reader, "a key must be a plain text");
@@ -179,10 +179,11 @@ static struct pm_yaml *read_map(struct reader *reader, unsigned depth)
             ok = fail(reader,
                       "merge keys (<<) are not read; use `defaults`, or aliases of whole values") !=
                  NULL;
-        else if (pm_map_set(&seen, key->text, key))
-            ok = fail(reader, "the key is given twice") != NULL;
+        else if ((first = pm_map_set(&seen, key->text, key)))
+            pm_config_error_at(reader->errors, key->line, key->column,
+                               "'%.64s' is given twice, first in line %u", key->text, first->line);
         value = ok && next(reader) ? read_node(reader, depth + 1) : NULL;
-        ok = value && add(reader, node, key, value);
+        ok = value && (first || add(reader, node, key, value));
     }
     pm_map_fini(&seen);
     return reader->failed ? NULL : node;

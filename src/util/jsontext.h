@@ -7,6 +7,9 @@
 
 #include "util/buf.h"
 
+/* A flag of json_dumps(): 0.2, not 0.20000000000000001. */
+#define PM_JSON_REALS JSON_REAL_PRECISION(15)
+
 /* Appends the bytes as a JSON string with its quotes: controls escaped, bytes that are no UTF-8 replaced by U+FFFD. */
 void pm_json_quote(struct pm_buf *out, const char *text, size_t n);
 

@@ -168,6 +168,30 @@ static void test_every_row_refuses_a_wrong_value_where_it_stands(void **state)
     walk_refusals(pm_engine_settings, "engines:\n  mine:\n", 2);
 }
 
+static void test_what_has_no_effect_yet_is_checked_like_any_other(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("devices: { reserve: { 0: 2GiB }, declared: { 0: 24GiB, 1: 24GiB } }\n"
+              "pools: { a: { model: m, vram: 7GiB, tensor_split: [0.67, 0.33], filters: { strip: "
+              "[top_k], set: { temperature: 0.2 } } }, b: { model: m, vram: 0, tensor_split: auto "
+              "} }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_refused("pools: { a: { model: m, vram: 7 } }\n",
+                   "1:31: 'vram' in pool 'a' must be a size");
+    assert_refused("pools: { a: { model: m, vram: { 0: much } } }\n", "1:31: ");
+    assert_refused("pools: { a: { model: m, tensor_split: some } }\n", "1:39: ");
+    assert_refused("pools: { a: { model: m, tensor_split: [0, 1] } }\n", "1:39: ");
+    assert_refused("pools: { a: { model: m, filters: 3 } }\n", "1:34: ");
+    assert_refused("pools: { a: { model: m, filters: { stripe: [] } } }\n",
+                   "1:36: unknown key 'stripe' in 'filters' in pool 'a'; did you mean 'strip'?");
+    assert_refused("pools: { a: { model: m, filters: { set: [] } } }\n", "1:41: ");
+    assert_refused("devices: { reserve: 1 }\n", "1:21: ");
+    assert_refused("devices: { declared: 24GiB }\n", "1:22: ");
+    assert_refused("evict: { max_wait: 10 }\n", "1:20: ");
+}
+
 static void test_an_unknown_key_is_refused_with_a_suggestion(void **state)
 {
     (void)state;
@@ -193,7 +217,10 @@ static void test_all_errors_come_at_once_and_at_most_twenty_are_kept(void **stat
 static void test_what_yaml_can_do_and_we_do_not_read_is_refused(void **state)
 {
     (void)state;
-    assert_refused("pools:\n  a: { model: x }\n  a: { model: y }\n", "3:3: the key is given twice");
+    assert_refused("pools:\n  a: { model: x }\n  a: { model: y }\n",
+                   "3:3: 'a' is given twice, first in line 2");
+    assert_refused("pools:\n  a: { model: x }\n  a: { model: y }\n  b: { slotz: 1 }\n",
+                   "4:8: unknown key 'slotz'");
     assert_refused("pools:\n  a: !!str x\n", "2:6: tags");
     assert_refused("x: &d { model: x }\npools:\n  a:\n    <<: *d\n", "4:5: merge keys");
     assert_refused("pools: {}\n---\npools: {}\n", "2:1: a second document");
@@ -366,6 +393,33 @@ static void test_a_model_on_the_command_line_is_a_pool_named_after_its_file(void
     pm_strv_fini(&overrides.listen);
 }
 
+static void test_a_model_on_the_command_line_is_read_as_one_in_the_file(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config = NULL;
+    struct pm_config_overrides overrides = {0};
+
+    (void)state;
+    pm_strv_add(&overrides.models, "hf:Qwen/Qwen3-8B-GGUF:Q4_K_M");
+    pm_strv_add(&overrides.models, "/models/fox.gguf");
+    config = parse_with("defaults: { slots: 2, args: [--one] }\n", &overrides);
+    assert_null(parse_with("defaults: { engine: nobody }\n", &overrides));
+    pm_strv_fini(&overrides.models);
+    assert_non_null(config);
+    assert_string_equal(config->pools[0]->model.main, "hf:Qwen/Qwen3-8B-GGUF:Q4_K_M");
+    assert_string_equal(config->pools[1]->model.main, "/models/fox.gguf");
+    assert_int_equal(config->pools[1]->n_slots, 2);
+    assert_string_equal(config->pools[1]->args.items[0], "--one");
+}
+
+static void test_shares_are_shown_as_they_were_written(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config = parse("retry: { budget: 0.2 }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_non_null(strstr(config->text, "\"budget\": 0.2,"));
+}
+
 static void test_secrets_are_masked_in_what_is_shown(void **state)
 {
     pm_auto(pm_config_free) struct pm_config *config =
@@ -502,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_only_a_model_is_needed_and_everything_else_has_its_default),
         cmocka_unit_test(test_the_defaults_of_the_table_are_those_of_core),
         cmocka_unit_test(test_every_row_refuses_a_wrong_value_where_it_stands),
+        cmocka_unit_test(test_what_has_no_effect_yet_is_checked_like_any_other),
         cmocka_unit_test(test_an_unknown_key_is_refused_with_a_suggestion),
         cmocka_unit_test(test_all_errors_come_at_once_and_at_most_twenty_are_kept),
         cmocka_unit_test(test_what_yaml_can_do_and_we_do_not_read_is_refused),
@@ -516,6 +571,8 @@ int main(void)
         cmocka_unit_test(test_settings_without_effect_are_kept_and_named),
         cmocka_unit_test(test_a_backoff_that_allows_a_storm_is_warned_of),
         cmocka_unit_test(test_a_model_on_the_command_line_is_a_pool_named_after_its_file),
+        cmocka_unit_test(test_a_model_on_the_command_line_is_read_as_one_in_the_file),
+        cmocka_unit_test(test_shares_are_shown_as_they_were_written),
         cmocka_unit_test(test_secrets_are_masked_in_what_is_shown),
         cmocka_unit_test(test_the_sample_file_is_accepted),
         cmocka_unit_test(test_the_page_of_settings_is_current),
