@@ -14,13 +14,14 @@ folder='' daemon='' asked=0
 # Words and tools that are paths are looked for where the user stands; a bare name of a program in PATH.
 find_parts() {
     if [ -n "${ENGINE:-}" ]; then
-        engine=$(command -v "$ENGINE") || die "ENGINE=$ENGINE: no such program"
+        engine=$(type -P "$ENGINE") || die "ENGINE=$ENGINE: no such program"
     else
         engine=$(tools/fetch_engine.sh build/engine)
     fi
     if [ -n "${MODEL:-}" ]; then
         model=$MODEL
         [ -r "$model" ] || die "MODEL=$model: no such file, or it cannot be read"
+        case $model in /*) ;; *) model=./$model ;; esac # a colon in its name is no scheme
     else
         model=build/models/fox.gguf
         mkdir -p build/models

@@ -11,7 +11,7 @@
 #include "util/str.h"
 #include "util/time.h"
 
-#define WAIT_STEP "5s" /* of one look at an operation */
+#define WAIT_STEP_MS 5000 /* of one look at an operation */
 
 static void progress(const struct pm_cli *cli, const char *pool, const char *phase)
 {
@@ -47,10 +47,12 @@ static int wait_for(struct pm_cli *cli, const char *pool, json_t *op)
     uint64_t until_ms = pm_monotonic_ms() + cli->timeout_ms;
 
     while (strcmp(pm_text(op, "state", ""), "running") == 0) {
+        uint64_t now_ms = pm_monotonic_ms();
+        uint64_t step_ms = until_ms - now_ms < WAIT_STEP_MS ? until_ms - now_ms : WAIT_STEP_MS;
         pm_auto_free char *path =
-            pm_xasprintf("/v1/operations/%s?wait=" WAIT_STEP, pm_text(op, "id", ""));
+            pm_xasprintf("/v1/operations/%s?wait=%" PRIu64 "ms", pm_text(op, "id", ""), step_ms);
 
-        if (pm_monotonic_ms() >= until_ms) {
+        if (now_ms >= until_ms) {
             fprintf(stderr,
                     "poolctl: %s: the operation %s goes on; poolctl operations %s shows it\n", pool,
                     pm_text(op, "id", ""), pm_text(op, "id", ""));
@@ -142,6 +144,8 @@ int pm_verb_reset(struct pm_cli *cli)
     if (breaker) {
         json_t *object = json_pack("{s:s}", "breaker", breaker);
 
+        if (!object)
+            pm_cli_usage(cli);
         body = json_dumps(object, 0);
         json_decref(object);
     }

@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "util/cleanup.h"
+#include "util/jsontext.h"
 #include "util/str.h"
 
 void pm_cli_die(int status, const char *format, ...)
@@ -124,7 +125,7 @@ uint64_t pm_number(const json_t *object, const char *name)
 
 void pm_print_json(const json_t *value)
 {
-    char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY | PM_JSON_REALS);
 
     puts(text);
     free(text);
@@ -149,7 +150,7 @@ const char *pm_since(char *to, size_t size, const char *instant, uint64_t now_ms
 {
     struct tm tm = {0};
     unsigned ms;
-    uint64_t then_ms;
+    uint64_t then_ms, ms_ago;
 
     if (!instant || sscanf(instant, "%d-%d-%dT%d:%d:%d.%uZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
                            &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms) != 7)
@@ -157,7 +158,11 @@ const char *pm_since(char *to, size_t size, const char *instant, uint64_t now_ms
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
     then_ms = (uint64_t)timegm(&tm) * 1000 + ms;
-    return pm_format_duration(to, size, now_ms > then_ms ? (now_ms - then_ms) / 1000 * 1000 : 0);
+    ms_ago = now_ms > then_ms ? now_ms - then_ms : 0;
+    if (ms_ago >= 60000)
+        return pm_format_duration(to, size, ms_ago);
+    (void)snprintf(to, size, "%us", (unsigned)(ms_ago / 1000));
+    return to;
 }
 
 uint64_t pm_cli_number(const char *text, const char *what)

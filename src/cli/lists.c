@@ -106,7 +106,7 @@ int pm_verb_operations(struct pm_cli *cli)
 
     if (cli->argc == 3 && strcmp(cli->argv[1], "cancel") == 0)
         return cancel(cli, "operations");
-    if (cli->argc > 2)
+    if (cli->argc > 2 || (id && strcmp(id, "cancel") == 0))
         pm_cli_usage(cli);
     root = pm_cli_ask_json(cli, "GET", path, NULL);
     if (cli->json) {

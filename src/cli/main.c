@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,36 +46,98 @@ static void look_at_terminal(struct pm_cli *cli)
         cli->columns = size.ws_col;
 }
 
-/* Options in front of the verb; the index of the verb. */
-static int read_options(struct pm_cli *cli, int argc, char **argv)
+/* What stands behind `name` in "name value" or "name=value"; NULL where argv[*at] is another word. */
+static const char *value_of(const char *name, int argc, char **argv, int *at)
 {
-    int i = 1;
+    size_t n = strlen(name);
 
-    for (; i < argc && argv[i][0] == '-'; i++) {
-        bool has_value = i + 1 < argc;
+    if (strncmp(argv[*at], name, n) != 0)
+        return NULL;
+    if (argv[*at][n] == '=')
+        return argv[*at] + n + 1;
+    if (argv[*at][n])
+        return NULL;
+    if (*at + 1 == argc)
+        pm_cli_die(2, "%s needs a value", name);
+    return argv[++*at];
+}
 
-        if (strcmp(argv[i], "--json") == 0)
-            cli->json = true;
-        else if (strcmp(argv[i], "--quiet") == 0)
-            cli->quiet = true;
-        else if (strcmp(argv[i], "--no-wait") == 0)
-            cli->no_wait = true;
-        else if (strcmp(argv[i], "--url") == 0 && has_value)
-            cli->url = argv[++i];
-        else if (strcmp(argv[i], "--timeout") == 0 && has_value) {
-            if (!pm_parse_duration(argv[++i], &cli->timeout_ms))
-                pm_cli_die(2, "--timeout %s is no duration; write 30s or 10m", argv[i]);
-        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            print_help(stdout);
-            exit(0);
-        } else if (strcmp(argv[i], "--version") == 0) {
-            printf("poolctl %s\n", PM_VERSION);
-            exit(0);
-        } else {
-            pm_cli_die(2, "unknown option %s; poolctl --help lists them", argv[i]);
-        }
+/* One of the options that all verbs share; false: another word. */
+static bool read_option(struct pm_cli *cli, int argc, char **argv, int *at)
+{
+    const char *value;
+
+    if (strcmp(argv[*at], "--json") == 0) {
+        cli->json = true;
+    } else if (strcmp(argv[*at], "--quiet") == 0) {
+        cli->quiet = true;
+    } else if (strcmp(argv[*at], "--no-wait") == 0) {
+        cli->no_wait = true;
+    } else if ((value = value_of("--url", argc, argv, at))) {
+        cli->url = value;
+    } else if ((value = value_of("--timeout", argc, argv, at))) {
+        if (!pm_parse_duration(value, &cli->timeout_ms))
+            pm_cli_die(2, "--timeout %s is no duration; write 30s or 10m", value);
+    } else if (strcmp(argv[*at], "--help") == 0 || strcmp(argv[*at], "-h") == 0) {
+        print_help(stdout);
+        exit(0);
+    } else if (strcmp(argv[*at], "--version") == 0) {
+        printf("poolctl %s\n", PM_VERSION);
+        exit(0);
+    } else {
+        return false;
     }
-    return i;
+    return true;
+}
+
+/* Does the usage name it: "-n" in "POOL [-f] [-n 200]", but not in "POOL… [--now]"? */
+static bool names_option(const char *usage, const char *option)
+{
+    size_t n = strlen(option);
+
+    for (const char *at = usage; (at = strstr(at, option)); at += n) {
+        if (at > usage && at[-1] == '[' && strchr(" ]", at[n]))
+            return true;
+    }
+    return false;
+}
+
+static const struct pm_verb *find_verb(const char *name)
+{
+    const struct pm_verb *verb = pm_verbs;
+
+    while (verb->name && strcmp(verb->name, name) != 0)
+        verb++;
+    return verb->name ? verb : NULL;
+}
+
+/* A prompt has blanks in it, an option has none. */
+static bool looks_like_option(const char *word)
+{
+    return word[0] == '-' && word[1] && !strpbrk(word, " \t\n");
+}
+
+/* Takes shared options out, wherever they stand; what is left is the verb and its own. Behind -- nothing is one. */
+static void read_options(struct pm_cli *cli, int argc, char **argv)
+{
+    const struct pm_verb *verb = NULL;
+    int i;
+
+    cli->argv = argv + 1;
+    for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        const char *word = argv[i];
+
+        if (read_option(cli, argc, argv, &i))
+            continue;
+        if (looks_like_option(word) && !(verb && names_option(verb->usage, word)))
+            pm_cli_die(2, "unknown option %s%s%s; poolctl --help lists them", word,
+                       verb ? " of " : "", verb ? verb->name : "");
+        if (cli->argc == 0)
+            verb = find_verb(word);
+        cli->argv[cli->argc++] = argv[i];
+    }
+    for (i++; i < argc; i++)
+        cli->argv[cli->argc++] = argv[i];
 }
 
 static int unknown_verb(const char *name)
@@ -90,24 +154,43 @@ static int unknown_verb(const char *name)
     pm_cli_die(2, "unknown verb '%s'; poolctl --help lists them", name);
 }
 
+/* Descriptors 0 to 2 are open, or a socket could become somebody's standard output. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
+/* What could not be written was not told. */
+static int finish(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    pm_cli_die(1, "standard output cannot be written: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
     struct pm_cli cli = {.url = getenv("POOLMGR_URL"), .timeout_ms = 600000};
-    int at;
+    const struct pm_verb *verb;
 
-    signal(SIGPIPE, SIG_IGN);
+    open_standard_descriptors();
     signal(SIGINT, on_interrupt);
     look_at_terminal(&cli);
-    at = read_options(&cli, argc, argv);
-    if (at == argc) {
+    read_options(&cli, argc, argv);
+    if (cli.argc == 0) {
         print_help(stderr);
         return 2;
     }
-    cli.argc = argc - at;
-    cli.argv = argv + at;
-    for (const struct pm_verb *verb = pm_verbs; verb->name; verb++) {
-        if (strcmp(verb->name, cli.argv[0]) == 0)
-            return verb->run(&cli);
+    if (strcmp(cli.argv[0], "help") == 0) {
+        print_help(stdout);
+        return finish(0);
     }
-    return unknown_verb(cli.argv[0]);
+    verb = find_verb(cli.argv[0]);
+    return verb ? finish(verb->run(&cli)) : unknown_verb(cli.argv[0]);
 }

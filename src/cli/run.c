@@ -35,9 +35,8 @@ static bool on_event(void *ctx, const char *event, const char *data)
                    "content", "");
     if (!reply->json)
         fputs(text, stdout);
-    fflush(stdout);
     json_decref(value);
-    return true;
+    return fflush(stdout) == 0;
 }
 
 int pm_verb_run(struct pm_cli *cli)
@@ -67,10 +66,14 @@ int pm_verb_version(struct pm_cli *cli)
 {
     json_t *meta;
 
-    printf("poolctl %s\n", PM_VERSION);
+    if (!cli->json)
+        printf("poolctl %s\n", PM_VERSION);
     fflush(stdout);
     meta = pm_cli_ask_json(cli, "GET", "/v1/meta", NULL);
-    printf("%s %s\n", pm_text(meta, "program", "daemon"), pm_text(meta, "version", "?"));
+    if (cli->json)
+        pm_print_json(meta);
+    else
+        printf("%s %s\n", pm_text(meta, "name", "daemon"), pm_text(meta, "version", "?"));
     json_decref(meta);
     return 0;
 }

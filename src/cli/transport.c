@@ -2,6 +2,8 @@
 /* One request over a blocking socket, read with the same strict codec that the daemon uses. */
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,10 +129,24 @@ static void send_request(int fd, const char *method, const char *path, const cha
     }
 }
 
+/* Waits for the daemon; whoever reads our output may leave meanwhile (`events -f | head`), as SIGPIPE would tell later. */
+static void wait_for_bytes(int fd)
+{
+    struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+
+    while (poll(fds, 2, -1) < 0 && errno == EINTR)
+        ;
+    if (fds[0].revents == 0 && (fds[1].revents & (POLLERR | POLLHUP))) {
+        (void)raise(SIGPIPE);
+        _exit(1);
+    }
+}
+
 static size_t receive(int fd, char *to, size_t size)
 {
     ssize_t n;
 
+    wait_for_bytes(fd);
     do {
         n = recv(fd, to, size, 0);
     } while (n < 0 && errno == EINTR);

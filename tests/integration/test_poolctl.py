@@ -3,8 +3,9 @@
 import json
 import os
 import subprocess
+import time
 
-from poolmgr_test import Daemon, POOLCTL, TEXT
+from poolmgr_test import Daemon, POOLCTL, TEXT, tiny_model
 
 
 def poolctl(daemon, *arguments, url=True, **environment):
@@ -70,6 +71,61 @@ def test_mistakes_end_with_their_status_and_a_sentence(daemon):
 def test_the_control_socket_is_found_without_being_named(daemon):
     d = daemon({"fox": Daemon.pool()})
     assert poolctl(d, "ps", url=False, POOLMGR_RUNTIME_DIR=d.runtime).returncode == 0
+
+
+def test_shared_options_stand_anywhere_and_unknown_ones_are_refused_before_anything_is_done(daemon):
+    d = daemon({"fox": Daemon.pool()})
+    assert json.loads(poolctl(d, "ps", "fox", "--json").stdout)["id"] == "fox"
+    assert poolctl(d, "--timeout=30s", "start", "fox", "--quiet").stdout == ""
+    for arguments, words in [(("stop", "fox", "--force"), "unknown option --force of stop"),
+                             (("ps", "-x"), "unknown option -x of ps"), (("--url",), "--url needs a value"),
+                             (("operations", "cancel"), "usage: poolctl operations")]:
+        done = poolctl(d, *arguments)
+        assert (done.returncode, words in done.stderr) == (2, True), (arguments, done)
+    assert d.pool_state("fox")["state"] == "ready"
+    assert poolctl(d, "ps", "--", "-x").returncode == 3
+    assert poolctl(d, "run", "fox", "- what is 2 - 3?").returncode == 0
+    assert poolctl(None, "help").stdout == poolctl(None, "--help").stdout
+
+
+def test_version_names_both_sides(daemon):
+    d = daemon({"fox": Daemon.pool()})
+    assert [line.split()[0] for line in poolctl(d, "version").stdout.splitlines()] == ["poolctl", "orchestratord"]
+    assert json.loads(poolctl(d, "--json", "version").stdout)["name"] == "orchestratord"
+
+
+def test_a_wait_ends_when_its_time_is_over(daemon):
+    d = daemon({"slow": Daemon.faulty("load:delay=5000")})
+    began = time.monotonic()
+    done = poolctl(d, "--timeout", "500ms", "start", "slow")
+    assert (done.returncode, "goes on" in done.stderr) == (5, True), done
+    assert time.monotonic() - began < 4
+
+
+def test_what_is_followed_ends_with_its_reader(daemon):
+    d = daemon({"fox": Daemon.pool(model=tiny_model("--endless"), context=16000)})
+    assert poolctl(d, "start", "fox").returncode == 0
+    for verb in (("events", "-f"), ("logs", "fox", "-f"), ("run", "fox", "hi")):
+        command = [str(POOLCTL), "--url", "unix:" + d.socket, *verb]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as follower:
+            assert follower.stdout.read(1)
+            follower.stdout.close()
+            follower.wait(20)
+
+
+def test_what_cannot_be_written_is_a_failure(daemon):
+    d = daemon({"fox": Daemon.pool()})
+    for verb in (("ps",), ("config", "show"), ("events",)):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([str(POOLCTL), "--url", "unix:" + d.socket, *verb], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        assert (done.returncode, "cannot be written" in done.stderr) == (1, True), (verb, done)
+
+
+def test_mistakes_of_the_usual_file_carry_its_name(tmp_path):
+    (tmp_path / "c.yaml").write_text("colour: red\n", encoding="utf-8")
+    done = poolctl(None, "config", "check", POOLMGR_CONFIG=str(tmp_path / "c.yaml"))
+    assert done.returncode == 2 and "%s:1:1: unknown key" % (tmp_path / "c.yaml") in done.stderr
 
 
 def test_config_check_needs_no_daemon_and_names_every_mistake(tmp_path):

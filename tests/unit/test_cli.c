@@ -114,7 +114,8 @@ static void test_ages_are_for_people_and_nonsense_is_a_dash(void **state)
 
     (void)state;
     assert_string_equal(pm_since(text, sizeof(text), "1970-01-01T00:00:10.500Z", 70500), "1m");
-    assert_string_equal(pm_since(text, sizeof(text), "1970-01-01T00:00:10.500Z", 0), "0 ms");
+    assert_string_equal(pm_since(text, sizeof(text), "1970-01-01T00:00:10.500Z", 0), "0s");
+    assert_string_equal(pm_since(text, sizeof(text), "1970-01-01T00:00:10.500Z", 50499), "39s");
     assert_string_equal(pm_since(text, sizeof(text), "yesterday", 0), "-");
     assert_string_equal(pm_since(text, sizeof(text), NULL, 0), "-");
 }
