@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From a configuration to a process that serves, and back. Order matters: the manager locks the runtime folder
- * before any socket in it is replaced; listeners are open before preloads start; on the way out the listeners close
- * first, then what runs ends, then what was answered leaves, and only then are the parts taken down.
+ * before any socket in it is replaced; listeners are open before preloads start; on the way out what runs ends first
+ * while who comes is told so, then the listeners close, then what was answered leaves, and only then are the parts
+ * taken down. Listeners that a next daemon has, too, close at once: who connects waits for that one.
  */
 #include "bin/daemon.h"
 
@@ -32,6 +33,7 @@ struct daemon {
     struct pm_http_server *server;
     char *shim_path;
     bool stopping, leaving, stopped;
+    unsigned n_given;    /* sockets that systemd listens on for us */
     uint64_t give_up_ms; /* when streams are not waited for any more */
     struct pm_timer flush_timer, watchdog_timer;
 };
@@ -76,6 +78,7 @@ static void on_stopped(void *ctx)
     uint64_t now_ms = pm_loop_now_ms(daemon->loop);
 
     daemon->stopped = true;
+    pm_http_server_stop_listening(daemon->server);
     daemon->give_up_ms = now_ms + (daemon->leaving ? longest_drain(daemon->config) : FLUSH_MAX_MS);
     pm_timer_set(daemon->loop, &daemon->flush_timer, now_ms);
 }
@@ -90,7 +93,8 @@ static void begin_stop(struct daemon *daemon, bool leave)
                       : "stops: running requests end first",
                 NULL);
     pm_api_closing(daemon->api);
-    pm_http_server_stop_listening(daemon->server);
+    if (leave || daemon->n_given > 0)
+        pm_http_server_stop_listening(daemon->server);
     pm_http_server_drain(daemon->server);
     if (leave)
         pm_manager_leave(daemon->manager);
@@ -181,16 +185,17 @@ static int open_server(struct daemon *daemon, struct poolmgr_error *err)
 static int open_listeners(struct daemon *daemon, struct poolmgr_error *err)
 {
     pm_auto_free char *control = pm_xasprintf("unix:%s/control.sock", daemon->config->runtime_dir);
-    unsigned i, n_given = pm_listen_fds();
+    unsigned i;
     int r;
 
-    for (i = 0; i < n_given; i++) {
+    daemon->n_given = pm_listen_fds();
+    for (i = 0; i < daemon->n_given; i++) {
         r = pm_http_server_adopt(daemon->server, 3 + (int)i, err);
         if (r < 0)
             return r;
     }
 
-    for (i = 0; n_given == 0 && i < daemon->config->listen.n; i++) {
+    for (i = 0; daemon->n_given == 0 && i < daemon->config->listen.n; i++) {
         r = pm_http_server_listen(daemon->server, daemon->config->listen.items[i], 0600, err);
         if (r < 0)
             return r;

@@ -103,6 +103,27 @@ def test_a_stream_goes_on_while_the_daemon_leaves_and_the_next_one_serves_beside
     assert d.pool_state("m")["replicas"][0]["pid"] == pid and alive(pid)
 
 
+def test_who_comes_while_the_daemon_stops_is_told_so(daemon):
+    """API-1: `shutting_down` and /readyz, as long as streams end."""
+    model = tiny_model("--layers", "64", "--embd", "256", "--ff", "512", "--sparse", "--endless")
+    d = daemon({"m": Daemon.pool(model=model, args=["-t", "1"], slots=2), "other": Daemon.pool()})
+    s = d.open_chat("m", stream=True, max_tokens=400)
+    assert s.recv(1, socket.MSG_PEEK)
+    d.process.terminate()
+    d.wait("daemon_stopping")
+    for pool in ("m", "other"):
+        answer = d.chat(pool)
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "shutting_down")
+        assert "retry-after-ms" in answer.headers
+    answer = d.post("/v1/pools/other/start")
+    assert (answer.status, answer.json()["error"]["code"]) == (503, "shutting_down")
+    answer = d.get("/readyz")
+    assert (answer.status, answer.body) == (503, b"shutting down\n")
+    assert d.get("/livez").status == 200 and d.pool_state("m")["active_leases"] == 1
+    assert read_answer(s, "POST").events()[-1] == ("message", "[DONE]")
+    assert d.process.wait(30) == 0
+
+
 def test_beyond_loopback_without_keys_it_does_not_start(short_folder):
     """AUTH-1"""
     out = subprocess.run([str(ORCHESTRATORD), "--model", tiny_model(), "--listen", "0.0.0.0:0"],
