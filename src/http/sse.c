@@ -111,7 +111,12 @@ size_t pm_sse_feed(struct pm_sse *sse, const char *data, size_t n, size_t n_held
 
     if ((whole ? n - whole : n_held + n) > PM_SSE_TAIL_MAX)
         sse->passing = true;
-    return sse->passing ? n : whole;
+    if (!sse->passing)
+        return whole;
+
+    /* What is larger than what is held, and still comes, is no silence; unless it is a comment. */
+    sse->saw_data |= n && !sse->line_is_comment;
+    return n;
 }
 
 bool pm_sse_at_boundary(const struct pm_sse *sse)

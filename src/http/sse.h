@@ -14,7 +14,7 @@
 
 struct pm_sse {
     bool
-        saw_data; /* in what the last pm_sse_feed() completed: an event that is more than comments */
+        saw_data; /* in what the last pm_sse_feed() passed: of an event that is more than comments */
     bool done;    /* `data: [DONE]` was completed */
     /* its own */
     unsigned char state;   /* what the last byte was */

@@ -21,7 +21,7 @@ struct stream {
     struct pm_sse sse;
     struct pm_buf held, passed;
     size_t n_held_max;
-    unsigned n_sends, n_data; /* feeds that passed bytes; feeds that completed more than comments */
+    unsigned n_sends, n_data; /* feeds that passed bytes; feeds that passed more than comments */
 };
 
 static void stream_fini(struct stream *stream)
@@ -225,6 +225,34 @@ static void test_an_event_without_end_is_not_held(void **state)
     }
 }
 
+/* H-64, H-67: what passes before its end is a sign that the engine works, but for a comment. */
+static void test_what_passes_of_an_event_without_end_is_data_unless_it_is_a_comment(void **state)
+{
+    static const struct {
+        const char *begin, *more;
+        bool data;
+    } rows[] = {
+        {"data: ", "A", true},       {"data: a\ndata: ", "A", true},  {": ", "A", false},
+        {"data: a\n: ", "A", false}, {"data: ", "\n: ping\n", false}, {"data: ", "", false},
+    };
+    static char line[PM_SSE_TAIL_MAX];
+
+    (void)state;
+    memset(line, 'A', sizeof(line));
+    for (size_t i = 0; i < PM_ARRAY_LEN(rows); i++) {
+        struct stream stream = {0};
+
+        feed(&stream, rows[i].begin, strlen(rows[i].begin));
+        feed(&stream, line, sizeof(line));
+        assert_int_equal(stream.held.n, 0);
+        stream.n_data = 0;
+        feed(&stream, rows[i].more, strlen(rows[i].more));
+        if (stream.n_data != rows[i].data)
+            fail_msg("'%s' then '%s': %u", rows[i].begin, rows[i].more, stream.n_data);
+        stream_fini(&stream);
+    }
+}
+
 static void test_the_largest_event_that_is_held(void **state)
 {
     static char line[PM_SSE_TAIL_MAX];
@@ -275,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_after_every_byte_only_whole_events_have_passed),
         cmocka_unit_test(test_comments_are_told_from_data),
         cmocka_unit_test(test_an_event_without_end_is_not_held),
+        cmocka_unit_test(test_what_passes_of_an_event_without_end_is_data_unless_it_is_a_comment),
         cmocka_unit_test(test_the_largest_event_that_is_held),
         cmocka_unit_test(test_many_events_of_one_read_are_one_write),
     };
