@@ -197,6 +197,7 @@ void pm_connection_close(struct pm_exchange *exchange, bool reset)
     pm_list_remove(&exchange->held_link);
     pm_list_remove(&exchange->next_task.link);
     exchange->server->counters.connections--;
+    exchange->server->n_turned -= exchange->turned;
     pm_exchange_tell_gone(exchange);
     pm_exchange_drop_body(exchange);
     pm_loop_later(exchange->server->loop, &exchange->free_task);

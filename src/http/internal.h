@@ -33,6 +33,7 @@ struct pm_http_server {
     struct pm_task resume_task; /* body memory came back */
     int spare_fd;
     uint64_t connections_max;
+    uint64_t n_turned; /* turned away and not gone yet; they take no place */
     bool draining;
     struct pm_http_server_counters counters;
     uint64_t n_ids;
@@ -68,6 +69,7 @@ struct pm_exchange {
     bool processing; /* the loop over requests runs: do not enter it again */
     bool active;     /* an owner knows this exchange */
     bool served;     /* a request before this one */
+    bool turned;     /* it came over the limit */
     void *user;
 
     /* reading */

@@ -57,14 +57,17 @@ static void turn_away(struct pm_http_server *server, const struct listener *list
 {
     struct pm_exchange *exchange;
 
-    if (server->counters.connections >= server->connections_max + PM_SERVER_TURNED_MAX) {
+    if (server->n_turned >= PM_SERVER_TURNED_MAX) {
         server->counters.refused++;
         (void)close(fd);
         return;
     }
     exchange = pm_connection_new(server, listener, fd);
-    if (exchange)
-        pm_exchange_refuse_code(exchange, POOLMGR_E_OVERLOADED, "too many connections are open");
+    if (!exchange)
+        return;
+    exchange->turned = true;
+    server->n_turned++;
+    pm_exchange_refuse_code(exchange, POOLMGR_E_OVERLOADED, "too many connections are open");
 }
 
 static void on_connections(struct pm_watch *watch, uint32_t events)
@@ -84,7 +87,7 @@ static void on_connections(struct pm_watch *watch, uint32_t events)
             return;
         }
         server->counters.accepted++;
-        if (server->counters.connections >= server->connections_max)
+        if (server->counters.connections - server->n_turned >= server->connections_max)
             turn_away(server, listener, fd);
         else
             (void)pm_connection_new(server, listener, fd);

@@ -397,6 +397,34 @@ static void test_one_connection_too_many_is_told_so_and_let_in_when_one_leaves_h
         peer_close(&peers[i]);
 }
 
+/* Callers that were told and do not leave are not to keep out those for whom there is room. */
+static void test_who_was_turned_away_takes_no_place_h48b(void **state)
+{
+    enum { N_TURNED = 5 };
+    struct pm_http_server_options options = wire_options;
+    struct wire *wire;
+    struct peer inside, turned[N_TURNED], next;
+
+    options.connections_max = 1;
+    wire = with(state, options);
+    inside = wire_peer(wire);
+    assert_true(peer_send(wire->loop, &inside, GET("/now") "\r\n"));
+    TURN_UNTIL(wire->loop, &inside, peer_has(&inside, "\r\n\r\nnow"));
+    for (int i = 0; i < N_TURNED; i++) {
+        turned[i] = wire_peer(wire);
+        assert_refused(wire, &turned[i], "overloaded");
+    }
+    peer_close(&inside);
+    TURN_UNTIL(wire->loop, NULL,
+               wire_connections(wire) == N_TURNED); /* all that were told linger */
+    next = wire_peer(wire);
+    assert_true(peer_send(wire->loop, &next, GET("/now") "\r\n"));
+    TURN_UNTIL(wire->loop, &next, peer_has(&next, "\r\n\r\nnow"));
+    for (int i = 0; i < N_TURNED; i++)
+        peer_close(&turned[i]);
+    peer_close(&next);
+}
+
 static void test_without_descriptors_callers_are_told_and_the_loop_rests_h48b(void **state)
 {
     struct wire *wire = *state;
@@ -481,6 +509,7 @@ int main(void)
         ON_BOTH(test_a_held_client_that_leaves_is_seen_and_the_next_one_served),
         ON_BOTH(test_a_million_chunks_of_one_byte_take_linear_time_h49b),
         ON_BOTH(test_one_connection_too_many_is_told_so_and_let_in_when_one_leaves_h48b),
+        ON_BOTH(test_who_was_turned_away_takes_no_place_h48b),
         ON_BOTH(test_without_descriptors_callers_are_told_and_the_loop_rests_h48b),
         ON_BOTH(test_bytes_do_not_move_the_timer_but_its_deadline),
     };
