@@ -49,6 +49,7 @@ struct pm_http_call {
     uint64_t again_ms; /* of the next try to connect */
     uint64_t first_byte_ms, stream_idle_ms;
     bool fresh, reused, replayed, retried_connect, manual_idle, paused, gone_quiet;
+    bool reached; /* a kept connection may have brought it to the engine before it was lost */
 
     /* sending */
     struct pm_buf head;
@@ -127,6 +128,12 @@ static void fail_call(struct pm_http_call *call, enum pm_call_error error)
     call->handler->on_error(call->ctx, error, pm_call_error_text(error));
 }
 
+/* Nobody listens; but who was reached before may have died of it. */
+static void fail_connect(struct pm_http_call *call)
+{
+    fail_call(call, call->reached ? PM_CALL_NO_ANSWER : PM_CALL_CONNECT);
+}
+
 static void finish_call(struct pm_http_call *call)
 {
     bool reusable = call->keep_alive && !call->stray && call->sent == call->total &&
@@ -182,9 +189,10 @@ static void on_time(struct pm_timer *timer)
         try_connect(call);
         return;
     }
-    fail_call(call, call->state <= CALL_WAITING ? PM_CALL_CONNECT
-                    : call->state == CALL_HEAD  ? PM_CALL_FIRST_BYTE
-                                                : PM_CALL_STREAM_IDLE);
+    if (call->state <= CALL_WAITING)
+        fail_connect(call);
+    else
+        fail_call(call, call->state == CALL_HEAD ? PM_CALL_FIRST_BYTE : PM_CALL_STREAM_IDLE);
 }
 
 void pm_http_call_manual_idle(struct pm_http_call *call)
@@ -222,6 +230,7 @@ static void lost_before_answer(struct pm_http_call *call)
     close_connection(call);
     call->replayed = true;
     call->reused = false;
+    call->reached = call->sent > 0;
     call->sent = 0;
     connect_fresh(call);
 }
@@ -480,7 +489,7 @@ static void connect_failed(struct pm_http_call *call)
 {
     close_connection(call);
     if (call->retried_connect) {
-        fail_call(call, PM_CALL_CONNECT);
+        fail_connect(call);
         return;
     }
     call->retried_connect = true;
@@ -577,7 +586,7 @@ static void try_connect(struct pm_http_call *call)
     if (parse_endpoint(call->endpoint->name, &address, &n))
         fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        fail_call(call, PM_CALL_CONNECT);
+        fail_connect(call);
         return;
     }
     if (address.ss_family == AF_INET)

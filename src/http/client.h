@@ -26,7 +26,7 @@ struct pm_http_client_options {
 };
 
 enum pm_call_error {
-    PM_CALL_CONNECT,     /* nobody listens, or connect_ms passed */
+    PM_CALL_CONNECT,     /* nobody listens, or connect_ms passed; the request reached nobody */
     PM_CALL_NO_ANSWER,   /* closed or reset before the first byte of an answer */
     PM_CALL_BAD_ANSWER,  /* not HTTP as we allow it; before the head was passed */
     PM_CALL_FIRST_BYTE,  /* first_byte_ms passed without a whole head */

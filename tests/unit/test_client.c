@@ -770,6 +770,24 @@ static void test_a_stale_kept_connection_is_replayed_once_and_whole_h59c(void **
     }
 }
 
+/* The request may be what the engine died of: that is not the same as nobody having been there. */
+static void test_an_engine_that_is_gone_for_the_replay_was_reached_h59c(void **state)
+{
+    struct world *world = *state;
+    struct heard heard;
+    struct peer kept;
+
+    good_call(world, &kept);
+    call(world, &heard);
+    take_request(world, &kept);
+    (void)close(world->listen_fd);
+    world->listen_fd = -1;
+    peer_close(&kept);
+    TURN_UNTIL(world->loop, NULL, is_over(&heard));
+    assert_true(heard.failed && heard.error == PM_CALL_NO_ANSWER);
+    forget(&heard);
+}
+
 static void test_nothing_is_replayed_on_a_fresh_connection_or_after_a_byte_of_an_answer(
     void **state)
 {
@@ -1130,6 +1148,7 @@ int main(void)
         ON_BOTH(test_large_bodies_use_a_fresh_connection),
         ON_BOTH(test_forgetting_an_endpoint_closes_what_was_kept),
         ON_BOTH(test_a_stale_kept_connection_is_replayed_once_and_whole_h59c),
+        ON_BOTH(test_an_engine_that_is_gone_for_the_replay_was_reached_h59c),
         ON_BOTH(test_nothing_is_replayed_on_a_fresh_connection_or_after_a_byte_of_an_answer),
         ON_BOTH(test_a_refused_connect_is_said_after_one_more_try),
         ON_BOTH(test_a_full_listen_queue_is_waited_for),
