@@ -39,6 +39,13 @@ class Answer:
         return json.loads(self.body)["error"]
 
 
+def ready(sock, event, seconds):
+    """select() knows only small descriptors."""
+    poll = select.poll()
+    poll.register(sock, event)
+    return bool(poll.poll(seconds * 1000))
+
+
 class Reader:
     """Reads answers one after the other from a connection."""
 
@@ -50,7 +57,7 @@ class Reader:
         if self.ended:
             return False
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([self.sock], [], [], left)[0]:
+        if left <= 0 or not ready(self.sock, select.POLLIN, left):
             return False
         try:
             got = self.sock.recv(65536)
@@ -131,26 +138,51 @@ def reset(sock):
     sock.close()
 
 
+USUAL = {"m": {"aliases": ["org/na me", "n" * 256, "\U0001f600"]}, "evil": {}}
+
+
+def memory_is_given_back():
+    """A sanitizer keeps freed memory for a while; where memory is measured it is not to."""
+    options = [os.environ.get("ASAN_OPTIONS", ""), "quarantine_size_mb=1", "thread_local_quarantine_size_kb=64",
+               "allocator_release_to_os_interval_ms=100"]
+    return {"ASAN_OPTIONS": ":".join(o for o in options if o)}
+
+
 class Yard:
-    def __init__(self):
-        engine = ["/usr/bin/python3", str(HERE / "scripted_engine.py"), "--port", "${PORT}"]
+    """`timeouts` and `limits` of the configuration; `pools`: name → what it has beside the usual."""
+
+    def __init__(self, timeouts=None, limits=None, pools=None, environment=None):
+        pools = pools or USUAL
+        script = ["/usr/bin/python3", str(HERE / "scripted_engine.py")]
+        usual = {"family": "command", "ready": "/health", "cancel": "all"}
         pool = {"engine": "scripted", "devices": "cpu", "slots": 64, "idle_ttl": "0"}
         self.daemon = Daemon(
-            {"m": {**pool, "aliases": ["org/na me", "n" * 256, "\U0001f600"]}, "evil": dict(pool)},
-            {"engines": {"scripted": {"family": "command", "argv": engine, "ready": "/health", "cancel": "all"}},
-             "allowed_hosts": ["gpu.example"], "timeouts": TIMEOUTS, "log": {"level": "info"}})
+            {name: {**pool, **more} for name, more in pools.items()},
+            {"engines": {"scripted": {**usual, "argv": script + ["--port", "${PORT}"]},
+                         "scripted-unix": {**usual, "argv": script + ["--socket", "${SOCKET}"]}},
+             "allowed_hosts": ["gpu.example"], "timeouts": {**TIMEOUTS, **(timeouts or {})}, "limits": limits or {},
+             "log": {"level": "info"}}, environment=environment)
         self.engines = {}
         self.sent = []              # rows of the evidence
-        for pool in ("m", "evil"):
-            answer = self.daemon.post("/v1/pools/%s/start?wait=60s" % pool)
-            assert answer.json()["state"] == "succeeded", answer.body
-            endpoint = self.daemon.pool_state(pool)["replicas"][0]["endpoint"]
-            self.engines[pool] = int(endpoint.rsplit(":", 1)[1])
+        for name in pools:
+            self.start(name)
+
+    def start(self, pool):
+        answer = self.daemon.post("/v1/pools/%s/start?wait=60s" % pool)
+        assert answer.json()["state"] == "succeeded", answer.body
+        endpoint = self.daemon.pool_state(pool)["replicas"][0]["endpoint"]
+        self.engines[pool] = endpoint[5:] if endpoint.startswith("unix:") else int(endpoint.rsplit(":", 1)[1])
 
     def close(self):
         died = self.daemon.process.poll()
         self.daemon.close()
         assert died is None, "the daemon died: %s" % "".join(self.daemon.raw[-60:])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     @property
     def transports(self):
@@ -163,14 +195,42 @@ class Yard:
         """What the engine was asked since the last time."""
         return http.get(self.engines[pool], "/__record").json()
 
+    def look(self, pool="m"):
+        """The same, and it is not forgotten."""
+        return http.get(self.engines[pool], "/__look").json()
+
+    def go(self, pool="m", n=1):
+        """One ["wait"] of the engine goes on."""
+        for _ in range(n):
+            http.request(self.engines[pool], "POST", "/__go", {})
+
     def script(self, *steps, early=False, pool="m"):
         """What the engine answers from now on; no steps: the plain 200."""
         body = {"steps": [list(s) for s in steps], "early": early} if steps else {}
         http.request(self.engines[pool], "POST", "/__answer", body)
 
-    def idle(self):
-        """No lease is left on m."""
-        wait_until(lambda: self.daemon.pool_state("m")["active_leases"] == 0, 30, "leases of m at 0")
+    def idle(self, pool="m"):
+        """No lease is left."""
+        wait_until(lambda: self.daemon.pool_state(pool)["active_leases"] == 0, 30, "leases of %s at 0" % pool)
+
+    # ---- what it costs ------------------------------------------------------------------------------
+
+    def memory(self):
+        """Resident bytes of the daemon."""
+        with open("/proc/%d/statm" % self.daemon.process.pid, encoding="ascii") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def cpu(self):
+        """Seconds of CPU it has used."""
+        with open("/proc/%d/stat" % self.daemon.process.pid, encoding="ascii") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def busy(self, seconds):
+        """The part of a core it uses while nobody does anything. A spinning loop takes a whole one, or its share."""
+        begun, used = time.monotonic(), self.cpu()
+        time.sleep(seconds)
+        return (self.cpu() - used) / (time.monotonic() - begun)
 
 
 def modes(case):
@@ -199,3 +259,14 @@ def say(sock, writes):
 
 def open_to(address):
     return connect(address, PATIENCE)
+
+
+def open_narrow(address):
+    """A connection whose kernel keeps next to nothing of what is not read."""
+    if not isinstance(address, int):
+        return open_to(address)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    sock.settimeout(PATIENCE)
+    sock.connect(("127.0.0.1", address))
+    return sock
