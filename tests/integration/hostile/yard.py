@@ -16,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 FULL = os.environ.get("HOSTILE_FULL") == "1"
 SHORT_CUTS = 2                  # positions at which a request is cut in two in the short form
 BYTEWISE_MAX = 4096
+CPU_AT_REST = 0.3               # of a core
 PATIENCE = 10                   # seconds for what must come
 
 TIMEOUTS = {"head": "5s", "body_idle": "3s", "keep_alive": "30s", "first_byte": "3s", "stream_idle": "3s",
@@ -226,11 +227,20 @@ class Yard:
             fields = f.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def busy(self, seconds):
-        """The part of a core it uses while nobody does anything. A spinning loop takes a whole one, or its share."""
-        begun, used = time.monotonic(), self.cpu()
-        time.sleep(seconds)
-        return (self.cpu() - used) / (time.monotonic() - begun)
+    def runs(self):
+        """It wants a core at this moment, whether it has one or not."""
+        pid = self.daemon.process.pid
+        with open("/proc/%d/task/%d/stat" % (pid, pid), encoding="ascii") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "R"
+
+    def rests(self, seconds):
+        """While nobody does anything it next to never runs. Of a spinning loop a busy machine would hide the time that
+        it uses, but not that it always wants to run."""
+        begun, used, looks = time.monotonic(), self.cpu(), []
+        while time.monotonic() < begun + seconds:
+            looks.append(self.runs())
+            time.sleep(0.02)
+        return (self.cpu() - used) / (time.monotonic() - begun) < CPU_AT_REST and sum(looks) < len(looks) / 2
 
 
 def modes(case):
