@@ -19,7 +19,7 @@ static enum pm_intent intent_after(const struct pm_op *op)
 {
     if (op->view.kind == PM_OP_DRAIN)
         return op->then == PM_THEN_HOLD ? PM_DRAINING : PM_DISABLED;
-    return PM_ENABLED;
+    return op->view.kind == PM_OP_RESUME ? PM_ENABLED : op->pool->intent;
 }
 
 /* What is durable while no commit is under way: a drain that runs has stored what comes after it. */
@@ -35,6 +35,7 @@ static void fill(const struct pm_pool *pool, const struct pm_op *op, struct pm_p
         op = drain;
     if (!op)
         return;
+    ret->removed = op->view.kind == PM_OP_REMOVE;
     ret->has_operation = true;
     ret->operation = op->view.id;
     ret->kind = op->view.kind;
@@ -85,7 +86,7 @@ void pm_commit_step(struct pm_pool *pool, struct pm_actions *out)
     op = next_to_commit(pool);
     if (op)
         commit(op, out);
-    else if (pool->to_tidy && !pool->core->shutting_down && !pool->core->leaving)
+    else if (pool->to_tidy && !pool->removing && !pool->core->shutting_down && !pool->core->leaving)
         tidy(pool, out);
 }
 
@@ -115,8 +116,10 @@ static void act(struct pm_op *op, struct pm_actions *out)
     pm_core_changed(op->pool->core);
     if (op->view.kind == PM_OP_DRAIN)
         pm_drain_begin(op, out);
-    else
+    else if (op->view.kind == PM_OP_RESUME)
         pm_resume_begin(op, out);
+    else
+        pm_removal_begin(op, out);
 }
 
 static void committed(struct pm_op *op, const struct poolmgr_error *failure, struct pm_actions *out)

@@ -327,6 +327,8 @@ void pm_pool_step(struct pm_pool *pool, struct pm_actions *out)
     struct pm_core *core = pool->core;
 
     settle_pool(pool, out);
+    if (pm_removal_is_over(pool))
+        pm_removal_end(pool, out);
     hand_out_start_places(core, out);
     pm_core_may_stop(core, out);
 }

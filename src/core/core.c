@@ -113,8 +113,14 @@ uint64_t pm_core_deadline(const struct pm_core *core)
 
 static void step_all(struct pm_core *core, struct pm_actions *out)
 {
-    for (size_t i = 0; i < core->n_pools; i++)
-        pm_pool_step(core->pools[i], out);
+    struct pm_pool *pool;
+
+    for (size_t i = 0; i < core->n_pools;) {
+        pool = core->pools[i];
+        pm_pool_step(pool, out);
+        if (i < core->n_pools && core->pools[i] == pool)
+            i++; /* else it is gone, and another took its place */
+    }
 }
 
 void pm_core_begin(struct pm_core *core, uint64_t now_ms, struct pm_actions *out)

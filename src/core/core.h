@@ -307,6 +307,13 @@ int pm_core_drain(struct pm_core *core, const char *pool_id, const struct pm_dra
 int pm_core_resume(struct pm_core *core, const char *pool_id, uint64_t now_ms,
                    struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err);
 
+/* DELETE (REG-2): gone for good once nobody has a lease any more, or at the deadline; its names leave the routes as
+ * soon as that is durable. POOLMGR_E_NOT_FOUND, POOLMGR_E_OWNED_BY_FILE, POOLMGR_E_HAS_LEASES (without has_drain),
+ * POOLMGR_E_SHUTTING_DOWN. */
+int pm_core_remove_pool(struct pm_core *core, const char *pool_id, bool has_drain,
+                        uint64_t drain_ms, uint64_t now_ms, struct pm_actions *out,
+                        uint64_t *ret_op, struct poolmgr_error *err);
+
 /* The record of PM_ACT_PERSIST is durable, or (`failure`) what was durable before still is. */
 void pm_core_persisted(struct pm_core *core, struct pm_token token,
                        const struct poolmgr_error *failure, uint64_t now_ms,

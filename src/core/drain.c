@@ -10,7 +10,7 @@
 #include "util/error.h"
 
 /* Requests whose client is there: what nobody reads holds up no drain. */
-static uint64_t living_leases(const struct pm_pool *pool)
+uint64_t pm_pool_living_leases(const struct pm_pool *pool)
 {
     uint64_t n = 0;
     const struct pm_link *link;
@@ -72,7 +72,7 @@ void pm_drain_look(struct pm_pool *pool, struct pm_actions *out)
 
     if (!op || op->view.forced || pool->core->now_ms < op->deadline_ms)
         return;
-    n = living_leases(pool);
+    n = pm_pool_living_leases(pool);
     if (n == 0 || (pool->core->shutting_down && op->on_deadline == PM_DEADLINE_ABORT))
         return;
 
@@ -133,6 +133,9 @@ int pm_core_drain(struct pm_core *core, const char *pool_id, const struct pm_dra
     r = pm_find_pool(core, pool_id, &pool, err);
     if (r < 0)
         return r;
+    r = pm_pool_refuses_command(pool, PM_OP_DRAIN, err);
+    if (r < 0)
+        return r;
 
     op = pm_op_begin(pool, PM_OP_DRAIN, PM_OP_TO_COMMIT);
     op->owes_answer = true;
@@ -155,6 +158,9 @@ int pm_core_resume(struct pm_core *core, const char *pool_id, uint64_t now_ms,
 
     pm_core_enter(core, now_ms, out);
     r = pm_find_pool(core, pool_id, &pool, err);
+    if (r < 0)
+        return r;
+    r = pm_pool_refuses_command(pool, PM_OP_RESUME, err);
     if (r < 0)
         return r;
 

@@ -235,7 +235,10 @@ void pm_error_of_cut(const struct pm_place *place, struct poolmgr_error *ret)
         (void)pm_fail(ret, POOLMGR_E_SHUTTING_DOWN, "the daemon stops, and %s with it", id);
     else
         (void)pm_fail(ret, POOLMGR_E_DRAINING, "an operator %s %s",
-                      place->instance.stop_reason == PM_BECAUSE_STOP ? "stops" : "drains", id);
+                      place->instance.stop_reason == PM_BECAUSE_STOP      ? "stops"
+                      : place->instance.stop_reason == PM_BECAUSE_REMOVAL ? "removes"
+                                                                          : "drains",
+                      id);
 }
 
 void pm_error_of_abandoned(const struct pm_place *place, struct poolmgr_error *ret)

@@ -86,6 +86,7 @@ enum pm_reason {
     PM_BECAUSE_LEAVING,
     PM_BECAUSE_STOP,  /* a stop operation */
     PM_BECAUSE_DRAIN, /* a drain operation */
+    PM_BECAUSE_REMOVAL,
     PM_BECAUSE_DISABLED,
     PM_BECAUSE_HELD,    /* intent draining: it stays, behind a closed gate */
     PM_BECAUSE_WAITERS, /* requests wait */
@@ -189,7 +190,7 @@ struct pm_op {
     bool owes_answer; /* PM_ACT_ACCEPTED is still to come */
     bool stored;      /* it stands in the pool's record */
     struct pm_question commit;
-    uint64_t deadline_ms; /* stop, drain */
+    uint64_t deadline_ms; /* stop, drain, remove */
     bool was_parked;      /* stop */
     enum pm_on_deadline on_deadline;
     enum pm_then then;     /* drain */
@@ -202,6 +203,7 @@ enum pm_runs {
     PM_RUNS_DRAIN,
     PM_RUNS_STOP,
     PM_RUNS_START,
+    PM_RUNS_REMOVAL,
     PM_RUNS_IDLE,
     PM_RUNS_COUNT
 };
@@ -234,6 +236,7 @@ struct pm_pool {
     uint64_t intent_ms;      /* since when */
     struct pm_question tidy; /* its record is written once more, behind */
     bool to_tidy;
+    bool removing; /* for good: it is emptied, then forgotten */
     bool parked;
     enum pm_breaker_mode breaker;
     bool failed; /* a permanent failure; forgotten by a reset */
@@ -308,6 +311,9 @@ void *pm_answered(const struct pm_core *core, struct pm_token token, enum pm_que
 /* registry.c */
 struct pm_pool *pm_registry_find(const struct pm_core *core, const char *id);
 struct pm_pool *pm_registry_route(const struct pm_core *core, const char *route);
+void pm_registry_give_names(struct pm_pool *pool); /* requests find it by them */
+void pm_registry_take_names(struct pm_pool *pool);
+void pm_registry_forget(struct pm_pool *pool); /* frees it: nothing of it runs */
 void pm_registry_fini(struct pm_core *core);
 
 /* place.c */
@@ -381,7 +387,7 @@ uint64_t pm_health_next_due(const struct pm_place *place);
 /* operations.c */
 struct pm_op *pm_pool_op(const struct pm_pool *pool, enum pm_operation_kind kind); /* that acts */
 bool pm_pool_has_start(const struct pm_pool *pool);
-uint64_t pm_pool_stop_by(const struct pm_pool *pool); /* of its stop operations; PM_NEVER */
+uint64_t pm_pool_stop_by(const struct pm_pool *pool); /* of its stops and removals; PM_NEVER */
 /* Any of its places, next and old ones too. */
 bool pm_pool_any(const struct pm_pool *pool, bool (*is)(const struct pm_place *place));
 bool pm_place_has_process(const struct pm_place *place); /* or may get one */
@@ -389,6 +395,8 @@ bool pm_place_is_stopping(const struct pm_place *place);
 bool pm_place_is_on_its_way(const struct pm_place *place);
 int pm_find_pool(struct pm_core *core, const char *pool_id, struct pm_pool **ret,
                  struct poolmgr_error *err); /* for a command */
+int pm_pool_refuses_command(const struct pm_pool *pool, enum pm_operation_kind arrives,
+                            struct poolmgr_error *err); /* POOLMGR_E_CONFLICT, or 0 */
 enum pm_meeting pm_pool_meets(const struct pm_pool *pool, enum pm_operation_kind arrives);
 struct pm_op *pm_op_begin(struct pm_pool *pool, enum pm_operation_kind kind,
                           enum pm_op_stage stage);
@@ -404,6 +412,7 @@ void pm_operations_fail_starts(struct pm_pool *pool, const struct poolmgr_error 
 void pm_operations_end(struct pm_pool *pool, enum pm_operation_kind kind,
                        enum pm_operation_state state, struct pm_actions *out);
 void pm_operations_interrupt(struct pm_pool *pool, struct pm_actions *out);
+void pm_operations_part(struct pm_pool *pool); /* they outlive it */
 void pm_operations_fini(struct pm_core *core);
 
 /* intent.c: what an operator wants of a pool for good */
@@ -418,8 +427,14 @@ void pm_pool_set_intent(struct pm_pool *pool, enum pm_intent intent);
 void pm_commit_step(struct pm_pool *pool, struct pm_actions *out); /* asks, one at a time */
 void pm_commit_forget(struct pm_op *op);                           /* whatever the answer is */
 
+/* change.c: pools that go */
+void pm_removal_begin(struct pm_op *op, struct pm_actions *out);
+bool pm_removal_is_over(const struct pm_pool *pool);
+void pm_removal_end(struct pm_pool *pool, struct pm_actions *out); /* frees the pool */
+
 /* drain.c */
 void pm_drain_begin(struct pm_op *op, struct pm_actions *out);
+uint64_t pm_pool_living_leases(const struct pm_pool *pool);       /* whose client is there */
 void pm_drain_look(struct pm_pool *pool, struct pm_actions *out); /* is its deadline there? */
 void pm_drain_step(struct pm_op *op, struct pm_actions *out);
 void pm_drain_call_off(struct pm_op *op, enum pm_operation_state state,
@@ -431,6 +446,7 @@ void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct
 void pm_tell_staged(const struct pm_pool *pool, uint64_t size_bytes, struct pm_actions *out);
 void pm_tell_reset(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct pm_actions *out);
+void pm_tell_removed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_drain(const struct pm_op *op, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_file_changed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out);

@@ -10,18 +10,22 @@
 
 bool pm_pool_is_held(const struct pm_pool *pool)
 {
-    return pool->intent == PM_DRAINING || !pm_list_empty(&pool->operations);
+    return pool->intent == PM_DRAINING || pool->removing || !pm_list_empty(&pool->operations);
 }
 
 bool pm_pool_admits(const struct pm_pool *pool)
 {
-    return pool->intent == PM_ENABLED;
+    return pool->intent == PM_ENABLED && !pool->removing;
 }
 
 bool pm_pool_intent_refuses(const struct pm_pool *pool, struct poolmgr_error *ret)
 {
     const char *id = pool->spec->id;
 
+    if (pool->removing) {
+        (void)pm_fail(ret, POOLMGR_E_MODEL_NOT_FOUND, "the pool '%s' is removed", id);
+        return true;
+    }
     switch (pool->intent) {
     case PM_DRAINING:
         (void)pm_fail(ret, POOLMGR_E_DRAINING, "%s is draining and takes no requests", id);
@@ -84,7 +88,9 @@ bool pm_intent_want(const struct pm_place *place, struct pm_wanted *ret)
     const struct pm_op *drain = pm_pool_op(pool, PM_OP_DRAIN);
     uint64_t now_ms = pool->core->now_ms;
 
-    if (pm_pool_op(pool, PM_OP_STOP))
+    if (pool->removing)
+        *ret = pm_empty_by(PM_BECAUSE_REMOVAL, pm_pool_empty_by(pool), now_ms);
+    else if (pm_pool_op(pool, PM_OP_STOP))
         *ret = pm_empty_by(PM_BECAUSE_STOP, pm_pool_empty_by(pool), now_ms);
     else if (drain)
         *ret = drain_want(drain, place);

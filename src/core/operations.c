@@ -34,10 +34,12 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_STOP] = PM_REPLACES,
             [PM_RUNS_START] = PM_CANCELS,
             [PM_RUNS_IDLE] = PM_REPLACES,
+            [PM_RUNS_REMOVAL] = PM_CONFLICTS,
         },
     [PM_OP_RESUME] =
         {
             [PM_RUNS_DRAIN] = PM_CANCELS,
+            [PM_RUNS_REMOVAL] = PM_CONFLICTS,
         },
     [PM_OP_START] =
         {
@@ -46,6 +48,7 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_STOP] = PM_CANCELS,
             [PM_RUNS_START] = PM_JOINS,
             [PM_RUNS_IDLE] = PM_QUEUES,
+            [PM_RUNS_REMOVAL] = PM_CONFLICTS,
         },
     [PM_OP_STOP] =
         {
@@ -54,6 +57,16 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_STOP] = PM_JOINS,
             [PM_RUNS_START] = PM_CANCELS,
             [PM_RUNS_IDLE] = PM_JOINS,
+            [PM_RUNS_REMOVAL] = PM_JOINS,
+        },
+    [PM_OP_REMOVE] =
+        {
+            [PM_RUNS_NOTHING] = PM_BESIDE,
+            [PM_RUNS_DRAIN] = PM_REPLACES,
+            [PM_RUNS_STOP] = PM_REPLACES,
+            [PM_RUNS_START] = PM_CANCELS,
+            [PM_RUNS_REMOVAL] = PM_JOINS,
+            [PM_RUNS_IDLE] = PM_REPLACES,
         },
 };
 
@@ -84,8 +97,11 @@ uint64_t pm_pool_stop_by(const struct pm_pool *pool)
     struct pm_link *link;
 
     pm_list_each (&pool->operations, link) {
-        if (op_of(link)->view.kind == PM_OP_STOP && op_of(link)->deadline_ms < by_ms)
-            by_ms = op_of(link)->deadline_ms;
+        const struct pm_op *op = op_of(link);
+        bool empties = op->view.kind == PM_OP_STOP || op->view.kind == PM_OP_REMOVE;
+
+        if (empties && op->stage == PM_OP_ACTING && op->deadline_ms < by_ms)
+            by_ms = op->deadline_ms;
     }
     return by_ms;
 }
@@ -106,6 +122,8 @@ static bool has_op(const struct pm_pool *pool, enum pm_operation_kind kind)
 
 static enum pm_runs who_runs(const struct pm_pool *pool)
 {
+    if (pool->removing || has_op(pool, PM_OP_REMOVE))
+        return PM_RUNS_REMOVAL;
     if (has_op(pool, PM_OP_DRAIN))
         return PM_RUNS_DRAIN;
     if (has_op(pool, PM_OP_STOP))
@@ -118,6 +136,24 @@ static enum pm_runs who_runs(const struct pm_pool *pool)
 enum pm_meeting pm_pool_meets(const struct pm_pool *pool, enum pm_operation_kind arrives)
 {
     return meetings[arrives][who_runs(pool)];
+}
+
+static const char *const runs_in_words[PM_RUNS_COUNT] = {
+    [PM_RUNS_NOTHING] = "rests",
+    [PM_RUNS_DRAIN] = "is draining",
+    [PM_RUNS_STOP] = "is stopping",
+    [PM_RUNS_START] = "is starting",
+    [PM_RUNS_REMOVAL] = "is being removed",
+    [PM_RUNS_IDLE] = "is stopping",
+};
+
+int pm_pool_refuses_command(const struct pm_pool *pool, enum pm_operation_kind arrives,
+                            struct poolmgr_error *err)
+{
+    if (pm_pool_meets(pool, arrives) != PM_CONFLICTS)
+        return POOLMGR_OK;
+    return pm_fail(err, POOLMGR_E_CONFLICT, "%s %s: no %s now", pool->spec->id,
+                   runs_in_words[who_runs(pool)], kind_names[arrives]);
 }
 
 /* ---- beginning and ending ---------------------------------------------------------------------------------- */
@@ -256,6 +292,18 @@ void pm_operations_end(struct pm_pool *pool, enum pm_operation_kind kind,
     end_kind(pool, kind, state, NULL, out);
 }
 
+void pm_operations_part(struct pm_pool *pool)
+{
+    struct pm_link *link;
+
+    pm_list_each (&pool->core->operation_list, link) {
+        struct pm_op *op = pm_container_of(link, struct pm_op, link);
+
+        if (op->pool == pool)
+            op->pool = NULL;
+    }
+}
+
 void pm_operations_interrupt(struct pm_pool *pool, struct pm_actions *out)
 {
     struct pm_link *link, *after;
@@ -347,7 +395,7 @@ static void show_phase(struct pm_op *op)
     const struct pm_pool *pool = op->pool;
     const char *phase = start_phases[pm_pool_best_state(pool)];
 
-    if (op->view.kind == PM_OP_STOP || op->view.kind == PM_OP_DRAIN)
+    if (op->view.kind != PM_OP_START)
         phase = pm_pool_any(pool, pm_place_is_stopping) ? "stopping" : "draining";
     (void)pm_str_copy(op->view.phase, sizeof(op->view.phase), phase);
 }
@@ -424,8 +472,11 @@ int pm_core_start(struct pm_core *core, const char *pool_id, uint64_t now_ms,
     if (r < 0)
         return r;
     meets = pm_pool_meets(pool, PM_OP_START);
-    if (meets == PM_CONFLICTS || pool->intent != PM_ENABLED)
+    if (who_runs(pool) == PM_RUNS_DRAIN || pool->intent != PM_ENABLED)
         return refuse_start_of_resting(pool, err);
+    r = pm_pool_refuses_command(pool, PM_OP_START, err);
+    if (r < 0)
+        return r;
 
     if (meets == PM_CANCELS)
         (void)call_off_stop(pool, out); /* else this one follows it */
@@ -488,6 +539,8 @@ int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
                        (unsigned long long)id);
     if (core->shutting_down || core->leaving)
         return pm_fail(err, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
+    if (op->view.kind == PM_OP_REMOVE)
+        return pm_fail(err, POOLMGR_E_CONFLICT, "a removal is for good");
     if (op->view.kind == PM_OP_STOP && !call_off_stop(op->pool, out))
         return pm_fail(err, POOLMGR_E_CONFLICT,
                        "the engine of %s has its signal: the stop is finished first",

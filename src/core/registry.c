@@ -93,6 +93,37 @@ static void insert_by_id(struct pm_core *core, struct pm_pool *pool)
     core->by_id[i] = pool;
 }
 
+void pm_registry_give_names(struct pm_pool *pool)
+{
+    struct pm_core *core = pool->core;
+
+    (void)pm_map_set(&core->routes, pool->spec->id, pool);
+    for (size_t i = 0; i < pool->spec->aliases.n; i++) {
+        if (!pm_map_get(&core->routes, pool->spec->aliases.items[i]))
+            (void)pm_map_set(&core->routes, pool->spec->aliases.items[i], pool);
+    }
+}
+
+static void take_name(struct pm_pool *pool, const char *name)
+{
+    if (pm_map_get(&pool->core->routes, name) == pool)
+        (void)pm_map_remove(&pool->core->routes, name);
+}
+
+/* Who shares an alias has it from now on. */
+void pm_registry_take_names(struct pm_pool *pool)
+{
+    struct pm_core *core = pool->core;
+
+    take_name(pool, pool->spec->id);
+    for (size_t i = 0; i < pool->spec->aliases.n; i++)
+        take_name(pool, pool->spec->aliases.items[i]);
+    for (size_t i = 0; i < core->n_pools; i++) {
+        if (core->pools[i] != pool && !core->pools[i]->removing)
+            pm_registry_give_names(core->pools[i]);
+    }
+}
+
 static void insert(struct pm_core *core, struct pm_pool *pool)
 {
     if (core->n_pools == core->capacity) {
@@ -105,11 +136,7 @@ static void insert(struct pm_core *core, struct pm_pool *pool)
     core->n_pools++;
 
     (void)pm_map_set(&core->ids, pool->spec->id, pool);
-    (void)pm_map_set(&core->routes, pool->spec->id, pool);
-    for (size_t i = 0; i < pool->spec->aliases.n; i++) {
-        if (!pm_map_get(&core->routes, pool->spec->aliases.items[i]))
-            (void)pm_map_set(&core->routes, pool->spec->aliases.items[i], pool);
-    }
+    pm_registry_give_names(pool);
 }
 
 int pm_core_add_pool(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
@@ -171,6 +198,30 @@ static void free_pool(struct pm_pool *pool)
     free(pool->places);
     pm_pool_spec_unref(pool->spec);
     free(pool);
+}
+
+static void take_out(struct pm_pool **pools, size_t n, const struct pm_pool *pool)
+{
+    size_t i = 0;
+
+    while (i < n && pools[i] != pool)
+        i++;
+    memmove(&pools[i], &pools[i + 1], (n - i - 1) * sizeof(struct pm_pool *));
+}
+
+void pm_registry_forget(struct pm_pool *pool)
+{
+    struct pm_core *core = pool->core;
+
+    pm_unask(core, &pool->staging);
+    pm_unask(core, &pool->tidy);
+    pm_heap_remove(&core->heap, &pool->due.node);
+    (void)pm_map_remove(&core->ids, pool->spec->id);
+    take_out(core->pools, core->n_pools, pool);
+    take_out(core->by_id, core->n_pools, pool);
+    core->n_pools--;
+    core->handles[pool->handle] = NULL;
+    free_pool(pool);
 }
 
 void pm_registry_fini(struct pm_core *core)

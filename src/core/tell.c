@@ -112,6 +112,7 @@ static void say_stopping(const struct pm_place *place, const char *name, struct 
     case PM_BECAUSE_SHUTDOWN: pm_event_human(event, "%s stops: the daemon ends", name); break;
     case PM_BECAUSE_STOP: pm_event_human(event, "%s stops: an operator asks for it", name); break;
     case PM_BECAUSE_DRAIN: pm_event_human(event, "%s stops: an operator drains it", name); break;
+    case PM_BECAUSE_REMOVAL: pm_event_human(event, "%s stops: it is removed", name); break;
     case PM_BECAUSE_DISABLED: pm_event_human(event, "%s stops: it is disabled", name); break;
     default: pm_event_human(event, "%s stops", name); break;
     }
@@ -324,6 +325,16 @@ void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct 
         pm_event_human(&event, "%s is drained and held: loaded, behind a closed gate", id);
     else
         pm_event_human(&event, "%s is drained and disabled", id);
+    pm_action_tell(out, &event);
+}
+
+void pm_tell_removed(const struct pm_pool *pool, struct pm_actions *out)
+{
+    struct pm_event event;
+
+    pm_event_init(&event, PM_EV_POOL_REMOVED, pool->spec->id);
+    pm_event_pool(&event, pool->spec->id);
+    pm_event_human(&event, "%s is removed", pool->spec->id);
     pm_action_tell(out, &event);
 }
 

@@ -217,7 +217,7 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
     memset(ret, 0, sizeof(*ret));
     ret->spec = pool->spec;
     ret->owner = pool->owner;
-    ret->intent = pool->intent;
+    ret->intent = pool->removing ? PM_DRAINING : pool->intent; /* until it is gone */
     ret->state = pool->state;
     ret->since_ms = pool->since_ms;
     ret->n_replicas = pool->n_places;
