@@ -1,0 +1,748 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must be true inside. Everything here follows from what was put in and what came out: who waits, who has which
+ * slot, how often which replica failed. The invariants compare it with what the core shows.
+ */
+#include <string.h>
+
+#include "core/restart.h"
+#include "sim.h"
+
+/* ---- finding ---------------------------------------------------------------------------------------------------- */
+
+int book_engine_by_token(const struct sim *sim, struct pm_token token)
+{
+    for (int i = sim->world.n_engines; i-- > 0;) {
+        if (sim->books.engines[i].token.serial == token.serial)
+            return i;
+    }
+    return SIM_NOBODY;
+}
+
+int book_pool_by_id(const struct sim *sim, const char *id)
+{
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        if (strcmp(sim->books.pools[i].spec->id, id) == 0)
+            return i;
+    }
+    return SIM_NOBODY;
+}
+
+int book_pool_of(const struct sim *sim, const struct pm_pool_spec *spec)
+{
+    return book_pool_by_id(sim, spec->id);
+}
+
+static struct book_replica *replica_of(struct sim *sim, const struct book_engine *engine)
+{
+    return &sim->books.pools[engine->pool].replicas[engine->replica];
+}
+
+uint64_t book_n_waiting(const struct book_pool *pool)
+{
+    return pool->queue.n[0] + pool->queue.n[1];
+}
+
+/* Living and abandoned ones of all its engines; who only settles is not counted. */
+uint64_t book_leases(const struct book_pool *pool, const struct books *books)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < pool->spec->n_replicas; i++) {
+        if (pool->replicas[i].engine != SIM_NOBODY) {
+            const struct book_engine *engine = &books->engines[pool->replicas[i].engine];
+
+            n += engine->n_granted + engine->n_abandoned;
+        }
+    }
+    return n;
+}
+
+/* Slots that may not be given to anybody now. */
+uint64_t book_slots_taken(const struct sim *sim, const struct book_engine *engine)
+{
+    uint64_t n = engine->n_granted + engine->n_abandoned;
+    const struct pm_link *link;
+
+    if (engine->n_settling == 0)
+        return n;
+    pm_list_each (&engine->leases, link) {
+        const struct book_request *request =
+            pm_container_of(link, const struct book_request, engine_link);
+
+        n += request->state == REQ_SETTLING && sim->now_ms < request->settles_ms;
+    }
+    return n;
+}
+
+uint64_t book_longest_delay(const struct pm_pool_spec *spec, uint64_t n)
+{
+    double t = (double)spec->backoff.base_ms;
+
+    if (n < 2)
+        return 0;
+    for (uint64_t i = 2; i < n && t < (double)spec->backoff.cap_ms; i++)
+        t *= 2;
+    return t < (double)spec->backoff.cap_ms ? (uint64_t)t : spec->backoff.cap_ms;
+}
+
+/* ---- who waits --------------------------------------------------------------------------------------------------- */
+
+static void leave_queue(struct sim *sim, struct book_request *request)
+{
+    struct book_pool *pool = &sim->books.pools[request->pool];
+
+    if (!pm_link_in_list(&request->link))
+        return;
+    pm_list_remove(&request->link);
+    pool->queue.n[request->priority]--;
+    pool->queue.bytes -= request->bytes;
+    pm_heap_remove(&sim->books.deadlines, &request->deadline);
+    if (book_n_waiting(pool) == 0)
+        pool->waiterless_ms = sim->now_ms;
+}
+
+void books_request(struct sim *sim, int index)
+{
+    struct book_request *request = &sim->books.requests[index];
+    struct book_pool *pool = &sim->books.pools[request->pool];
+    struct pm_list *class = &pool->queue.classes[request->priority];
+    struct pm_link *link;
+
+    pm_list_each (class, link) {
+        if (pm_container_of(link, struct book_request, link)->arrived_ms > request->arrived_ms)
+            break;
+    }
+    pm_list_insert_before(link, &request->link);
+    request->state = REQ_WAITING;
+    sim->books.arriving = index;
+    pool->queue.n[request->priority]++;
+    pool->queue.bytes += request->bytes;
+    pm_heap_set(&sim->books.deadlines, &request->deadline, request->deadline_ms);
+    if (!sim->books.shutting_down && !sim->books.leaving)
+        pool->maybe_parked = false;
+}
+
+void books_gone(struct sim *sim, int index)
+{
+    leave_queue(sim, &sim->books.requests[index]);
+    sim->books.requests[index].state = REQ_OVER;
+}
+
+static void take_refuse(struct sim *sim, const struct pm_action *action)
+{
+    struct book_pool *pool = &sim->books.pools[sim->books.requests[action->request].pool];
+    uint64_t waiterless_ms = pool->waiterless_ms;
+
+    sim_seen.refusals[-action->error->code]++;
+    books_gone(sim, (int)action->request);
+    if ((int)action->request == sim->books.arriving) /* it never waited */
+        pool->waiterless_ms = waiterless_ms;
+}
+
+/* ---- who has a slot ---------------------------------------------------------------------------------------------- */
+
+static uint64_t *count_of(struct book_engine *engine, enum book_request_state state)
+{
+    switch (state) {
+    case REQ_GRANTED: return &engine->n_granted;
+    case REQ_SETTLING: return &engine->n_settling;
+    case REQ_ABANDONED: return &engine->n_abandoned;
+    default: return NULL;
+    }
+}
+
+static void set_state(struct sim *sim, struct book_request *request, enum book_request_state state)
+{
+    struct book_engine *engine = &sim->books.engines[request->engine];
+    struct book_pool *pool = &sim->books.pools[request->pool];
+    uint64_t *before = count_of(engine, request->state), *now = count_of(engine, state);
+
+    if (before)
+        (*before)--;
+    if (now)
+        (*now)++;
+    request->state = state;
+    if (state == REQ_OVER)
+        pm_list_remove(&request->engine_link);
+    if (before && state != REQ_GRANTED && book_leases(pool, &sim->books) == 0)
+        pool->idle_ms = sim->now_ms; /* who settles may make it later, never earlier */
+}
+
+static uint64_t at_work(const struct book_engine *engine)
+{
+    return engine->n_granted + engine->n_abandoned;
+}
+
+static void take_grant(struct sim *sim, const struct pm_action *action)
+{
+    int index = book_engine_by_token(sim, action->lease_token);
+    struct book_request *request = &sim->books.requests[action->request];
+    struct book_queue *queue = &sim->books.pools[request->pool].queue;
+    uint64_t waiterless_ms = sim->books.pools[request->pool].waiterless_ms;
+    struct book_engine *engine;
+
+    if (index == SIM_NOBODY || request->state != REQ_WAITING)
+        return;
+    if (action->waited)
+        queue->n_interactive_in_row = request->priority == PM_BATCH || queue->n[PM_BATCH] == 0
+                                          ? 0
+                                          : queue->n_interactive_in_row + 1;
+    leave_queue(sim, request);
+    if (!action->waited) /* it never did */
+        sim->books.pools[request->pool].waiterless_ms = waiterless_ms;
+    engine = &sim->books.engines[index];
+    if (at_work(engine) == 0)
+        engine->life_ms = sim->now_ms;
+    engine->n_missed = 0;
+    request->lease = action->lease;
+    request->engine = index;
+    request->granted_ms = sim->now_ms;
+    request->state = REQ_GRANTED;
+    engine->n_granted++;
+    pm_list_append(&engine->leases, &request->engine_link);
+    world_stream_begins(sim, (int)action->request, index);
+}
+
+static void take_cut(struct sim *sim, const struct pm_action *action)
+{
+    struct book_request *request = &sim->books.requests[action->request];
+
+    if (request->state != REQ_GRANTED && request->state != REQ_ABANDONED)
+        return;
+    set_state(sim, request, REQ_OVER);
+    world_stream_closes(sim, (int)action->request, false);
+}
+
+void books_released(struct sim *sim, int index, enum pm_release how)
+{
+    struct book_request *request = &sim->books.requests[index];
+    struct book_engine *engine = &sim->books.engines[request->engine];
+    struct pm_pool_spec *spec = sim->books.pools[request->pool].spec;
+
+    if (how == PM_RELEASE_DONE) {
+        engine->life_ms = sim->now_ms;
+        engine->n_limits = 0;
+    }
+    if (how == PM_RELEASE_LIMIT)
+        engine->n_limits++;
+    request->settles_ms = sim->now_ms + spec->cancel_settle_ms;
+    if (request->settles_ms == sim->now_ms)
+        request->settles_ms++; /* due at once is due with the next tick */
+    set_state(sim, request,
+              how == PM_RELEASE_DONE || how == PM_RELEASE_UNUSED ? REQ_OVER : REQ_SETTLING);
+}
+
+void books_abandoned(struct sim *sim, int index)
+{
+    struct book_request *request = &sim->books.requests[index];
+
+    request->settles_ms = sim->now_ms + sim->books.pools[request->pool].spec->abandon_max_ms;
+    set_state(sim, request, REQ_ABANDONED);
+}
+
+/* Nothing of its settling leases can matter any more. */
+static void forget_leases(struct sim *sim, struct book_engine *engine)
+{
+    struct pm_link *link, *next;
+
+    pm_list_each_safe (&engine->leases, link, next) {
+        struct book_request *request = pm_container_of(link, struct book_request, engine_link);
+
+        if (request->state == REQ_SETTLING)
+            set_state(sim, request, REQ_OVER);
+    }
+}
+
+/* An idle report frees as many as are busy less than there must be; which ones, nobody knows: those that would have
+ * settled last. A granted request may not have reached the engine within a quarter of a second. */
+void books_busy(struct sim *sim, int index, uint64_t n_busy)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+    struct pm_link *link;
+    uint64_t n_ours = 0;
+
+    pm_list_each (&engine->leases, link) {
+        const struct book_request *request =
+            pm_container_of(link, struct book_request, engine_link);
+
+        n_ours += request->state == REQ_SETTLING || sim->now_ms - request->granted_ms >= 250;
+    }
+    while (n_ours-- > n_busy) {
+        struct book_request *last = NULL;
+
+        pm_list_each (&engine->leases, link) {
+            struct book_request *request = pm_container_of(link, struct book_request, engine_link);
+
+            if (request->state == REQ_SETTLING && (!last || request->settles_ms > last->settles_ms))
+                last = request;
+        }
+        if (!last)
+            return;
+        set_state(sim, last, REQ_OVER);
+        engine->unsure = engine->n_settling > 0;
+    }
+}
+
+/* Who settled long ago is over; when all are, nothing is unsure any more. */
+static void let_settle(struct sim *sim, struct book_engine *engine)
+{
+    struct pm_link *link, *next;
+    uint64_t last_ms = 0;
+
+    pm_list_each_safe (&engine->leases, link, next) {
+        struct book_request *request = pm_container_of(link, struct book_request, engine_link);
+
+        if (request->state != REQ_SETTLING)
+            continue;
+        last_ms = request->settles_ms > last_ms ? request->settles_ms : last_ms;
+        if (request->settles_ms <= sim->now_ms)
+            set_state(sim, request, REQ_OVER);
+    }
+    if (engine->n_settling == 0 && !engine->unsure)
+        return;
+    engine->sure_ms = last_ms > engine->sure_ms ? last_ms : engine->sure_ms;
+    if (sim->now_ms > engine->sure_ms)
+        engine->unsure = false;
+}
+
+/* ---- engines ------------------------------------------------------------------------------------------------------ */
+
+static void open_engine(struct sim *sim, int index, int pool, unsigned replica)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+
+    memset(engine, 0, sizeof(*engine));
+    pm_list_init(&engine->leases);
+    engine->pool = pool;
+    engine->replica = replica;
+    engine->spec = sim->books.pools[pool].spec;
+    engine->spawned_ms = engine->progress_ms = sim->now_ms;
+    replica_of(sim, engine)->engine = index;
+    replica_of(sim, engine)->staged = false;
+}
+
+static void take_spawn(struct sim *sim, const struct pm_action *action)
+{
+    int pool = book_pool_of(sim, action->spec), index = sim->world.n_engines;
+    struct book_engine *engine = &sim->books.engines[index];
+
+    sim->world.n_engines++;
+    open_engine(sim, index, pool, action->replica);
+    engine->token = action->token;
+    engine->instance = action->instance;
+    engine->start_by_ms = sim->now_ms + engine->spec->start_max_ms;
+    engine->for_waiters = book_n_waiting(&sim->books.pools[pool]) > 0;
+    world_spawn(sim, index);
+}
+
+void books_adopt(struct sim *sim, int index, uint64_t started_ms)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+    uint64_t instance = engine->instance, stall_ms, most_ms;
+
+    open_engine(sim, index, engine->pool, engine->replica);
+    engine->instance = instance;
+    engine->adopted = engine->told_launched = true;
+    engine->for_waiters = true; /* it gets as long as if somebody had just left */
+    engine->spawned_ms = started_ms;
+    stall_ms = sim->now_ms + engine->spec->start_stall_ms;
+    most_ms = started_ms + engine->spec->start_max_ms;
+    engine->start_by_ms = most_ms > stall_ms ? most_ms : stall_ms;
+}
+
+static uint64_t counts(enum pm_class class)
+{
+    return class == PM_CLASS_NONE ? 0 : class == PM_CLASS_DRIVER ? 2 : 1;
+}
+
+static void judge(struct sim *sim, struct book_engine *engine, enum pm_class class, bool permanent)
+{
+    struct book_pool *pool = &sim->books.pools[engine->pool];
+
+    engine->class = class;
+    if (engine->ready)
+        replica_of(sim, engine)->crashed_when_ready = true;
+    sim_seen.classes[class]++;
+    pool->failed_in_step = true;
+    if (permanent)
+        pool->failed = true;
+}
+
+static void count_failed_start(struct sim *sim, struct book_replica *replica)
+{
+    replica->failed_starts_ms[replica->n_failed_starts++ % BOOK_FAILURES] = sim->now_ms;
+    replica->failed_in_step = true;
+}
+
+/* A try is over: what failed is counted, what was planned is not (SUP-2). */
+static void settle(struct sim *sim, int pool_index, struct book_replica *replica,
+                   enum pm_class class, bool was_start)
+{
+    struct book_pool *pool = &sim->books.pools[pool_index];
+
+    if (class == PM_CLASS_NONE || pool->failed)
+        return;
+    replica->n += counts(class);
+    replica->failed_ms = sim->now_ms;
+    if (was_start)
+        count_failed_start(sim, replica);
+    if (pool->spec->restart == PM_RESTART_NEVER)
+        pool->maybe_parked = true;
+}
+
+static void take_forget(struct sim *sim, const struct pm_action *action)
+{
+    int index = book_engine_by_token(sim, action->token);
+    struct book_engine *engine;
+
+    if (index == SIM_NOBODY)
+        return;
+    engine = &sim->books.engines[index];
+    if (engine->forgotten)
+        return;
+    engine->forgotten = true;
+    forget_leases(sim, engine);
+    replica_of(sim, engine)->engine = SIM_NOBODY;
+    settle(sim, engine->pool, replica_of(sim, engine), engine->class, !engine->ready);
+}
+
+/* The first sign that it ends, ours or its own. */
+static void begin_stop(struct sim *sim, struct book_engine *engine)
+{
+    if (engine->signalled)
+        return;
+    engine->signalled = true;
+    engine->signalled_ms = sim->now_ms;
+}
+
+static void take_signal(struct sim *sim, const struct pm_action *action, bool kill)
+{
+    int index = book_engine_by_token(sim, action->token);
+    struct book_engine *engine;
+
+    if (index == SIM_NOBODY)
+        return;
+    engine = &sim->books.engines[index];
+    if (!engine->signalled && action->reason_code != PM_CLASS_NONE)
+        judge(sim, engine, (enum pm_class)action->reason_code, false);
+    begin_stop(sim, engine);
+    if (kill) {
+        engine->killed = true;
+        engine->killed_ms = sim->now_ms;
+        world_kill(sim, index);
+    } else {
+        world_signal(sim, index);
+    }
+}
+
+void books_launched(struct sim *sim, int index, const struct pm_failure *failure)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+
+    engine->told_launched = true;
+    engine->progress_ms = sim->now_ms;
+    if (!failure)
+        return;
+    if (!engine->signalled)
+        judge(sim, engine, failure->class != PM_CLASS_NONE ? failure->class : PM_CLASS_SPAWN,
+              failure->permanent);
+    engine->exited = true;
+}
+
+void books_life(struct sim *sim, int index)
+{
+    sim->books.engines[index].progress_ms = sim->now_ms;
+    sim->books.engines[index].life_ms = sim->now_ms;
+}
+
+void books_ready(struct sim *sim, int index, const struct pm_ready *ready)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+
+    if (engine->ready || engine->signalled || engine->exited)
+        return;
+    engine->ready = engine->told_launched = true;
+    replica_of(sim, engine)->crashed_when_ready = false;
+    engine->ready_ms = engine->life_ms = sim->now_ms;
+    engine->slots_total = ready->n_slots > 0 ? ready->n_slots : engine->spec->n_slots;
+    if (book_leases(&sim->books.pools[engine->pool], &sim->books) == 0)
+        sim->books.pools[engine->pool].idle_ms = sim->now_ms;
+}
+
+static enum pm_class class_of(const struct pm_exit *how)
+{
+    if (how && how->evidence.class != PM_CLASS_NONE)
+        return how->evidence.class;
+    if (!how || how->status < 0 || (how->signalled && how->status == 9))
+        return PM_CLASS_KILLED;
+    return how->signalled ? PM_CLASS_SIGNAL : PM_CLASS_EXIT;
+}
+
+/* `how` NULL: nothing of it is left, and nobody saw it end. */
+void books_exited(struct sim *sim, int index, const struct pm_exit *how)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+
+    if (engine->exited)
+        return;
+    engine->exited = true;
+    if (!engine->signalled)
+        judge(sim, engine, class_of(how), how && how->evidence.permanent);
+    begin_stop(sim, engine);
+    forget_leases(sim, engine);
+}
+
+void books_probed(struct sim *sim, int index, bool ok)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+
+    if (ok) {
+        engine->n_good++;
+        engine->n_missed = 0;
+        return;
+    }
+    engine->n_good = 0;
+    if (at_work(engine) == 0)
+        engine->n_missed++;
+}
+
+/* The one before was not answered in all that time: a miss. */
+static void take_probe(struct sim *sim, const struct pm_action *action)
+{
+    int index = book_engine_by_token(sim, action->token);
+
+    if (index == SIM_NOBODY)
+        return;
+    for (int i = 0; i < SIM_QUESTIONS; i++) {
+        struct world_question *question = &sim->world.questions[i];
+
+        if (question->open && question->kind == PM_ACT_PROBE && question->engine == index) {
+            question->open = false;
+            world_schedule(sim, &question->event, PM_NEVER);
+            books_probed(sim, index, false);
+        }
+    }
+    world_ask(sim, PM_ACT_PROBE, action->probe, sim->books.engines[index].pool, index);
+}
+
+static void take_ask_busy(struct sim *sim, const struct pm_action *action)
+{
+    int index = book_engine_by_token(sim, action->token);
+
+    if (index != SIM_NOBODY)
+        world_ask(sim, PM_ACT_ASK_BUSY, action->probe, sim->books.engines[index].pool, index);
+}
+
+/* ---- models ------------------------------------------------------------------------------------------------------- */
+
+static void take_stage(struct sim *sim, const struct pm_action *action)
+{
+    int pool = book_pool_of(sim, action->spec);
+
+    sim->books.pools[pool].staging = true;
+    world_ask(sim, PM_ACT_STAGE, action->token, pool, SIM_NOBODY);
+}
+
+void books_staged(struct sim *sim, int index, const struct pm_failure *failure)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+
+    pool->staging = false;
+    if (failure)
+        pool->failed_in_step = true;
+    for (unsigned i = 0; i < pool->spec->n_replicas; i++) {
+        struct book_replica *replica = &pool->replicas[i];
+
+        if (replica->view.state != PM_STAGING)
+            continue;
+        if (!failure) {
+            replica->staged = true;
+            continue;
+        }
+        if (failure->permanent) {
+            pool->failed = true;
+            return;
+        }
+        settle(sim, index, replica,
+               failure->class != PM_CLASS_NONE ? failure->class : PM_CLASS_STAGING, true);
+        sim_seen.classes[PM_CLASS_STAGING]++;
+    }
+}
+
+/* ---- operations --------------------------------------------------------------------------------------------------- */
+
+static void take_operation(struct sim *sim, const struct pm_action *action)
+{
+    struct book_op *op = &sim->books.ops[action->operation % SIM_OPS];
+    struct book_pool *pool;
+
+    op->ended = true;
+    if (!op->known)
+        return; /* within its own command: the driver books it then */
+    pool = &sim->books.pools[op->pool];
+    if (op->kind == PM_OP_START)
+        pool->n_starts--;
+    else if (--pool->n_stops == 0)
+        pool->stop_by_ms = PM_NEVER;
+}
+
+void books_reset(struct sim *sim, int index)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+
+    pool->failed = false;
+    pool->reset_in_step = true;
+    for (unsigned i = 0; i < pool->spec->n_replicas; i++) {
+        pool->replicas[i].n = 0;
+        pool->replicas[i].n_failed_starts = 0;
+    }
+}
+
+/* ---- all of it ---------------------------------------------------------------------------------------------------- */
+
+void books_take(struct sim *sim, const struct pm_action *action)
+{
+    sim_seen.actions[action->kind]++;
+    switch (action->kind) {
+    case PM_ACT_STAGE: take_stage(sim, action); break;
+    case PM_ACT_SPAWN: take_spawn(sim, action); break;
+    case PM_ACT_SIGNAL: take_signal(sim, action, false); break;
+    case PM_ACT_KILL: take_signal(sim, action, true); break;
+    case PM_ACT_PROBE: take_probe(sim, action); break;
+    case PM_ACT_ASK_BUSY: take_ask_busy(sim, action); break;
+    case PM_ACT_FORGET: take_forget(sim, action); break;
+    case PM_ACT_GRANT: take_grant(sim, action); break;
+    case PM_ACT_REFUSE: take_refuse(sim, action); break;
+    case PM_ACT_CUT: take_cut(sim, action); break;
+    case PM_ACT_OPERATION: take_operation(sim, action); break;
+    case PM_ACT_NARRATE: sim_seen.events[action->event->kind]++; break;
+    case PM_ACT_STOPPED: sim->books.stopped = true; break;
+    }
+}
+
+static void look_at_replica(struct sim *sim, struct book_pool *pool, unsigned index)
+{
+    struct book_replica *replica = &pool->replicas[index];
+    enum pm_state before = replica->view.state;
+
+    if (replica->engine != SIM_NOBODY)
+        let_settle(sim, &sim->books.engines[replica->engine]);
+
+    (void)pm_core_replica(sim->core, pool->spec->id, index, &replica->view);
+    sim_seen.states[replica->view.state]++;
+    if (replica->view.state == before)
+        return;
+    if (replica->view.state == PM_READY)
+        replica->ready_since_ms = sim->now_ms;
+    if (replica->view.state == PM_SICK)
+        replica->sick_since_ms = sim->now_ms;
+    if (replica->view.state == PM_STOPPING)
+        replica->stopping_since_ms = sim->now_ms;
+    if (replica->view.state == PM_COLD)
+        replica->staged = false;
+}
+
+/* Being ready for long makes up for failures. */
+static void forgive(struct sim *sim, const struct pm_pool_spec *spec, struct book_replica *replica)
+{
+    uint64_t n = replica->n;
+
+    if (replica->n == 0 || replica->before.state != PM_READY || sim->books.leaving)
+        return;
+    n = pm_clock_forgiven(n, sim->now_ms - replica->ready_since_ms, spec->backoff.settle_ms,
+                          spec->backoff.reset_ms, spec->backoff.open_at);
+    if (replica->view.state != PM_READY && replica->view.n_failures != n)
+        return; /* it ended in the very step */
+    replica->n = n;
+    if (n == 0)
+        replica->n_failed_starts = 0;
+}
+
+void books_look(struct sim *sim)
+{
+    struct books *books = &sim->books;
+
+    for (int i = 0; i < books->n_pools; i++) {
+        struct book_pool *pool = &books->pools[i];
+
+        for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
+            look_at_replica(sim, pool, k);
+            forgive(sim, pool->spec, &pool->replicas[k]);
+        }
+        (void)pm_core_pool(sim->core, pool->spec->id, sim->now_ms, &pool->view);
+        if (book_n_waiting(pool) > 0) {
+            for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
+                if (pool->replicas[k].engine != SIM_NOBODY)
+                    books->engines[pool->replicas[k].engine].for_waiters = true;
+            }
+        }
+    }
+}
+
+void books_begin(struct sim *sim)
+{
+    sim->books.arriving = 0;
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        struct book_pool *pool = &sim->books.pools[i];
+
+        pool->reset_in_step = pool->stopped_in_step = false;
+        pool->started_in_step = pool->failed_in_step = false;
+        pool->before = pool->view;
+        for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
+            pool->replicas[k].before = pool->replicas[k].view;
+            pool->replicas[k].failed_in_step = false;
+        }
+    }
+}
+
+void books_clear(struct sim *sim)
+{
+    struct books *books = &sim->books;
+
+    for (int i = 0; i < books->n_pools; i++)
+        pm_pool_spec_unref(books->pools[i].spec);
+    pm_heap_fini(&books->deadlines);
+    memset(books->pools, 0, sizeof(books->pools));
+    memset(books->requests, 0, (size_t)(books->n_requests + 1) * sizeof(books->requests[0]));
+    memset(books->engines, 0, (size_t)sim->world.n_engines * sizeof(books->engines[0]));
+    memset(books->ops, 0, sizeof(books->ops));
+    memset(&books->deadlines, 0, sizeof(books->deadlines));
+    books->n_pools = books->n_requests = 0;
+    books->version = books->shutdown_ms = 0;
+    books->begun = books->shutting_down = books->at_once = books->leaving = books->stopped = false;
+}
+
+/* Its streams and waiters die with it; so do its operations, and what it knew of failures. */
+void books_daemon_died(struct sim *sim)
+{
+    struct books *books = &sim->books;
+
+    for (int i = 1; i <= books->n_requests; i++) {
+        struct book_request *request = &books->requests[i];
+
+        if (request->state == REQ_WAITING)
+            books_gone(sim, i);
+        if (request->state >= REQ_GRANTED && request->state <= REQ_ABANDONED)
+            set_state(sim, request, REQ_OVER);
+        request->lease = (struct pm_lease){0};
+    }
+    for (int i = 0; i < sim->world.n_engines; i++)
+        books->engines[i].token.serial = 0;
+    for (int i = 0; i < books->n_pools; i++) {
+        struct book_pool *pool = &books->pools[i];
+        struct pm_pool_spec *spec = pool->spec;
+
+        memset(pool, 0, sizeof(*pool));
+        pool->spec = spec;
+        pool->stop_by_ms = PM_NEVER;
+        pool->idle_ms = pool->waiterless_ms = sim->now_ms;
+        for (size_t k = 0; k < 2; k++)
+            pm_list_init(&pool->queue.classes[k]);
+        for (unsigned k = 0; k < SIM_REPLICAS; k++)
+            pool->replicas[k].engine = SIM_NOBODY;
+    }
+    memset(books->ops, 0, sizeof(books->ops));
+    books->version = 0;
+    books->begun = books->shutting_down = books->at_once = books->leaving = books->stopped = false;
+}

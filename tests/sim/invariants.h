@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One pair of functions an id: `at` before an action is booked, `after` at the end of a step. */
+#ifndef PM_TESTS_SIM_INVARIANTS_H
+#define PM_TESTS_SIM_INVARIANTS_H
+
+#include "sim.h"
+
+#define OF(kind) (1U << (kind))
+
+void inv1_after(struct sim *sim);
+void inv3_at(struct sim *sim, const struct pm_action *action);
+void inv3_after(struct sim *sim);
+void inv4_at(struct sim *sim, const struct pm_action *action);
+void inv5_at(struct sim *sim, const struct pm_action *action);
+void inv6_after(struct sim *sim);
+void inv7_at(struct sim *sim, const struct pm_action *action);
+void inv7_after(struct sim *sim);
+void inv8_after(struct sim *sim);
+
+void inv9_at(struct sim *sim, const struct pm_action *action);
+void inv12_at(struct sim *sim, const struct pm_action *action);
+void inv12_after(struct sim *sim);
+void inv13_at(struct sim *sim, const struct pm_action *action);
+void inv14_after(struct sim *sim);
+void inv15_after(struct sim *sim);
+void inv16_at(struct sim *sim, const struct pm_action *action);
+
+void inv17_at(struct sim *sim, const struct pm_action *action);
+void inv18_at(struct sim *sim, const struct pm_action *action);
+void inv23_at(struct sim *sim, const struct pm_action *action);
+void inv23_after(struct sim *sim);
+void inv24_at(struct sim *sim, const struct pm_action *action);
+void inv28_at(struct sim *sim, const struct pm_action *action);
+
+void inv31_at(struct sim *sim, const struct pm_action *action);
+void inv31_after(struct sim *sim);
+void inv32_after(struct sim *sim);
+void inv33_after(struct sim *sim);
+void inv34_after(struct sim *sim);
+
+/* These are asked by the driver, since they put something in themselves. */
+void inv2_nothing(struct sim *sim);
+void inv13_request(struct sim *sim, int request, bool was_free);
+void inv28_restarted(struct sim *sim);
+void inv29_second_look(struct sim *sim);
+void inv30_early_look(struct sim *sim);
+
+void invariants_at(struct sim *sim, const struct pm_action *action);
+void invariants_after(struct sim *sim);
+
+/* Calls `look` for each replica; the pool's index and the replica's. */
+#define EACH_POOL(sim, i)     for (int(i) = 0; (i) < (sim)->books.n_pools; (i)++)
+#define EACH_REPLICA(pool, k) for (unsigned(k) = 0; (k) < (pool)->spec->n_replicas; (k)++)
+
+#endif

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The simulator (SIM-1): the deciding core in a world of engines that start, hang, crash, ignore signals and answer
+ * late or twice, all drawn from one seed.
+ *
+ *   world       what is true outside: engines, the disk, streams; when what will happen next
+ *   books       what must be true inside, kept from inputs and actions alone, never from core's memory
+ *   invariants  what LIFECYCLE §6 says, one function an id: asked before each action is booked, and after each step
+ *   driver      draws what happens next, and puts it in
+ *   story       tells a seed that failed, in few steps
+ */
+#ifndef PM_TESTS_SIM_H
+#define PM_TESTS_SIM_H
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/core.h"
+#include "util/heap.h"
+#include "util/list.h"
+
+#define SIM_POOLS     4
+#define SIM_REPLICAS  4
+#define SIM_ENGINES   2048
+#define SIM_REQUESTS  8192
+#define SIM_QUESTIONS 128
+#define SIM_OPS       1024
+#define SIM_NOBODY    (-1)
+
+struct sim;
+
+/* ---- random numbers: those of a step depend on the seed and the step's number alone ------------------------ */
+
+struct sim_random {
+    uint64_t state;
+};
+
+uint64_t sim_mix(uint64_t a, uint64_t b);
+uint64_t sim_draw(struct sim_random *random);
+uint64_t sim_below(struct sim_random *random, uint64_t n);
+bool sim_one_in(struct sim_random *random, uint64_t n); /* 0: never */
+uint64_t sim_pick(struct sim_random *random, const uint64_t *values, size_t n);
+
+#define SIM_PICK(random, ...)                                                                      \
+    sim_pick((random), (const uint64_t[]){__VA_ARGS__},                                            \
+             sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
+/* ---- the world ------------------------------------------------------------------------------------------------ */
+
+/* What a seed is like. Each number is a chance of one in so many; 0: never. */
+struct sim_mood {
+    const char *name;
+    unsigned time, request, client, operate,
+        trouble;                           /* how often what happens, relative to each other */
+    unsigned crash, hang, deaf, permanent; /* of an engine */
+    unsigned lose;                         /* an action or an answer */
+    unsigned kill_daemon, jump;            /* of a trouble */
+};
+
+enum world_kind { WORLD_LAUNCHED, WORLD_LIFE, WORLD_END, WORLD_ANSWER, WORLD_STREAM };
+
+/* Something that will happen. */
+struct world_event {
+    struct pm_heap_node node;
+    enum world_kind kind;
+    int index; /* of the engine, the question or the request */
+};
+
+/* An engine, and what will become of it: drawn when it is spawned. */
+struct world_engine {
+    struct world_event launched, life, end;
+    bool launch_fails, permanent, tree_stays, alive, gone, loaded, lies;
+    bool never_launched;
+    enum pm_class evidence;
+    uint64_t load_ms;  /* from its launch to its first 200; PM_NEVER: it hangs */
+    uint64_t ready_ms; /* when it will be ready; PM_NEVER */
+    uint64_t life_every_ms, hangs_ms;
+    uint64_t term_ms, kill_ms, tree_ms; /* how long it takes to end */
+    unsigned misses;                    /* one in so many probes */
+    uint64_t n_slots;
+    struct pm_list streams; /* of struct world_stream */
+};
+
+struct world_stream {
+    struct world_event event;
+    struct pm_link link; /* in its engine's list */
+    int engine;
+    uint64_t works_until_ms; /* the engine is busy with it; PM_NEVER while it is read */
+};
+
+struct world_question {
+    struct world_event event;
+    enum pm_action_kind kind; /* STAGE, PROBE, ASK_BUSY */
+    struct pm_token token;
+    int pool, engine;
+    uint64_t asked_ms;
+    bool open; /* asked, and not answered yet */
+};
+
+struct world {
+    struct pm_heap heap;
+    struct world_engine engines[SIM_ENGINES];
+    int n_engines;
+    struct world_stream streams[SIM_REQUESTS];
+    struct world_question questions[SIM_QUESTIONS];
+    int next_question;
+};
+
+void world_clear(struct sim *sim);
+uint64_t world_next_ms(const struct sim *sim);
+void world_happens(struct sim *sim); /* what is next: an input */
+void world_schedule(struct sim *sim, struct world_event *event, uint64_t at_ms);
+void world_spawn(struct sim *sim, int engine);
+void world_signal(struct sim *sim, int engine);
+void world_kill(struct sim *sim, int engine);
+void world_ask(struct sim *sim, enum pm_action_kind kind, struct pm_token token, int pool,
+               int engine);
+void world_stream_begins(struct sim *sim, int request, int engine);
+void world_stream_closes(struct sim *sim, int request, bool read_on);
+void world_stream_over(struct sim *sim, int request);
+uint64_t world_busy(struct sim *sim, int engine);
+void world_daemon_died(struct sim *sim);
+struct pm_exit world_some_exit(struct sim *sim, int engine);
+
+/* ---- the books ------------------------------------------------------------------------------------------------ */
+
+enum book_request_state {
+    REQ_NONE,
+    REQ_WAITING,
+    REQ_GRANTED,
+    REQ_SETTLING,
+    REQ_ABANDONED,
+    REQ_OVER
+};
+
+struct book_request {
+    struct pm_link link;          /* in its queue, while it waits */
+    struct pm_heap_node deadline; /* while it waits */
+    struct pm_link engine_link;   /* while it has a slot */
+    enum book_request_state state;
+    int pool, engine;
+    enum pm_priority priority;
+    uint64_t bytes, arrived_ms, asked_ms, deadline_ms, granted_ms, settles_ms;
+    struct pm_lease lease;
+};
+
+struct book_engine {
+    struct pm_token token; /* of the present daemon; serial 0: none */
+    int pool;
+    unsigned replica;
+    uint64_t instance;
+    const struct pm_pool_spec *spec;
+    bool adopted, told_launched, ready, exited, signalled, killed, forgotten;
+    bool for_waiters;    /* somebody waited for this start */
+    enum pm_class class; /* how its try ends, as far as is known: NONE is as planned */
+    uint64_t spawned_ms, start_by_ms, progress_ms, life_ms, ready_ms, signalled_ms, killed_ms;
+    uint64_t slots_total, n_granted, n_settling, n_abandoned, n_missed, n_good, n_limits;
+    struct pm_list leases; /* of struct book_request */
+    bool unsure;           /* an idle report freed some of those that settle: nobody knows which */
+    uint64_t sure_ms;      /* … until all have settled */
+};
+
+#define BOOK_FAILURES 11
+
+struct book_replica {
+    int engine; /* whose tree is not known to be gone, or SIM_NOBODY */
+    bool staged;
+    uint64_t n, failed_ms; /* SUP-2, from failures alone */
+    uint64_t failed_starts_ms[BOOK_FAILURES], n_failed_starts;
+    bool failed_in_step, crashed_when_ready;
+    uint64_t ready_since_ms, sick_since_ms, stopping_since_ms;
+    struct pm_replica_view view, before;
+};
+
+struct book_queue {
+    struct pm_list classes[2];
+    uint64_t n[2], bytes, n_interactive_in_row;
+};
+
+struct book_pool {
+    struct pm_pool_spec *spec;
+    struct book_replica replicas[SIM_REPLICAS];
+    struct book_queue queue;
+    uint64_t stop_by_ms;        /* the earliest deadline of a stop that runs; PM_NEVER: none */
+    unsigned n_stops, n_starts; /* operations that run */
+    bool failed, forced, off, maybe_parked, staging;
+    uint64_t staged_by_ms; /* when the disk will have answered */
+    uint64_t idle_ms, waiterless_ms, keep_alive_ms;
+    bool has_keep_alive;
+    struct pm_pool_view view, before;
+    /* in this step */
+    bool reset_in_step, stopped_in_step, started_in_step, failed_in_step;
+};
+
+struct book_op {
+    enum pm_operation_kind kind;
+    int pool;
+    bool known, ended;
+    uint64_t deadline_ms;
+};
+
+struct books {
+    struct book_pool pools[SIM_POOLS];
+    int n_pools;
+    struct book_request requests[SIM_REQUESTS];
+    int n_requests; /* ids 1..n */
+    struct book_engine engines[SIM_ENGINES];
+    struct book_op ops[SIM_OPS];
+    struct pm_heap deadlines; /* of who waits */
+    uint64_t version;
+    bool begun, shutting_down, at_once, leaving, stopped;
+    uint64_t shutdown_ms;
+    int arriving; /* the request of this step, or 0 */
+};
+
+void books_take(struct sim *sim, const struct pm_action *action);
+void books_look(struct sim *sim);  /* at what the core shows, after a step */
+void books_begin(struct sim *sim); /* what is of one step only is forgotten */
+void books_clear(struct sim *sim);
+void books_daemon_died(struct sim *sim);
+
+/* What goes in, before it does. */
+void books_request(struct sim *sim, int request);
+void books_gone(struct sim *sim, int request);
+void books_released(struct sim *sim, int request, enum pm_release how);
+void books_abandoned(struct sim *sim, int request);
+void books_launched(struct sim *sim, int engine, const struct pm_failure *failure);
+void books_life(struct sim *sim, int engine);
+void books_ready(struct sim *sim, int engine, const struct pm_ready *ready);
+void books_exited(struct sim *sim, int engine, const struct pm_exit *how);
+void books_staged(struct sim *sim, int pool, const struct pm_failure *failure);
+void books_probed(struct sim *sim, int engine, bool ok);
+void books_busy(struct sim *sim, int engine, uint64_t n_busy);
+void books_reset(struct sim *sim, int pool);
+void books_adopt(struct sim *sim, int engine, uint64_t started_ms);
+
+int book_engine_by_token(const struct sim *sim, struct pm_token token);
+int book_pool_by_id(const struct sim *sim, const char *id);
+int book_pool_of(const struct sim *sim, const struct pm_pool_spec *spec);
+uint64_t book_slots_taken(const struct sim *sim, const struct book_engine *engine);
+uint64_t book_leases(const struct book_pool *pool, const struct books *books);
+uint64_t book_longest_delay(const struct pm_pool_spec *spec, uint64_t n); /* t of SUP-2 */
+uint64_t book_n_waiting(const struct book_pool *pool);
+
+/* ---- invariants ----------------------------------------------------------------------------------------------- */
+
+#define SIM_INVARIANTS 36 /* ids from 1 */
+
+/* One thing that is asked. They stand in a section of their own, so that one that was never asked is known, too. */
+struct sim_clause {
+    int id; /* INV-… */
+    const char *sentence, *condition;
+    uint64_t n; /* how often it was asked */
+    uint64_t padding[4];
+};
+extern struct sim_clause __start_sim_clauses[], __stop_sim_clauses[];
+
+struct sim_invariant {
+    const char *family, *sentence;
+    /* Before the action is booked, for the kinds that concern it; after the step. Either may be NULL. */
+    void (*at)(struct sim *sim, const struct pm_action *action);
+    uint32_t kinds;
+    void (*after)(struct sim *sim);
+    const char *missing; /* not NULL: why nothing asks it yet */
+};
+extern const struct sim_invariant sim_invariants[SIM_INVARIANTS];
+
+void sim_broken(struct sim *sim, const struct sim_clause *clause, int pool, const char *format, ...)
+    __attribute__((__format__(__printf__, 4, 5)));
+
+/* HOLDS(sim, 9, pool, "a place has one process tree", condition, "%d", …): counts, and tells when it does not hold. */
+#define HOLDS(sim, id_, pool, sentence_, condition_, ...)                                          \
+    do {                                                                                           \
+        static struct sim_clause clause_                                                           \
+            __attribute__((__section__("sim_clauses"), __used__, __aligned__(64))) = {             \
+                .id = (id_), .sentence = (sentence_), .condition = #condition_};                   \
+        clause_.n++;                                                                               \
+        if (!(condition_))                                                                         \
+            sim_broken((sim), &clause_, (pool), __VA_ARGS__);                                      \
+    } while (0)
+
+/* ---- the driver ----------------------------------------------------------------------------------------------- */
+
+struct sim {
+    uint64_t seed, step, n_steps;
+    struct sim_random random; /* of this step */
+    const struct sim_mood *mood;
+    struct pm_core *core;
+    struct pm_actions out;
+    uint64_t now_ms, jumped_ms;
+    struct world world;
+    struct books books;
+    const unsigned char *left_out; /* steps that are not made; NULL: all are */
+    const struct sim_clause *broken;
+    int broken_pool;
+    uint64_t broken_step, broken_ms;
+    char broken_text[256], input[160];
+    struct story *story; /* NULL: nobody listens */
+};
+
+extern struct sim sim_here; /* there is one in a process */
+
+bool sim_run(struct sim *sim, uint64_t seed, uint64_t n_steps);
+/* Takes what an input appended and asks the invariants. */
+void sim_taken(struct sim *sim);
+/* The same for an input that must change nothing (INV-2). */
+void sim_nothing(struct sim *sim);
+/* Says what is put in next. */
+void sim_input(struct sim *sim, int pool, const char *format, ...)
+    __attribute__((__format__(__printf__, 3, 4)));
+void sim_request(struct sim *sim, int pool, int retried);
+void sim_release(struct sim *sim, int request, enum pm_release how);
+void sim_abandon(struct sim *sim, int request);
+const char *sim_engine_name(const struct sim *sim, int engine);
+
+/* What came up at all, over all seeds: a world in which nothing happens proves nothing. */
+struct sim_seen {
+    uint64_t actions[PM_ACT_STOPPED + 1], events[PM_EV_COUNT], states[PM_STATE_COUNT],
+        refusals[POOLMGR_STATUS_COUNT], classes[PM_CLASS_COUNT];
+};
+extern struct sim_seen sim_seen;
+
+/* ---- the story ------------------------------------------------------------------------------------------------ */
+
+struct story;
+
+void story_tell(struct sim *sim, int pool, const char *format, ...)
+    __attribute__((__format__(__printf__, 3, 4)));
+/* Runs a seed that failed again, leaves out what is not needed, and tells the rest. */
+void story_of(struct sim *sim, uint64_t seed, uint64_t n_steps);
+
+#define TELL(sim, ...)                                                                             \
+    do {                                                                                           \
+        if ((sim)->story)                                                                          \
+            story_tell((sim), __VA_ARGS__);                                                        \
+    } while (0)
+
+/* ---- properties ------------------------------------------------------------------------------------------------- */
+
+/* Worlds made for one sentence each; returns how many did not hold. `full`: as often as the contract says. */
+unsigned sim_properties(bool full);
+
+#endif
