@@ -94,7 +94,7 @@ void pm_commit_step(struct pm_pool *pool, struct pm_actions *out)
 void pm_commit_forget(struct pm_op *op)
 {
     if (op->stored && op->pool)
-        op->pool->to_tidy = true;
+        op->pool->to_tidy = op->pool->is_behind = true;
     pm_unask(op->pool->core, &op->commit);
 }
 
@@ -127,10 +127,13 @@ static void committed(struct pm_op *op, const struct poolmgr_error *failure, str
     struct pm_pool *pool = op->pool;
 
     pm_unask(pool->core, &op->commit);
-    if (failure)
+    if (failure) {
+        pool->to_tidy = pool->is_behind;
         refuse(op, failure, out);
-    else
+    } else {
+        pool->is_behind = pool->to_tidy;
         act(op, out);
+    }
     pm_pool_step(pool, out);
 }
 
@@ -148,5 +151,7 @@ void pm_core_persisted(struct pm_core *core, struct pm_token token,
     if (!pool)
         return;
     pm_unask(core, &pool->tidy);
+    if (!failure)
+        pool->is_behind = pool->to_tidy;
     pm_pool_step(pool, out);
 }

@@ -164,7 +164,8 @@ int pm_core_resume(struct pm_core *core, const char *pool_id, uint64_t now_ms,
     if (r < 0)
         return r;
 
-    stores = pm_pool_meets(pool, PM_OP_RESUME) == PM_CANCELS || pool->intent != PM_ENABLED;
+    stores = pm_pool_meets(pool, PM_OP_RESUME) == PM_CANCELS || pool->intent != PM_ENABLED ||
+             pool->is_behind;
     op = pm_op_begin(pool, PM_OP_RESUME, stores ? PM_OP_TO_COMMIT : PM_OP_ACTING);
     op->owes_answer = true;
     *ret_op = op->view.id;

@@ -237,6 +237,7 @@ struct pm_pool {
     struct pm_question tidy; /* its record is written once more, behind */
     bool to_tidy;
     bool removing; /* for good: it is emptied, then forgotten */
+    bool is_behind; /* the disk may say something else than what holds */
     bool parked;
     enum pm_breaker_mode breaker;
     bool failed; /* a permanent failure; forgotten by a reset */

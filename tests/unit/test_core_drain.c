@@ -356,6 +356,39 @@ static void test_a_resume_of_what_serves_has_nothing_to_do_and_needs_no_disk(voi
     assert_int_equal(operation(&world, op).state, PM_OP_SUCCEEDED);
 }
 
+static void test_a_resume_is_durable_though_the_disk_is_behind_INV_26(void **s)
+{
+    struct pm_token disk;
+    uint64_t op;
+
+    world_begin(&world);
+    op = ask_drain(&world, (struct pm_drain){.has_deadline = true, .deadline_ms = 60000});
+    disk = the_action(&world, PM_ACT_PERSIST)->token;
+    assert_int_equal(cancel(&world, op), 0);
+    op = ask_resume(&world); /* the disk says disabled, or will say so any moment */
+    assert_int_equal(count_actions(&world, PM_ACT_ACCEPTED), 0);
+    pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
+    assert_int_equal(operation(&world, op).state, PM_OP_RUNNING);
+}
+
+static void test_a_resume_is_durable_though_the_record_behind_failed_INV_26(void **s)
+{
+    struct pm_lease lease;
+    uint64_t op;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    op = drain(&world, 60000, PM_DEADLINE_STOP, PM_THEN_STOP);
+    assert_int_equal(cancel(&world, op), 0);
+    disk_full(&world);
+    op = ask_resume(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_ACCEPTED), 0);
+    durable(&world);
+    assert_int_equal(operation(&world, op).state, PM_OP_SUCCEEDED);
+    (void)ask_resume(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 0);
+}
+
 static void test_what_rests_is_started_by_a_resume_only(void **s)
 {
     struct poolmgr_error err = {0};
@@ -516,6 +549,8 @@ int main(void)
         TEST(test_commands_are_committed_one_after_the_other_in_their_order),
         TEST(test_a_resume_after_the_signal_starts_behind_the_stop),
         TEST(test_a_resume_of_what_serves_has_nothing_to_do_and_needs_no_disk),
+        TEST(test_a_resume_is_durable_though_the_disk_is_behind_INV_26),
+        TEST(test_a_resume_is_durable_though_the_record_behind_failed_INV_26),
         TEST(test_what_rests_is_started_by_a_resume_only),
         TEST(test_a_stop_joins_a_drain_and_hurries_it),
         TEST(test_a_drain_replaces_a_stop),
