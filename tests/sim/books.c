@@ -572,19 +572,121 @@ void books_staged(struct sim *sim, int index, const struct pm_failure *failure)
 
 /* ---- operations --------------------------------------------------------------------------------------------------- */
 
+/* When the first of those that run may cut. */
+static void look_at_deadlines(struct sim *sim, int index)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+
+    pool->stop_by_ms = PM_NEVER;
+    for (uint64_t id = 1; id <= sim->books.last_op; id++) {
+        const struct book_op *op = &sim->books.ops[id % SIM_OPS];
+
+        if (op->known && op->acts && !op->ended && !op->aborts && op->pool == index &&
+            (op->kind == PM_OP_STOP || op->kind == PM_OP_DRAIN) && op->by_ms < pool->stop_by_ms)
+            pool->stop_by_ms = op->by_ms;
+    }
+}
+
+/* A drain and a resume act when they are accepted. */
+static bool is_answered_later(enum pm_operation_kind kind)
+{
+    return kind == PM_OP_DRAIN || kind == PM_OP_RESUME;
+}
+
+static void acts(struct sim *sim, struct book_op *op)
+{
+    op->acts = true;
+    sim->books.pools[op->pool].n_running[op->kind]++;
+    look_at_deadlines(sim, op->pool);
+}
+
+/* The command stands in the core, and has this id. */
+void books_command(struct sim *sim, uint64_t id, const struct book_op *op)
+{
+    sim->books.ops[id % SIM_OPS] = *op;
+    sim->books.ops[id % SIM_OPS].known = true;
+    if (id > sim->books.last_op)
+        sim->books.last_op = id;
+    if (!is_answered_later(op->kind))
+        acts(sim, &sim->books.ops[id % SIM_OPS]);
+}
+
+static void set_intent(struct sim *sim, int index, enum pm_intent intent)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+
+    if (pool->intent == intent)
+        return;
+    pool->intent = intent;
+    pool->intent_ms = sim->now_ms;
+}
+
+/* What a second drain replaces keeps what was before the first. */
+static enum pm_intent former_of(const struct sim *sim, const struct book_op *op)
+{
+    for (uint64_t id = 1; id <= sim->books.last_op; id++) {
+        const struct book_op *other = &sim->books.ops[id % SIM_OPS];
+
+        if (other != op && other->known && other->acts && !other->ended &&
+            other->kind == PM_OP_DRAIN && other->pool == op->pool)
+            return other->former;
+    }
+    return sim->books.pools[op->pool].intent;
+}
+
+static void take_accepted(struct sim *sim, const struct pm_action *action)
+{
+    struct book_op *op = &sim->books.ops[action->operation % SIM_OPS];
+
+    op->answered = true;
+    if (action->error || !op->known)
+        return;
+    sim->books.pools[op->pool].acknowledged = op->intent;
+    op->former = former_of(sim, op);
+    acts(sim, op);
+    if (op->kind == PM_OP_RESUME)
+        sim->books.pools[op->pool].maybe_parked = false;
+    set_intent(sim, op->pool, op->kind == PM_OP_DRAIN ? PM_DRAINING : PM_ENABLED);
+}
+
 static void take_operation(struct sim *sim, const struct pm_action *action)
 {
     struct book_op *op = &sim->books.ops[action->operation % SIM_OPS];
-    struct book_pool *pool;
+    struct pm_operation view = {0};
 
     op->ended = true;
-    if (!op->known)
-        return; /* within its own command: the driver books it then */
-    pool = &sim->books.pools[op->pool];
-    if (op->kind == PM_OP_START)
-        pool->n_starts--;
-    else if (--pool->n_stops == 0)
-        pool->stop_by_ms = PM_NEVER;
+    if (!op->known || !op->acts)
+        return;
+    sim->books.pools[op->pool].n_running[op->kind]--;
+    look_at_deadlines(sim, op->pool);
+    (void)pm_core_operation(sim->core, action->operation, &view);
+    if (!is_answered_later(op->kind) || view.replaced_by != 0 || view.state == PM_OP_INTERRUPTED)
+        return;
+    set_intent(sim, op->pool, view.state == PM_OP_SUCCEEDED ? op->intent : op->former);
+}
+
+/* ---- the disk ------------------------------------------------------------------------------------------------------ */
+
+static void take_persist(struct sim *sim, const struct pm_action *action)
+{
+    sim->books.pools[book_pool_by_id(sim, action->record->pool_id)].n_writes++;
+    world_persist(sim, action->token, action->record);
+}
+
+void books_persisted(struct sim *sim, int index, const struct world_record *record, bool failed)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+
+    pool->n_writes--;
+    if (failed) {
+        pool->not_written_in_step = true;
+        return;
+    }
+    pool->written = sim->books.leaving || sim->books.ops[record->operation % SIM_OPS].ended
+                        ? 1U << record->intent /* its command was called off meanwhile */
+                        : 0;
+    if (!record->has_operation)
+        pool->acknowledged = record->intent; /* what came of it is written behind it */
 }
 
 void books_reset(struct sim *sim, int index)
@@ -616,6 +718,8 @@ void books_take(struct sim *sim, const struct pm_action *action)
     case PM_ACT_REFUSE: take_refuse(sim, action); break;
     case PM_ACT_CUT: take_cut(sim, action); break;
     case PM_ACT_OPERATION: take_operation(sim, action); break;
+    case PM_ACT_PERSIST: take_persist(sim, action); break;
+    case PM_ACT_ACCEPTED: take_accepted(sim, action); break;
     case PM_ACT_NARRATE: sim_seen.events[action->event->kind]++; break;
     case PM_ACT_STOPPED: sim->books.stopped = true; break;
     }
@@ -687,13 +791,26 @@ void books_begin(struct sim *sim)
         struct book_pool *pool = &sim->books.pools[i];
 
         pool->reset_in_step = pool->stopped_in_step = false;
-        pool->started_in_step = pool->failed_in_step = false;
+        pool->started_in_step = pool->failed_in_step = pool->not_written_in_step = false;
         pool->before = pool->view;
         for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
             pool->replicas[k].before = pool->replicas[k].view;
             pool->replicas[k].failed_in_step = false;
         }
     }
+}
+
+void books_open_pool(struct sim *sim, int index, struct pm_pool_spec *spec)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+
+    pool->spec = spec;
+    pool->stop_by_ms = PM_NEVER;
+    pool->idle_ms = pool->waiterless_ms = pool->intent_ms = sim->now_ms;
+    for (size_t k = 0; k < 2; k++)
+        pm_list_init(&pool->queue.classes[k]);
+    for (unsigned k = 0; k < SIM_REPLICAS; k++)
+        pool->replicas[k].engine = SIM_NOBODY;
 }
 
 void books_clear(struct sim *sim)
@@ -709,7 +826,7 @@ void books_clear(struct sim *sim)
     memset(books->ops, 0, sizeof(books->ops));
     memset(&books->deadlines, 0, sizeof(books->deadlines));
     books->n_pools = books->n_requests = 0;
-    books->version = books->shutdown_ms = 0;
+    books->version = books->shutdown_ms = books->last_op = 0;
     books->begun = books->shutting_down = books->at_once = books->leaving = books->stopped = false;
 }
 
@@ -732,16 +849,15 @@ void books_daemon_died(struct sim *sim)
     for (int i = 0; i < books->n_pools; i++) {
         struct book_pool *pool = &books->pools[i];
         struct pm_pool_spec *spec = pool->spec;
+        enum pm_intent acknowledged = pool->acknowledged;
+        unsigned written = pool->written;
 
         memset(pool, 0, sizeof(*pool));
-        pool->spec = spec;
-        pool->stop_by_ms = PM_NEVER;
-        pool->idle_ms = pool->waiterless_ms = sim->now_ms;
-        for (size_t k = 0; k < 2; k++)
-            pm_list_init(&pool->queue.classes[k]);
-        for (unsigned k = 0; k < SIM_REPLICAS; k++)
-            pool->replicas[k].engine = SIM_NOBODY;
+        books_open_pool(sim, i, spec);
+        pool->acknowledged = acknowledged;
+        pool->written = written;
     }
+    books->last_op = 0;
     memset(books->ops, 0, sizeof(books->ops));
     books->version = 0;
     books->begun = books->shutting_down = books->at_once = books->leaving = books->stopped = false;

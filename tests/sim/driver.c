@@ -58,7 +58,8 @@ static const struct sim_mood moods[] = {
      .deaf = 5,
      .permanent = 20,
      .lose = 12,
-     .jump = 12},
+     .jump = 12,
+     .full = 6},
     {.name = "operated",
      .time = 50,
      .request = 20,
@@ -69,7 +70,8 @@ static const struct sim_mood moods[] = {
      .hang = 12,
      .deaf = 6,
      .permanent = 15,
-     .jump = 20},
+     .jump = 20,
+     .full = 8},
     {.name = "mortal",
      .time = 55,
      .request = 22,
@@ -81,7 +83,8 @@ static const struct sim_mood moods[] = {
      .deaf = 6,
      .permanent = 30,
      .kill_daemon = 3,
-     .jump = 20},
+     .jump = 20,
+     .full = 10},
     {.name = "wild",
      .time = 40,
      .request = 20,
@@ -94,7 +97,8 @@ static const struct sim_mood moods[] = {
      .permanent = 12,
      .lose = 20,
      .kill_daemon = 40,
-     .jump = 10},
+     .jump = 10,
+     .full = 6},
 };
 
 static const char *const ids[SIM_POOLS] = {"gamma", "alpha", "delta", "beta"};
@@ -142,7 +146,7 @@ static struct pm_pool_spec *draw_spec(struct sim_random *random, int i)
     return spec;
 }
 
-static void make_core(struct sim *sim)
+void sim_make_core(struct sim *sim)
 {
     struct pm_core_options options = {0};
 
@@ -159,7 +163,7 @@ static void make_core(struct sim *sim)
     }
 }
 
-static void begin(struct sim *sim)
+void sim_begin(struct sim *sim)
 {
     sim_input(sim, SIM_NOBODY, "the daemon begins");
     sim->books.begun = true;
@@ -173,15 +177,7 @@ static void draw_pools(struct sim *sim)
 
     books->n_pools = 1 + (int)sim_below(&sim->random, SIM_POOLS);
     for (int i = 0; i < books->n_pools; i++) {
-        struct book_pool *pool = &books->pools[i];
-
-        pool->spec = draw_spec(&sim->random, i);
-        pool->stop_by_ms = PM_NEVER;
-        pool->idle_ms = pool->waiterless_ms = sim->now_ms;
-        for (size_t k = 0; k < 2; k++)
-            pm_list_init(&pool->queue.classes[k]);
-        for (unsigned k = 0; k < SIM_REPLICAS; k++)
-            pool->replicas[k].engine = SIM_NOBODY;
+        books_open_pool(sim, i, draw_spec(&sim->random, i));
     }
 }
 
@@ -197,9 +193,9 @@ static void start(struct sim *sim, uint64_t seed, uint64_t n_steps)
     sim->mood = &moods[seed % PM_ARRAY_LEN(moods)];
     sim->now_ms = sim_below(&sim->random, 100000);
     draw_pools(sim);
-    make_core(sim);
+    sim_make_core(sim);
     sim_taken(sim);
-    begin(sim);
+    sim_begin(sim);
 }
 
 static void finish(struct sim *sim)
@@ -268,6 +264,14 @@ static void tell_action(struct sim *sim, const struct pm_action *action)
     case PM_ACT_NARRATE:
         TELL(sim, book_pool_by_id(sim, action->event->pool_id), "  “%s”", action->event->human);
         break;
+    case PM_ACT_PERSIST:
+        TELL(sim, book_pool_by_id(sim, action->record->pool_id), "  → write %s: %s",
+             action->record->pool_id, pm_intent_name(action->record->intent));
+        break;
+    case PM_ACT_ACCEPTED:
+        TELL(sim, SIM_NOBODY, "  → op-%" PRIu64 " %s", action->operation,
+             action->error ? action->error->message : "is accepted");
+        break;
     case PM_ACT_PROBE:
     case PM_ACT_ASK_BUSY: break;
     }
@@ -329,7 +333,7 @@ static uint64_t no_earlier(const struct sim *sim, uint64_t ms)
 }
 
 /* To what comes first, in the world or by the core's own deadline; sometimes only a part of the way. */
-static void time_passes(struct sim *sim)
+void sim_time_passes(struct sim *sim)
 {
     uint64_t due_ms = pm_core_deadline(sim->core), next_ms = world_next_ms(sim);
     uint64_t first_ms = due_ms < next_ms ? due_ms : next_ms, part_ms;
@@ -347,7 +351,7 @@ static void time_passes(struct sim *sim)
     }
 }
 
-static void clock_jumps(struct sim *sim)
+void sim_clock_jumps(struct sim *sim)
 {
     uint64_t by_ms = SIM_PICK(&sim->random, 20000, 120000, 3600000, 86400000);
 
@@ -500,349 +504,6 @@ static void client_acts(struct sim *sim)
     }
 }
 
-/* ---- operators ----------------------------------------------------------------------------------------------------- */
-
-static struct book_op *open_op(struct sim *sim, enum pm_operation_kind kind, int pool, uint64_t id)
-{
-    struct book_op *op = &sim->books.ops[id % SIM_OPS];
-
-    *op = (struct book_op){.kind = kind, .pool = pool, .known = true};
-    if (kind == PM_OP_START)
-        sim->books.pools[pool].n_starts++;
-    else
-        sim->books.pools[pool].n_stops++;
-    return op;
-}
-
-static void command_start(struct sim *sim, int index)
-{
-    struct book_pool *pool = &sim->books.pools[index];
-    struct poolmgr_error err = {0};
-    uint64_t id = 0;
-
-    sim_input(sim, index, "an operator starts %s", pool->spec->id);
-    pool->started_in_step = true;
-    if (pm_core_start(sim->core, pool->spec->id, sim->now_ms, &sim->out, &id, &err) == 0) {
-        (void)open_op(sim, PM_OP_START, index, id);
-        pool->maybe_parked = pool->has_keep_alive = false;
-    }
-    sim_taken(sim);
-}
-
-static void command_stop(struct sim *sim, int index)
-{
-    struct book_pool *pool = &sim->books.pools[index];
-    uint64_t deadline_ms = SIM_PICK(&sim->random, 0, 1000, 30000, PM_NEVER), id = 0, by_ms;
-    struct poolmgr_error err = {0};
-
-    sim_input(sim, index, "an operator stops %s by %" PRIu64 " ms", pool->spec->id, deadline_ms);
-    pool->stopped_in_step = true;
-    if (pm_core_stop(sim->core, pool->spec->id, deadline_ms, sim->now_ms, &sim->out, &id, &err) ==
-        0) {
-        open_op(sim, PM_OP_STOP, index, id)->deadline_ms = deadline_ms;
-        by_ms = deadline_ms > PM_NEVER - sim->now_ms ? PM_NEVER : sim->now_ms + deadline_ms;
-        pool->stop_by_ms = by_ms < pool->stop_by_ms ? by_ms : pool->stop_by_ms;
-        pool->maybe_parked = true;
-    }
-    sim_taken(sim);
-}
-
-static void command_cancel(struct sim *sim)
-{
-    uint64_t id = 1 + sim_below(&sim->random, 12);
-    struct poolmgr_error err = {0};
-    struct pm_operation last;
-
-    if (pm_core_operation_at(sim->core, sim_below(&sim->random, 4), &last))
-        id = last.id;
-    sim_input(sim, SIM_NOBODY, "an operator cancels op-%" PRIu64, id);
-    if (sim->books.ops[id % SIM_OPS].known)
-        sim->books.pools[sim->books.ops[id % SIM_OPS].pool].stopped_in_step = true;
-    (void)pm_core_cancel_operation(sim->core, id, sim->now_ms, &sim->out, &err);
-    sim_taken(sim);
-}
-
-static void command_reset(struct sim *sim, int index)
-{
-    static const enum pm_breaker breakers[] = {PM_BREAKER_CLOSED, PM_BREAKER_CLOSED,
-                                               PM_BREAKER_FORCED_OPEN, PM_BREAKER_DISABLED};
-    enum pm_breaker breaker = breakers[sim_below(&sim->random, 4)];
-    struct book_pool *pool = &sim->books.pools[index];
-    struct poolmgr_error err = {0};
-
-    sim_input(sim, index, "an operator resets %s, breaker %s", pool->spec->id,
-              pm_breaker_name(breaker));
-    if (!sim->books.shutting_down && !sim->books.leaving) {
-        books_reset(sim, index);
-        pool->forced = breaker == PM_BREAKER_FORCED_OPEN;
-        pool->off = breaker == PM_BREAKER_DISABLED;
-    }
-    (void)pm_core_reset(sim->core, pool->spec->id, breaker, sim->now_ms, &sim->out, &err);
-    sim_taken(sim);
-}
-
-/* It means something only where something failed for good, or waits for its clock. */
-static void file_changes(struct sim *sim, int index)
-{
-    struct book_pool *pool = &sim->books.pools[index];
-    bool matters = pool->failed;
-
-    EACH_REPLICA(pool, k)
-    matters = matters || pool->replicas[k].view.state == PM_BACKOFF;
-    sim_input(sim, index, "the model of %s changes", pool->spec->id);
-    if (matters)
-        books_reset(sim, index);
-    pm_core_file_changed(sim->core, pool->spec->id, sim->now_ms, &sim->out);
-    if (matters)
-        sim_taken(sim);
-    else
-        sim_nothing(sim);
-}
-
-static void operator_commands(struct sim *sim)
-{
-    int index = (int)sim_below(&sim->random, (uint64_t)sim->books.n_pools);
-
-    switch (sim_below(&sim->random, 6)) {
-    case 0: command_start(sim, index); break;
-    case 1:
-    case 2: command_stop(sim, index); break;
-    case 3: command_cancel(sim); break;
-    case 4: command_reset(sim, index); break;
-    default: file_changes(sim, index); break;
-    }
-}
-
-/* ---- trouble ------------------------------------------------------------------------------------------------------- */
-
-static void dead_inputs(struct sim *sim)
-{
-    struct pm_token never = {.serial = UINT64_MAX}, none = {0};
-    struct pm_lease lease = {.serial = UINT64_MAX, .pool = 77, .replica = 9};
-    struct poolmgr_error err = {0};
-    struct pm_ready ready = {0};
-    struct pm_exit how = {0};
-    uint64_t id = 0;
-
-    sim_input(sim, SIM_NOBODY, "inputs for nobody");
-    pm_core_staged(sim->core, never, NULL, 0, sim->now_ms, &sim->out);
-    pm_core_staged(sim->core, none, NULL, 0, sim->now_ms, &sim->out);
-    pm_core_spawned(sim->core, never, NULL, 1, sim->now_ms, &sim->out);
-    pm_core_progress(sim->core, never, sim->now_ms, &sim->out);
-    pm_core_endpoint_ready(sim->core, never, &ready, sim->now_ms, &sim->out);
-    pm_core_probed(sim->core, never, true, sim->now_ms, &sim->out);
-    pm_core_busy(sim->core, none, 1, sim->now_ms, &sim->out);
-    pm_core_engine_exited(sim->core, never, &how, sim->now_ms, &sim->out);
-    pm_core_childless(sim->core, none, sim->now_ms, &sim->out);
-    pm_core_release(sim->core, &lease, PM_RELEASE_DONE, sim->now_ms, &sim->out);
-    pm_core_request_gone(sim->core, UINT64_MAX, sim->now_ms, &sim->out);
-    pm_core_file_changed(sim->core, "nobody", sim->now_ms, &sim->out);
-    HOLDS(sim, 2, SIM_NOBODY, "a command for an unknown pool is an error",
-          pm_core_start(sim->core, "nobody", sim->now_ms, &sim->out, &id, &err) ==
-                  POOLMGR_E_NOT_FOUND &&
-              pm_core_stop(sim->core, "nobody", 0, sim->now_ms, &sim->out, &id, &err) ==
-                  POOLMGR_E_NOT_FOUND &&
-              pm_core_reset(sim->core, "nobody", PM_BREAKER_CLOSED, sim->now_ms, &sim->out, &err) ==
-                  POOLMGR_E_NOT_FOUND,
-          "%s", "it is not");
-    HOLDS(sim, 2, SIM_NOBODY, "a typo makes no pool",
-          pm_core_n_pools(sim->core) == (size_t)sim->books.n_pools, "%zu pools",
-          pm_core_n_pools(sim->core));
-    sim_nothing(sim);
-}
-
-static void unknown_route(struct sim *sim)
-{
-    struct pm_request request = {.id = UINT64_MAX, .route = "nobody", .request_id = "r"};
-
-    sim_input(sim, SIM_NOBODY, "a request for an unknown model comes");
-    pm_core_request(sim->core, &request, sim->now_ms, &sim->out);
-    HOLDS(sim, 2, SIM_NOBODY, "a request for an unknown model is refused, and that is all",
-          sim->out.n == 1 && sim->out.items[0].kind == PM_ACT_REFUSE &&
-              sim->out.items[0].error->code == POOLMGR_E_MODEL_NOT_FOUND,
-          "%zu actions", sim->out.n);
-    pm_actions_clear(&sim->out);
-}
-
-static int some_engine(struct sim *sim)
-{
-    uint64_t n = sim->world.n_engines < 6 ? (uint64_t)sim->world.n_engines : 6;
-
-    return n == 0 ? SIM_NOBODY : sim->world.n_engines - 1 - (int)sim_below(&sim->random, n);
-}
-
-/* What the shim said already, it says again. */
-static void engine_repeats(struct sim *sim)
-{
-    int index = some_engine(sim);
-    const struct book_engine *engine = &sim->books.engines[index < 0 ? 0 : index];
-    struct pm_exit how;
-
-    if (index == SIM_NOBODY || engine->token.serial == 0)
-        return;
-    sim_input(sim, engine->pool, "%s repeats itself", sim_engine_name(sim, index));
-    if (engine->exited || engine->forgotten) {
-        how = world_some_exit(sim, index);
-        pm_core_engine_exited(sim->core, engine->token, &how, sim->now_ms, &sim->out);
-        sim_nothing(sim);
-    }
-    if (engine->forgotten) {
-        pm_core_childless(sim->core, engine->token, sim->now_ms, &sim->out);
-        sim_nothing(sim);
-    }
-    if (engine->ready || engine->signalled) {
-        pm_core_endpoint_ready(sim->core, engine->token, &(struct pm_ready){.n_slots = 9},
-                               sim->now_ms, &sim->out);
-        sim_nothing(sim);
-    }
-}
-
-/* An answer that is not waited for any more. */
-static void late_answer(struct sim *sim)
-{
-    const struct world_question *question =
-        &sim->world.questions[sim_below(&sim->random, SIM_QUESTIONS)];
-
-    if (question->token.serial == 0 || question->open)
-        return;
-    sim_input(sim, question->pool, "an answer comes late");
-    switch (question->kind) {
-    case PM_ACT_STAGE:
-        pm_core_staged(sim->core, question->token, &(struct pm_failure){.permanent = true}, 0,
-                       sim->now_ms, &sim->out);
-        break;
-    case PM_ACT_PROBE:
-        pm_core_probed(sim->core, question->token, sim_one_in(&sim->random, 2), sim->now_ms,
-                       &sim->out);
-        break;
-    default: pm_core_busy(sim->core, question->token, 0, sim->now_ms, &sim->out); break;
-    }
-    sim_nothing(sim);
-}
-
-/* In whatever phase it is. */
-static void engine_crashes(struct sim *sim)
-{
-    int index = some_engine(sim);
-
-    if (index == SIM_NOBODY || sim->world.engines[index].gone ||
-        sim->world.engines[index].launch_fails)
-        return;
-    world_schedule(sim, &sim->world.engines[index].end, sim->now_ms);
-    time_passes(sim);
-}
-
-/* An engine died before the first byte of an answer: the request is tried once more. */
-static void request_is_retried(struct sim *sim)
-{
-    for (int i = sim->books.n_requests; i > 0 && i > sim->books.n_requests - 8; i--) {
-        if (sim->books.requests[i].state == REQ_OVER && sim->books.requests[i].lease.serial != 0) {
-            sim_request(sim, sim->books.requests[i].pool, i);
-            return;
-        }
-    }
-}
-
-static void adopt(struct sim *sim, int index)
-{
-    struct book_engine *engine = &sim->books.engines[index];
-    struct world_engine *there = &sim->world.engines[index];
-    struct poolmgr_error err = {0};
-    uint64_t started_ms = engine->spawned_ms;
-    int r;
-
-    books_adopt(sim, index, started_ms);
-    sim_input(sim, engine->pool, "%s is found running", sim_engine_name(sim, index));
-    r = pm_core_adopt(sim->core, sim->books.pools[engine->pool].spec->id, engine->replica,
-                      engine->instance, 4711, started_ms, sim->now_ms, &sim->out, &engine->token,
-                      &err);
-    HOLDS(sim, 9, engine->pool, "what runs alone in its place is adopted", r == 0, "%s",
-          err.message);
-    if (!there->alive) {
-        world_schedule(sim, &there->end, sim->now_ms); /* its exit record is read */
-    } else if (there->loaded) {
-        there->loaded = false;
-        there->ready_ms = sim->now_ms + SIM_PICK(&sim->random, 0, 3, 600);
-        world_schedule(sim, &there->life, there->ready_ms);
-    }
-}
-
-/* The daemon is gone, by SIGKILL or because it left; the next one finds what runs. */
-static void next_daemon(struct sim *sim)
-{
-    pm_actions_clear(&sim->out);
-    pm_core_free(sim->core);
-    world_daemon_died(sim);
-    sim->now_ms += SIM_PICK(&sim->random, 0, 20, 3000);
-    books_daemon_died(sim);
-    make_core(sim);
-    for (int i = 0; i < sim->world.n_engines; i++) {
-        struct world_engine *there = &sim->world.engines[i];
-        struct book_engine *engine = &sim->books.engines[i];
-
-        pm_core_seen_instance(sim->core, sim->books.pools[engine->pool].spec->id, engine->instance);
-        if (engine->forgotten)
-            continue;
-        if (there->gone || there->never_launched || there->launch_fails) {
-            there->gone = engine->forgotten = true;
-            world_schedule(sim, &there->launched, PM_NEVER);
-            world_schedule(sim, &there->end, PM_NEVER);
-            continue;
-        }
-        adopt(sim, i);
-    }
-    inv28_restarted(sim);
-    sim_taken(sim);
-    begin(sim);
-}
-
-static void daemon_is_killed(struct sim *sim)
-{
-    sim_input(sim, SIM_NOBODY, "the daemon is killed");
-    next_daemon(sim);
-}
-
-static void daemon_leaves(struct sim *sim)
-{
-    sim_input(sim, SIM_NOBODY, "the daemon leaves");
-    sim->books.leaving = true;
-    pm_core_leave(sim->core, sim->now_ms, &sim->out);
-    sim_taken(sim);
-    HOLDS(sim, 28, SIM_NOBODY, "a leave takes one step", sim->books.stopped, "%s", "it does not");
-    for (int i = 0; i < 5 && !sim->broken; i++)
-        time_passes(sim);
-    if (!sim->broken)
-        next_daemon(sim);
-}
-
-static void trouble_comes(struct sim *sim)
-{
-    if (sim_one_in(&sim->random, sim->mood->kill_daemon)) {
-        if (sim_one_in(&sim->random, 4))
-            daemon_leaves(sim);
-        else
-            daemon_is_killed(sim);
-        return;
-    }
-    if (sim_one_in(&sim->random, sim->mood->jump)) {
-        clock_jumps(sim);
-        return;
-    }
-    switch (sim_below(&sim->random, 8)) {
-    case 0: dead_inputs(sim); break;
-    case 1: unknown_route(sim); break;
-    case 2: engine_repeats(sim); break;
-    case 3: late_answer(sim); break;
-    case 4: request_is_retried(sim); break;
-    default:
-        if (sim->mood->crash)
-            engine_crashes(sim);
-        else
-            engine_repeats(sim);
-        break;
-    }
-}
-
 /* ---- a seed ---------------------------------------------------------------------------------------------------------- */
 
 static void step(struct sim *sim)
@@ -852,15 +513,15 @@ static void step(struct sim *sim)
     uint64_t what = sim_below(&sim->random, all);
 
     if (what < mood->time)
-        time_passes(sim);
+        sim_time_passes(sim);
     else if (what < mood->time + mood->request)
         request_comes(sim);
     else if (what < mood->time + mood->request + mood->client)
         client_acts(sim);
     else if (what < mood->time + mood->request + mood->client + mood->operate)
-        operator_commands(sim);
+        sim_operator(sim);
     else
-        trouble_comes(sim);
+        sim_trouble(sim);
 }
 
 static bool goes_on(struct sim *sim)
@@ -890,7 +551,7 @@ static void shut_down(struct sim *sim)
             pm_core_shutdown(sim->core, true, sim->now_ms, &sim->out);
             sim_taken(sim);
         } else
-            time_passes(sim);
+            sim_time_passes(sim);
     }
     HOLDS(sim, 34, SIM_NOBODY, "a shutdown ends", books->stopped || sim->broken, "%s", "not this");
     for (int i = 0; i < sim->world.n_engines; i++)

@@ -65,7 +65,7 @@ void inv32_after(struct sim *sim)
                 HOLDS(sim, 32, i, "what answered is ready",
                       replica->view.state == PM_READY || replica->view.state == PM_SICK, "it is %s",
                       pm_state_name(replica->view.state));
-            if (book_n_waiting(pool) > 0 && pool->n_stops == 0)
+            if (book_n_waiting(pool) > 0 && pool->n_running[PM_OP_STOP] == 0)
                 look_at_wanted(sim, i, pool, k);
         }
     }
@@ -82,9 +82,11 @@ static bool is_on_its_way(enum pm_state state)
 static bool is_left_alone(const struct sim *sim, const struct book_pool *pool,
                           const struct book_replica *replica)
 {
-    return is_on_its_way(replica->view.state) && book_n_waiting(pool) == 0 && pool->n_starts == 0 &&
-           pool->spec->start != PM_PRELOAD && !replica->crashed_when_ready &&
-           book_leases(pool, &sim->books) == 0 && pool->view.active_leases == 0;
+    return is_on_its_way(replica->view.state) && book_n_waiting(pool) == 0 &&
+           pool->n_running[PM_OP_START] == 0 && pool->intent == PM_ENABLED &&
+           pool->n_running[PM_OP_DRAIN] == 0 && pool->spec->start != PM_PRELOAD &&
+           !replica->crashed_when_ready && book_leases(pool, &sim->books) == 0 &&
+           pool->view.active_leases == 0;
 }
 
 void inv33_after(struct sim *sim)
@@ -170,7 +172,8 @@ static void look_at_up(struct sim *sim, int index, const struct book_pool *pool,
     const struct book_replica *replica = &pool->replicas[k];
     const struct book_engine *engine = &sim->books.engines[replica->engine];
     bool in_use = book_leases(pool, &sim->books) > 0 || book_n_waiting(pool) > 0 ||
-                  pool->n_starts > 0 || pool->spec->start == PM_PRELOAD;
+                  pool->n_running[PM_OP_START] > 0 || pool->intent != PM_ENABLED ||
+                  pool->spec->start == PM_PRELOAD;
 
     if (replica->view.state == PM_SICK)
         HOLDS(sim, 34, index, "sick ends by sick_restart",

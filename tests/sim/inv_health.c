@@ -25,6 +25,16 @@ static bool shows_the_same(const struct book_pool *pool)
     return true;
 }
 
+void inv27_after(struct sim *sim)
+{
+    EACH_POOL(sim, i)
+    {
+        if (sim->books.pools[i].not_written_in_step)
+            HOLDS(sim, 27, i, "a failed commit leaves all as before",
+                  shows_the_same(&sim->books.pools[i]), "%s", "it does not");
+    }
+}
+
 void inv1_after(struct sim *sim)
 {
     uint64_t version = pm_core_snapshot_version(sim->core);
@@ -121,6 +131,9 @@ void inv4_at(struct sim *sim, const struct pm_action *action)
           view.state != PM_SICK ||
               sim->books.pools[engine->pool].replicas[engine->replica].before.state != PM_SICK,
           "request %" PRIu64, action->request);
+    HOLDS(sim, 4, engine->pool, "a grant goes to a pool that is enabled",
+          sim->books.pools[engine->pool].intent == PM_ENABLED, "it is %s",
+          pm_intent_name(sim->books.pools[engine->pool].intent));
     HOLDS(sim, 4, engine->pool, "a grant goes to the pool that was asked for",
           engine->pool == sim->books.requests[action->request].pool, "request %" PRIu64,
           action->request);

@@ -68,6 +68,8 @@ static bool may_be_refused(const struct sim *sim, const struct book_pool *pool,
     case POOLMGR_E_QUEUE_TIMEOUT: return sim->now_ms >= request->deadline_ms;
     case POOLMGR_E_QUEUE_FULL:
     case POOLMGR_E_QUEUE_DROPPED: return is_over_its_bounds(pool, request);
+    case POOLMGR_E_DRAINING: return pool->intent == PM_DRAINING;
+    case POOLMGR_E_DISABLED: return pool->intent == PM_DISABLED;
     case POOLMGR_E_POOL_FAILED: return pool->failed;
     case POOLMGR_E_START_TIMEOUT: return is_late(sim, pool);
     case POOLMGR_E_START_FAILED:
@@ -94,6 +96,17 @@ void inv17_at(struct sim *sim, const struct pm_action *action)
           "code %d", code);
 }
 
+void inv17_after(struct sim *sim)
+{
+    EACH_POOL(sim, i)
+    {
+        if (sim->books.pools[i].intent != PM_ENABLED)
+            HOLDS(sim, 17, i, "an operator's drain leaves nobody waiting",
+                  book_n_waiting(&sim->books.pools[i]) == 0, "%" PRIu64 " wait",
+                  book_n_waiting(&sim->books.pools[i]));
+    }
+}
+
 static bool hangs(const struct sim *sim, const struct book_engine *engine)
 {
     return engine->n_limits >= 3 || sim->now_ms - engine->life_ms >= engine->spec->stall_timeout_ms;
@@ -106,6 +119,8 @@ void inv18_at(struct sim *sim, const struct pm_action *action)
     const struct book_pool *pool = &sim->books.pools[request->pool];
     uint64_t by_ms = pool->stop_by_ms;
 
+    if (pool->intent == PM_DISABLED && pool->intent_ms + pool->spec->drain_deadline_ms < by_ms)
+        by_ms = pool->intent_ms + pool->spec->drain_deadline_ms;
     if (sim->books.shutting_down && sim->books.shutdown_ms + pool->spec->drain_deadline_ms < by_ms)
         by_ms = sim->books.shutdown_ms + pool->spec->drain_deadline_ms;
     if (request->state == REQ_GRANTED)
@@ -117,6 +132,19 @@ void inv18_at(struct sim *sim, const struct pm_action *action)
               engine->exited || engine->signalled || hangs(sim, engine) ||
                   sim->now_ms >= request->settles_ms || sim->now_ms >= by_ms || sim->books.at_once,
               "request %" PRIu64 ": %s", action->request, action->error->message);
+}
+
+void inv18_after(struct sim *sim)
+{
+    EACH_POOL(sim, i)
+    {
+        const struct book_pool *pool = &sim->books.pools[i];
+
+        if (!sim->books.leaving && !sim->books.stopped)
+            HOLDS(sim, 18, i, "the intent is what the last word made it",
+                  pool->view.intent == pool->intent, "it is %s, not %s",
+                  pm_intent_name(pool->view.intent), pm_intent_name(pool->intent));
+    }
 }
 
 /* ---- QUEUE ------------------------------------------------------------------------------------------------------ */
@@ -214,11 +242,48 @@ void inv28_at(struct sim *sim, const struct pm_action *action)
           "op-%" PRIu64, action->operation);
 }
 
+void inv26_at(struct sim *sim, const struct pm_action *action)
+{
+    const struct book_op *op = &sim->books.ops[action->operation % SIM_OPS];
+    const struct book_pool *pool = &sim->books.pools[op->pool];
+    const struct world_record *disk = &sim->world.disk[op->pool];
+
+    HOLDS(sim, 28, op->pool, "a command is answered once", !op->answered, "op-%" PRIu64,
+          action->operation);
+    if (action->error)
+        HOLDS(sim, 27, op->pool, "a command that is refused says why",
+              action->error->message[0] != '\0' &&
+                  (action->error->code != POOLMGR_E_STORE_FAILED || pool->not_written_in_step),
+              "op-%" PRIu64 ": %d", action->operation, action->error->code);
+    else
+        HOLDS(sim, 26, op->pool, "an intent is durable before the answer",
+              disk->exists ? disk->intent == op->intent : op->intent == PM_ENABLED,
+              "op-%" PRIu64 ": the disk says %s", action->operation, pm_intent_name(disk->intent));
+}
+
 void inv28_restarted(struct sim *sim)
 {
     struct pm_operation view;
 
-    HOLDS(sim, 28, SIM_NOBODY, "none runs after a restart",
-          !pm_core_operation_at(sim->core, 0, &view) || view.state != PM_OP_RUNNING, "op-%" PRIu64,
-          view.id);
+    for (size_t i = 0; pm_core_operation_at(sim->core, i, &view); i++)
+        HOLDS(sim, 28, SIM_NOBODY, "none runs after a restart", view.state == PM_OP_INTERRUPTED,
+              "op-%" PRIu64, view.id);
+}
+
+/* ---- STATE ------------------------------------------------------------------------------------------------------ */
+
+void inv26_restarted(struct sim *sim)
+{
+    EACH_POOL(sim, i)
+    {
+        struct book_pool *pool = &sim->books.pools[i];
+
+        HOLDS(sim, 26, i, "the next daemon has the last acknowledged intent, or what was written",
+              pool->view.intent == pool->acknowledged ||
+                  (pool->written & (1U << pool->view.intent)),
+              "it is %s, not %s", pm_intent_name(pool->view.intent),
+              pm_intent_name(pool->acknowledged));
+        pool->acknowledged = pool->view.intent;
+        pool->written = 0;
+    }
 }

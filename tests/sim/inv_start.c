@@ -33,6 +33,9 @@ void inv9_at(struct sim *sim, const struct pm_action *action)
     replica = replica_at(sim, action, &pool);
     HOLDS(sim, 9, pool, "nothing starts while the daemon ends",
           !sim->books.shutting_down && !sim->books.leaving, "%s", "it does");
+    HOLDS(sim, 9, pool, "nothing starts in a pool that shall rest",
+          sim->books.pools[pool].intent == PM_ENABLED, "it is %s",
+          pm_intent_name(sim->books.pools[pool].intent));
     if (action->kind == PM_ACT_STAGE) {
         HOLDS(sim, 9, pool, "one fetch at a time", !sim->books.pools[pool].staging, "%s", "two");
         return;
@@ -82,7 +85,8 @@ void inv12_after(struct sim *sim)
 
 static bool is_wanted_by_somebody(const struct book_pool *pool)
 {
-    return book_n_waiting(pool) > 0 || pool->n_starts > 0 || pool->spec->start == PM_PRELOAD;
+    return book_n_waiting(pool) > 0 || pool->n_running[PM_OP_START] > 0 ||
+           pool->spec->start == PM_PRELOAD;
 }
 
 void inv13_at(struct sim *sim, const struct pm_action *action)
@@ -172,9 +176,11 @@ static bool may_be_stopped(const struct sim *sim, const struct book_engine *engi
 {
     const struct book_pool *pool = &sim->books.pools[engine->pool];
 
-    if (sim->books.shutting_down || pool->n_stops > 0 || pool->stopped_in_step)
+    if (sim->books.shutting_down || pool->n_running[PM_OP_STOP] > 0 || pool->stopped_in_step ||
+        pool->n_running[PM_OP_DRAIN] > 0 || pool->intent == PM_DISABLED)
         return true;
-    if (book_n_waiting(pool) > 0 || pool->n_starts > 0 || book_leases(pool, &sim->books) > 0)
+    if (book_n_waiting(pool) > 0 || pool->n_running[PM_OP_START] > 0 ||
+        book_leases(pool, &sim->books) > 0)
         return false;
     if (pool->spec->start == PM_PRELOAD && !pool->maybe_parked)
         return false;

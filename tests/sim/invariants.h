@@ -26,6 +26,10 @@ void inv15_after(struct sim *sim);
 void inv16_at(struct sim *sim, const struct pm_action *action);
 
 void inv17_at(struct sim *sim, const struct pm_action *action);
+void inv17_after(struct sim *sim);
+void inv18_after(struct sim *sim);
+void inv27_after(struct sim *sim);
+void inv26_at(struct sim *sim, const struct pm_action *action);
 void inv18_at(struct sim *sim, const struct pm_action *action);
 void inv23_at(struct sim *sim, const struct pm_action *action);
 void inv23_after(struct sim *sim);
@@ -41,6 +45,7 @@ void inv34_after(struct sim *sim);
 /* These are asked by the driver, since they put something in themselves. */
 void inv2_nothing(struct sim *sim);
 void inv13_request(struct sim *sim, int request, bool was_free);
+void inv26_restarted(struct sim *sim);
 void inv28_restarted(struct sim *sim);
 void inv29_second_look(struct sim *sim);
 void inv30_early_look(struct sim *sim);

@@ -247,7 +247,8 @@ static const enum pm_event_kind not_by_core[] = {
 static const int refusals[] = {
     POOLMGR_E_QUEUE_FULL,   POOLMGR_E_QUEUE_DROPPED, POOLMGR_E_QUEUE_TIMEOUT,
     POOLMGR_E_POOL_FAILED,  POOLMGR_E_START_FAILED,  POOLMGR_E_START_TIMEOUT,
-    POOLMGR_E_BREAKER_OPEN, POOLMGR_E_SHUTTING_DOWN,
+    POOLMGR_E_BREAKER_OPEN, POOLMGR_E_SHUTTING_DOWN, POOLMGR_E_DRAINING,
+    POOLMGR_E_DISABLED,
 };
 
 static bool is_told_by_others(enum pm_event_kind kind)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "core/core.h"
+#include "core/restart.h"
 #include "util/heap.h"
 #include "util/list.h"
 
@@ -55,6 +56,7 @@ struct sim_mood {
         trouble;                           /* how often what happens, relative to each other */
     unsigned crash, hang, deaf, permanent; /* of an engine */
     unsigned lose;                         /* an action or an answer */
+    unsigned full;                         /* the disk */
     unsigned kill_daemon, jump;            /* of a trouble */
 };
 
@@ -89,9 +91,18 @@ struct world_stream {
     uint64_t works_until_ms; /* the engine is busy with it; PM_NEVER while it is read */
 };
 
+/* What the disk has of a pool. */
+struct world_record {
+    bool exists, has_operation;
+    enum pm_intent intent;
+    uint64_t operation;
+    enum pm_operation_kind kind;
+};
+
 struct world_question {
     struct world_event event;
-    enum pm_action_kind kind; /* STAGE, PROBE, ASK_BUSY */
+    struct world_record record; /* PERSIST */
+    enum pm_action_kind kind;   /* STAGE, PROBE, ASK_BUSY, PERSIST */
     struct pm_token token;
     int pool, engine;
     uint64_t asked_ms;
@@ -105,6 +116,8 @@ struct world {
     struct world_stream streams[SIM_REQUESTS];
     struct world_question questions[SIM_QUESTIONS];
     int next_question;
+    struct world_record disk[SIM_POOLS];
+    uint64_t disk_free_ms; /* one helper thread writes: one after the other */
 };
 
 void world_clear(struct sim *sim);
@@ -116,6 +129,7 @@ void world_signal(struct sim *sim, int engine);
 void world_kill(struct sim *sim, int engine);
 void world_ask(struct sim *sim, enum pm_action_kind kind, struct pm_token token, int pool,
                int engine);
+void world_persist(struct sim *sim, struct pm_token token, const struct pm_pool_record *record);
 void world_stream_begins(struct sim *sim, int request, int engine);
 void world_stream_closes(struct sim *sim, int request, bool read_on);
 void world_stream_over(struct sim *sim, int request);
@@ -182,22 +196,30 @@ struct book_pool {
     struct pm_pool_spec *spec;
     struct book_replica replicas[SIM_REPLICAS];
     struct book_queue queue;
-    uint64_t stop_by_ms;        /* the earliest deadline of a stop that runs; PM_NEVER: none */
-    unsigned n_stops, n_starts; /* operations that run */
-    bool failed, forced, off, maybe_parked, staging;
-    uint64_t staged_by_ms; /* when the disk will have answered */
+    enum pm_intent intent;
+    uint64_t intent_ms;
+    uint64_t stop_by_ms; /* the earliest deadline of a stop or drain that runs; PM_NEVER: none */
+    unsigned n_running[PM_OP_KIND_COUNT]; /* operations; a drain from its acceptance on */
+    bool failed, forced, maybe_parked, staging;
+    unsigned n_writes;           /* that are under way */
+    enum pm_intent acknowledged; /* what the next daemon must have */
+    unsigned written;            /* intents that were being written when the daemon died, as bits */
+    uint64_t staged_by_ms;       /* when the disk will have answered */
     uint64_t idle_ms, waiterless_ms, keep_alive_ms;
     bool has_keep_alive;
     struct pm_pool_view view, before;
     /* in this step */
-    bool reset_in_step, stopped_in_step, started_in_step, failed_in_step;
+    bool reset_in_step, stopped_in_step, started_in_step, failed_in_step, not_written_in_step;
 };
 
 struct book_op {
     enum pm_operation_kind kind;
     int pool;
-    bool known, ended;
-    uint64_t deadline_ms;
+    bool known, ended, answered, acts;
+    bool aborts;           /* at its deadline */
+    uint64_t by_ms;        /* … which is this */
+    enum pm_intent intent; /* a drain or a resume: what comes after it */
+    enum pm_intent former; /* … and what was before */
 };
 
 struct books {
@@ -211,6 +233,7 @@ struct books {
     uint64_t version;
     bool begun, shutting_down, at_once, leaving, stopped;
     uint64_t shutdown_ms;
+    uint64_t last_op;
     int arriving; /* the request of this step, or 0 */
 };
 
@@ -218,6 +241,7 @@ void books_take(struct sim *sim, const struct pm_action *action);
 void books_look(struct sim *sim);  /* at what the core shows, after a step */
 void books_begin(struct sim *sim); /* what is of one step only is forgotten */
 void books_clear(struct sim *sim);
+void books_open_pool(struct sim *sim, int pool, struct pm_pool_spec *spec);
 void books_daemon_died(struct sim *sim);
 
 /* What goes in, before it does. */
@@ -233,6 +257,8 @@ void books_staged(struct sim *sim, int pool, const struct pm_failure *failure);
 void books_probed(struct sim *sim, int engine, bool ok);
 void books_busy(struct sim *sim, int engine, uint64_t n_busy);
 void books_reset(struct sim *sim, int pool);
+void books_command(struct sim *sim, uint64_t id, const struct book_op *op);
+void books_persisted(struct sim *sim, int pool, const struct world_record *record, bool failed);
 void books_adopt(struct sim *sim, int engine, uint64_t started_ms);
 
 int book_engine_by_token(const struct sim *sim, struct pm_token token);
@@ -300,6 +326,13 @@ struct sim {
 };
 
 extern struct sim sim_here; /* there is one in a process */
+
+void sim_make_core(struct sim *sim);
+void sim_begin(struct sim *sim);
+void sim_time_passes(struct sim *sim);
+void sim_clock_jumps(struct sim *sim);
+void sim_operator(struct sim *sim);
+void sim_trouble(struct sim *sim);
 
 bool sim_run(struct sim *sim, uint64_t seed, uint64_t n_steps);
 /* Takes what an input appended and asks the invariants. */

@@ -22,7 +22,9 @@ void world_clear(struct sim *sim)
     memset(world->engines, 0, (size_t)world->n_engines * sizeof(world->engines[0]));
     memset(world->streams, 0, (size_t)(sim->books.n_requests + 1) * sizeof(world->streams[0]));
     memset(world->questions, 0, sizeof(world->questions));
+    memset(world->disk, 0, sizeof(world->disk));
     world->n_engines = world->next_question = 0;
+    world->disk_free_ms = 0;
 }
 
 void world_schedule(struct sim *sim, struct world_event *event, uint64_t at_ms)
@@ -285,16 +287,18 @@ static void ends(struct sim *sim, int index)
 
 /* ---- questions -------------------------------------------------------------------------------------------------- */
 
-void world_ask(struct sim *sim, enum pm_action_kind kind, struct pm_token token, int pool,
-               int engine)
+static bool must_be_answered(const struct world_question *question)
+{
+    return question->open && (question->kind == PM_ACT_STAGE || question->kind == PM_ACT_PERSIST);
+}
+
+static struct world_question *ask(struct sim *sim, enum pm_action_kind kind, struct pm_token token,
+                                  int pool, int engine)
 {
     struct world *world = &sim->world;
-    struct sim_random random = random_of(sim, QUESTION_SALT, token.serial);
     struct world_question *question = &world->questions[world->next_question];
-    uint64_t after_ms = kind == PM_ACT_STAGE ? SIM_PICK(&random, 0, 0, 30, 2000, 20000)
-                                             : SIM_PICK(&random, 0, 1, 5, 30, 1500, 3000);
 
-    for (int i = 0; question->open && question->kind == PM_ACT_STAGE && i < SIM_QUESTIONS; i++) {
+    for (int i = 0; must_be_answered(question) && i < SIM_QUESTIONS; i++) {
         world->next_question = (world->next_question + 1) % SIM_QUESTIONS;
         question = &world->questions[world->next_question];
     }
@@ -307,11 +311,55 @@ void world_ask(struct sim *sim, enum pm_action_kind kind, struct pm_token token,
                                         .asked_ms = sim->now_ms,
                                         .open = true};
     world->next_question = (world->next_question + 1) % SIM_QUESTIONS;
+    return question;
+}
+
+void world_ask(struct sim *sim, enum pm_action_kind kind, struct pm_token token, int pool,
+               int engine)
+{
+    struct sim_random random = random_of(sim, QUESTION_SALT, token.serial);
+    struct world_question *question = ask(sim, kind, token, pool, engine);
+    uint64_t after_ms = kind == PM_ACT_STAGE ? SIM_PICK(&random, 0, 0, 30, 2000, 20000)
+                                             : SIM_PICK(&random, 0, 1, 5, 30, 1500, 3000);
+
     if (kind == PM_ACT_STAGE)
         sim->books.pools[pool].staged_by_ms = sim->now_ms + after_ms;
     else if (sim_one_in(&random, sim->mood->lose))
         return;
     world_schedule(sim, &question->event, sim->now_ms + after_ms);
+}
+
+/* One after the other, however long each takes. */
+void world_persist(struct sim *sim, struct pm_token token, const struct pm_pool_record *record)
+{
+    struct sim_random random = random_of(sim, QUESTION_SALT, token.serial);
+    struct world_question *question =
+        ask(sim, PM_ACT_PERSIST, token, book_pool_by_id(sim, record->pool_id), SIM_NOBODY);
+    uint64_t from_ms =
+        sim->now_ms > sim->world.disk_free_ms ? sim->now_ms : sim->world.disk_free_ms;
+
+    question->record = (struct world_record){.exists = true,
+                                             .has_operation = record->has_operation,
+                                             .intent = record->intent,
+                                             .operation = record->operation,
+                                             .kind = record->kind};
+    sim->world.disk_free_ms = from_ms + SIM_PICK(&random, 0, 2, 40, 900, 8000);
+    world_schedule(sim, &question->event, sim->world.disk_free_ms);
+}
+
+static void persisted(struct sim *sim, struct world_question *question)
+{
+    static const struct poolmgr_error full = {.code = POOLMGR_E_STORE_FAILED,
+                                              .message = "no space left on device"};
+    bool fails = sim_one_in(&sim->random, sim->mood->full);
+
+    sim_input(sim, question->pool, "%s is %swritten", sim->books.pools[question->pool].spec->id,
+              fails ? "not " : "");
+    if (!fails)
+        sim->world.disk[question->pool] = question->record;
+    books_persisted(sim, question->pool, &question->record, fails);
+    pm_core_persisted(sim->core, question->token, fails ? &full : NULL, sim->now_ms, &sim->out);
+    sim_taken(sim);
 }
 
 static void staged(struct sim *sim, struct world_question *question)
@@ -367,6 +415,7 @@ static void answers(struct sim *sim, struct world_question *question)
     question->open = false;
     switch (asked.kind) {
     case PM_ACT_STAGE: staged(sim, &asked); break;
+    case PM_ACT_PERSIST: persisted(sim, &asked); break;
     case PM_ACT_PROBE: probed(sim, &asked); break;
     default: busy(sim, &asked); break;
     }
@@ -459,14 +508,27 @@ void world_happens(struct sim *sim)
     }
 }
 
+/* What was being written is there or not: a rename is whole. */
+static void dies_writing(struct sim *sim, const struct world_question *question)
+{
+    sim->books.pools[question->pool].written |= 1U << question->record.intent;
+    if (sim_one_in(&sim->random, 2))
+        sim->world.disk[question->pool] = question->record;
+}
+
 /* Its questions die with it, and its streams; the engines go on and notice by and by. */
 void world_daemon_died(struct sim *sim)
 {
     for (int i = 0; i < SIM_QUESTIONS; i++) {
-        world_schedule(sim, &sim->world.questions[i].event, PM_NEVER);
-        sim->world.questions[i].open = false;
-        sim->world.questions[i].token.serial = 0; /* the next daemon counts anew */
+        struct world_question *question = &sim->world.questions[i];
+
+        if (question->open && question->kind == PM_ACT_PERSIST)
+            dies_writing(sim, question);
+        world_schedule(sim, &question->event, PM_NEVER);
+        question->open = false;
+        question->token.serial = 0; /* the next daemon counts anew */
     }
+    sim->world.disk_free_ms = 0;
     for (int i = 1; i <= sim->books.n_requests; i++) {
         struct world_stream *stream = &sim->world.streams[i];
 
