@@ -644,8 +644,11 @@ static void take_accepted(struct sim *sim, const struct pm_action *action)
     sim->books.pools[op->pool].acknowledged = op->intent;
     op->former = former_of(sim, op);
     acts(sim, op);
-    if (op->kind == PM_OP_RESUME)
+    if (op->kind == PM_OP_RESUME) {
         sim->books.pools[op->pool].maybe_parked = false;
+        if (op->persisted)
+            sim->books.pools[op->pool].idle_ms = sim->now_ms; /* it rests anew from here */
+    }
     set_intent(sim, op->pool, op->kind == PM_OP_DRAIN ? PM_DRAINING : PM_ENABLED);
 }
 
@@ -670,6 +673,8 @@ static void take_operation(struct sim *sim, const struct pm_action *action)
 static void take_persist(struct sim *sim, const struct pm_action *action)
 {
     sim->books.pools[book_pool_by_id(sim, action->record->pool_id)].n_writes++;
+    if (action->record->has_operation)
+        sim->books.ops[action->record->operation % SIM_OPS].persisted = true;
     world_persist(sim, action->token, action->record);
 }
 

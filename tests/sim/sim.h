@@ -215,7 +215,7 @@ struct book_pool {
 struct book_op {
     enum pm_operation_kind kind;
     int pool;
-    bool known, ended, answered, acts;
+    bool known, ended, answered, acts, persisted;
     bool aborts;           /* at its deadline */
     uint64_t by_ms;        /* … which is this */
     enum pm_intent intent; /* a drain or a resume: what comes after it */
