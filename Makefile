@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # The face of the project: each target is one script. `make help` lists them.
 SHELL := /bin/bash
-export MODEL ENGINE PORT DURATION SEED
+export MODEL ENGINE PORT DURATION SEED ROUNDS STEPS
 
 .DEFAULT_GOAL := build
-.PHONY: build run demo test lint fuzz bench fresh deps deps-test clean help
+.PHONY: build run demo test lint sim sim-mutants fuzz bench fresh deps deps-test clean help
 
 build: ## the programs, in build/release/src
 	@scripts/deps.sh build
@@ -22,6 +22,14 @@ test: ## everything CI runs
 lint: ## formatting, layers, headers, shell scripts
 	@scripts/deps.sh test
 	@scripts/lint.sh
+
+sim: ## the core in simulated worlds, 10 million steps; or SEED=, ROUNDS=, STEPS=
+	@scripts/deps.sh test
+	@scripts/sim.sh run
+
+sim-mutants: ## deliberate bugs in the core, each of which the simulator must catch
+	@scripts/deps.sh test
+	@scripts/sim.sh mutants
 
 fuzz: ## each fuzz target for DURATION=300 seconds
 	@scripts/deps.sh test

@@ -3,8 +3,8 @@
  * usage: simulator [--seed=N] [--rounds=N] [--steps=N] [--workers=N] [--mutants=FILE] [--until-broken] [--clauses]
  *
  * Runs seeds N, N+1, … in several processes, first those that failed once. Prints the table of invariants, a line
- * `ok` or `not ok` for each, and the story of the first seeds that failed. One that was never asked is a failure,
- * unless a few seeds were asked for by name.
+ * `ok` or `not ok` for each, and the story of the first seeds that failed. From a thousand seeds on, what was never
+ * asked is a failure, and the properties are asked, too.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -24,6 +24,7 @@
 #define BROKEN_MAX  8
 #define CLAUSES_MAX 512
 #define STORIES     3
+#define WHOLE_FROM  1000 /* seeds: from here on everything must come up */
 
 struct options {
     uint64_t first, n_rounds, n_steps;
@@ -109,6 +110,11 @@ static bool run_workers(const struct options *options, struct result *results)
     pid_t pids[WORKERS_MAX];
     bool well = true;
     int status;
+
+    if (options->n_workers == 1) {
+        work(options, 0, &results[0]);
+        return true;
+    }
 
     for (unsigned i = 0; i < options->n_workers; i++) {
         pids[i] = fork();
@@ -333,7 +339,7 @@ static struct options parse(int argc, char **argv)
     }
     if (seed && !rounds)
         options.n_rounds = 1;
-    if (options.n_rounds < 100 || options.until_broken)
+    if (options.n_rounds < WHOLE_FROM || options.until_broken)
         options.whole = false;
     if (options.n_workers == 0 || options.n_workers > WORKERS_MAX ||
         options.n_workers > options.n_rounds)
@@ -380,6 +386,7 @@ int main(int argc, char **argv)
         printf("%sok every action, event, state, class and refusal came up\n",
                unseen ? "not " : "");
         n_failed += unseen > 0;
+        n_failed += sim_properties();
     }
     for (unsigned i = 0; i < sum.n_broken && i < STORIES; i++)
         story_of(&sim_here, sum.broken[i].seed, sum.broken[i].n_steps);

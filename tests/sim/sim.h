@@ -371,7 +371,7 @@ void story_of(struct sim *sim, uint64_t seed, uint64_t n_steps);
 
 /* ---- properties ------------------------------------------------------------------------------------------------- */
 
-/* Worlds made for one sentence each; returns how many did not hold. `full`: as often as the contract says. */
-unsigned sim_properties(bool full);
+/* Worlds made for one sentence each; returns how many do not hold. */
+unsigned sim_properties(void);
 
 #endif

@@ -9,7 +9,8 @@
 #include "sim.h"
 #include "util/str.h"
 
-#define ASKED_AGAIN_MS 50 /* how long an answer about busy slots is waited for */
+#define DEAF_MS        15000 /* every other quarter of a minute, some engines are */
+#define ASKED_AGAIN_MS 50    /* how long an answer about busy slots is waited for */
 
 enum { ENGINE_SALT = 1, STREAM_SALT, QUESTION_SALT };
 
@@ -381,8 +382,8 @@ static void staged(struct sim *sim, struct world_question *question)
 static void probed(struct sim *sim, struct world_question *question)
 {
     const struct world_engine *engine = &sim->world.engines[question->engine];
-    bool ok = engine->alive && engine->loaded && sim->now_ms < engine->hangs_ms &&
-              !sim_one_in(&sim->random, engine->misses);
+    bool is_deaf = sim->now_ms / DEAF_MS % 2 == 0 && sim_one_in(&sim->random, engine->misses);
+    bool ok = engine->alive && engine->loaded && sim->now_ms < engine->hangs_ms && !is_deaf;
 
     if (sim_one_in(&sim->random, sim->mood->lose * 4))
         ok = !ok; /* it lies */
