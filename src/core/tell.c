@@ -51,7 +51,10 @@ static void say_starting(const struct pm_place *place, const char *name, struct 
         break;
     case PM_BECAUSE_START: pm_event_human(event, "%s starts: an operator asks for it", name); break;
     case PM_BECAUSE_RESTART:
-        pm_event_human(event, "%s starts again after failure %" PRIu64 "", name, place->clock.n);
+        if (place->clock.n > 0)
+            pm_event_human(event, "%s starts again after failure %" PRIu64, name, place->clock.n);
+        else
+            pm_event_human(event, "%s starts again", name); /* its failures are forgotten */
         break;
     case PM_BECAUSE_PRELOAD: pm_event_human(event, "%s starts: it is preloaded", name); break;
     default: pm_event_human(event, "%s starts", name); break;

@@ -418,6 +418,22 @@ static void test_a_pool_that_was_ready_is_started_again_by_itself_SUP_3(void **s
     assert_int_equal(replica(&world, 0).n_failures, 0);
 }
 
+static void test_a_start_after_forgotten_failures_counts_none(void **s)
+{
+    struct pm_failure failure = {
+        .code = POOLMGR_E_MODEL_MISSING, .permanent = true, .text = "gone"};
+    struct pm_token token;
+
+    world_begin(&world);
+    token = idle_engine(&world);
+    crash(&world, token, exit_1);
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, &failure);
+    pm_actions_clear(&world.out);
+    pm_core_file_changed(world.core, POOL, world.now_ms, &world.out);
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);
+    assert_told(&world, PM_EV_INSTANCE_STARTING, POOL " starts again");
+}
+
 static void test_an_on_demand_pool_that_was_never_ready_waits_for_somebody(void **s)
 {
     world_begin(&world);
@@ -608,6 +624,7 @@ int main(void)
         TEST(test_preload_pools_start_in_the_order_of_the_file_and_two_at_a_time_LOAD_1),
         TEST(test_nothing_starts_before_begin),
         TEST(test_a_pool_that_was_ready_is_started_again_by_itself_SUP_3),
+        TEST(test_a_start_after_forgotten_failures_counts_none),
         TEST(test_an_on_demand_pool_that_was_never_ready_waits_for_somebody),
         TEST(test_restart_never_leaves_a_crashed_pool_cold_until_the_next_request),
         TEST(test_a_ready_engine_that_dies_keeps_those_who_wait_for_a_slot),
