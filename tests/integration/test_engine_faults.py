@@ -262,7 +262,7 @@ def test_children_and_helpers_in_sessions_of_their_own_go_with_their_engine(daem
     """SUP-9b: until childless."""
     d = daemon(pools("start:fork=3,start:setsid=3", stop_grace="300ms"))
     assert d.chat("bad").status == 200
-    assert len([i for i in d.left_over().values() if i.startswith("bad.")]) >= 7
+    wait_until(lambda: len([i for i in d.left_over().values() if i.startswith("bad.")]) >= 7, 30, "all descendants")
     assert d.post("/v1/pools/bad/stop?wait=20s").json()["state"] == "succeeded"
     wait_until(lambda: not [i for i in d.left_over().values() if i.startswith("bad.")], 30, "no descendant left")
 
