@@ -103,6 +103,25 @@ void pm_api_docs(struct pm_buf *out)
                      "`model` is a pool's id or one of its aliases. The body goes to the engine, "
                      "its answer comes back.\n\n");
     add_routes(out, PM_ROUTE_INFERENCE);
+    pm_buf_adds(
+        out,
+        "\nA request may carry `X-Request-Id` (1 to 128 of `A-Z a-z 0-9 . _ : -`, else one is "
+        "made), `X-Session-Id`\n"
+        "(for the events), `X-Priority: interactive` (the default) or `batch`, and "
+        "`X-Deadline-Ms`: from its arrival to\n"
+        "its slot, at most `queue.max_age`. The member `keep_alive` of its body is for us, not "
+        "for the engine:\n"
+        "`\"5m\"`, a number of seconds, 0 to stop the engine after this request, or -1 to "
+        "keep it; it holds until\n"
+        "the next request that names one.\n\n"
+        "Answers and refusals tell the pool in `X-Pool` and, after a wait, the place in the "
+        "queue at arrival (from 0)\n"
+        "in `X-Queue-Position` and the time in `X-Queue-Wait-Ms`. While a request waits nothing "
+        "is sent, except to\n"
+        "a stream that has waited for `timeouts.commit_after`: it is answered 200, and "
+        "`: loading` every\n"
+        "`timeouts.loading_every`; what ends it after that is an `event: error` with the object "
+        "of a refusal.\n");
     pm_buf_adds(out,
                 "\n## Not in this version\n\nThese are known, and answer 501 `unsupported`.\n\n");
     add_routes(out, PM_ROUTE_LATER);

@@ -69,12 +69,14 @@ static struct poolmgr_error *copy_error(const struct poolmgr_error *error)
     return copy;
 }
 
-void pm_action_refuse(struct pm_actions *out, uint64_t request, const struct poolmgr_error *error)
+struct pm_action *pm_action_refuse(struct pm_actions *out, uint64_t request,
+                                   const struct poolmgr_error *error)
 {
     struct pm_action *action = pm_action_add(out, PM_ACT_REFUSE);
 
     action->request = request;
     action->error = copy_error(error);
+    return action;
 }
 
 void pm_action_cut(struct pm_actions *out, uint64_t request, const struct pm_lease *lease,

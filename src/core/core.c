@@ -193,7 +193,7 @@ static void refuse_unknown(struct pm_core *core, const struct pm_request *reques
     }
     (void)pm_error_param(&error, 0, "model");
     (void)pm_error_hint(&error, 0, "GET /v1/models lists what is");
-    pm_action_refuse(out, request->id, &error);
+    (void)pm_action_refuse(out, request->id, &error);
 }
 
 void pm_core_request(struct pm_core *core, const struct pm_request *request, uint64_t now_ms,

@@ -92,9 +92,9 @@ struct pm_action {
     uint64_t request;              /* GRANT, REFUSE, CUT */
     struct pm_lease lease;         /* GRANT, CUT */
     struct pm_token lease_token;   /* GRANT: token of the instance that serves it */
-    uint64_t queue_position;       /* GRANT: at arrival, from 0 */
-    uint64_t waited_ms;            /* GRANT */
-    bool waited;                   /* GRANT: false when it was granted in the step of its arrival */
+    uint64_t queue_position;       /* GRANT, REFUSE: at arrival, from 0 */
+    uint64_t waited_ms;            /* GRANT, REFUSE */
+    bool waited;                   /* GRANT, REFUSE: false when that was the step of its arrival */
     uint64_t operation;            /* OPERATION, ACCEPTED */
     struct pm_pool_record *record; /* PERSIST: owned by the list */
     struct poolmgr_error *error;   /* REFUSE, CUT, ACCEPTED: owned by the list */

@@ -286,7 +286,8 @@ struct pm_core {
 struct pm_action *pm_action_add(struct pm_actions *out, enum pm_action_kind kind);
 struct pm_action *pm_action_of(struct pm_actions *out, enum pm_action_kind kind,
                                const struct pm_place *place);
-void pm_action_refuse(struct pm_actions *out, uint64_t request, const struct poolmgr_error *error);
+struct pm_action *pm_action_refuse(struct pm_actions *out, uint64_t request,
+                                   const struct poolmgr_error *error);
 void pm_action_cut(struct pm_actions *out, uint64_t request, const struct pm_lease *lease,
                    const struct poolmgr_error *error);
 void pm_action_tell(struct pm_actions *out, const struct pm_event *event);

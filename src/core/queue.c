@@ -164,9 +164,14 @@ const struct pm_waiter *pm_pool_oldest_waiter(const struct pm_pool *pool)
 static void refuse(struct pm_waiter *waiter, const struct poolmgr_error *error,
                    struct pm_actions *out)
 {
+    struct pm_action *action;
+
     waiter->pool->counters.refused++;
     pm_tell_waiter(waiter, PM_EV_REQUEST_REFUSED, error, out);
-    pm_action_refuse(out, waiter->id, error);
+    action = pm_action_refuse(out, waiter->id, error);
+    action->queue_position = waiter->position;
+    action->waited_ms = waiter->pool->core->now_ms - waiter->arrived_ms;
+    action->waited = true;
     pm_queue_remove(waiter);
 }
 
@@ -333,7 +338,7 @@ static void refuse_arrival(struct pm_pool *pool, const struct pm_request *reques
 {
     pool->counters.refused++;
     pm_tell_refused(pool, request, error, out);
-    pm_action_refuse(out, request->id, error);
+    (void)pm_action_refuse(out, request->id, error);
 }
 
 void pm_queue_add(struct pm_pool *pool, const struct pm_request *request, struct pm_actions *out)

@@ -102,20 +102,44 @@ static bool is_ours(const struct pm_http_header *header)
            starts_nocase(header->name, "access-control-");
 }
 
+/* What every answer tells: which pool, and how long it was waited for. */
+struct told {
+    struct pm_http_field fields[3];
+    size_t n;
+    char position[24], wait[24];
+};
+
+static void tell(const struct pm_flight *flight, struct told *told)
+{
+    told->n = 0;
+    if (flight->pool_id[0])
+        told->fields[told->n++] = (struct pm_http_field){"X-Pool", flight->pool_id};
+    if (!flight->waited)
+        return;
+
+    (void)snprintf(told->position, sizeof(told->position), "%" PRIu64, flight->queue_position);
+    (void)snprintf(told->wait, sizeof(told->wait), "%" PRIu64, flight->waited_ms);
+    told->fields[told->n++] = (struct pm_http_field){"X-Queue-Position", told->position};
+    told->fields[told->n++] = (struct pm_http_field){"X-Queue-Wait-Ms", told->wait};
+}
+
+void pm_answer_refuse(const struct pm_flight *flight, struct pm_exchange *exchange,
+                      const struct poolmgr_error *error)
+{
+    struct told told;
+
+    tell(flight, &told);
+    pm_exchange_refuse_with(exchange, error, flight->pool_id, told.fields, told.n);
+}
+
 static void begin_answer(struct pm_flight *flight, const struct pm_http_head *head)
 {
-    char position[24], wait[24];
-    struct pm_http_field fields[3] = {{"X-Pool", flight->pool_id}};
-    size_t n = 1;
+    struct told told;
     bool has_length = head->framing == PM_BODY_LENGTH || head->framing == PM_BODY_NONE;
 
-    if (flight->waited) {
-        (void)snprintf(position, sizeof(position), "%" PRIu64, flight->queue_position);
-        (void)snprintf(wait, sizeof(wait), "%" PRIu64, flight->waited_ms);
-        fields[n++] = (struct pm_http_field){"X-Queue-Position", position};
-        fields[n++] = (struct pm_http_field){"X-Queue-Wait-Ms", wait};
-    }
-    pm_exchange_begin(flight->exchange, head->status, fields, n, has_length && !flight->sse,
+    tell(flight, &told);
+    pm_exchange_begin(flight->exchange, head->status, told.fields, told.n,
+                      has_length && !flight->sse,
                       head->framing == PM_BODY_LENGTH ? head->content_length : 0);
     for (unsigned i = 0; i < head->n_headers; i++) {
         if (!is_ours(&head->headers[i]))

@@ -94,7 +94,7 @@ void pm_flight_fail(struct pm_flight *flight, const struct poolmgr_error *error)
         flight->exchange = NULL;
     } else if (exchange) {
         flight->status = pm_status(error->code)->http_status;
-        pm_exchange_refuse(exchange, error, flight->pool_id);
+        pm_answer_refuse(flight, exchange, error);
     }
     pm_flight_end(flight);
 }
@@ -203,8 +203,7 @@ static void read_session(struct pm_flight *flight)
 }
 
 static void on_granted(struct pm_ticket *ticket, const struct pm_grant *grant);
-static void on_refused(struct pm_ticket *ticket, const struct poolmgr_error *error,
-                       const char *pool_id);
+static void on_refused(struct pm_ticket *ticket, const struct pm_refused *how);
 static void on_cut(struct pm_ticket *ticket, const struct poolmgr_error *error);
 static void try_again(struct pm_timer *timer);
 
@@ -388,18 +387,22 @@ static void on_granted(struct pm_ticket *ticket, const struct pm_grant *grant)
     pm_flight_call(flight, grant);
 }
 
-static void on_refused(struct pm_ticket *ticket, const struct poolmgr_error *error,
-                       const char *pool_id)
+static void on_refused(struct pm_ticket *ticket, const struct pm_refused *how)
 {
     struct pm_flight *flight = pm_container_of(ticket, struct pm_flight, ticket);
 
-    if (pool_id[0])
-        (void)pm_str_copy(flight->pool_id, sizeof(flight->pool_id), pool_id);
+    if (how->pool_id[0])
+        (void)pm_str_copy(flight->pool_id, sizeof(flight->pool_id), how->pool_id);
+    if (!flight->retrying) {
+        flight->waited = how->waited;
+        flight->waited_ms = how->waited_ms;
+        flight->queue_position = how->queue_position;
+    }
     if (!flight->committed)
         flight->phase = FLIGHT_CALLING; /* it waits no more: the ticket is ours again */
     else
         flight->phase = FLIGHT_STREAMING;
-    pm_flight_fail(flight, error);
+    pm_flight_fail(flight, how->error);
 }
 
 /*

@@ -108,6 +108,9 @@ void pm_flight_call(struct pm_flight *flight, const struct pm_grant *grant);
 extern const struct pm_http_call_handler pm_answer_handler;
 /* The event that ends a broken stream: only at a boundary, then FIN without the last chunk (GW-3a). */
 void pm_answer_break(struct pm_flight *flight, const struct poolmgr_error *error);
+/* A refusal with the headers that every answer has. */
+void pm_answer_refuse(const struct pm_flight *flight, struct pm_exchange *exchange,
+                      const struct poolmgr_error *error);
 /* `: loading` for a stream that waits (GW-4). */
 void pm_answer_loading(struct pm_timer *timer);
 

@@ -50,9 +50,15 @@ static uint64_t whole_seconds(uint64_t ms)
 void pm_exchange_refuse(struct pm_exchange *exchange, const struct poolmgr_error *error,
                         const char *pool_id)
 {
+    pm_exchange_refuse_with(exchange, error, pool_id, NULL, 0);
+}
+
+void pm_exchange_refuse_with(struct pm_exchange *exchange, const struct poolmgr_error *error,
+                             const char *pool_id, const struct pm_http_field *more, size_t n_more)
+{
     const struct pm_status *status = pm_status(error->code);
     char seconds[8], ms[24];
-    struct pm_http_field fields[5] = {{"Content-Type", "application/json"}};
+    struct pm_http_field fields[5 + PM_REFUSAL_MORE_MAX] = {{"Content-Type", "application/json"}};
     size_t n = 1;
     pm_auto_buf struct pm_buf object = {0};
 
@@ -69,6 +75,8 @@ void pm_exchange_refuse(struct pm_exchange *exchange, const struct poolmgr_error
     }
     if (status->http_status == 401)
         fields[n++] = (struct pm_http_field){"WWW-Authenticate", "Bearer"};
+    for (size_t i = 0; i < n_more && i < PM_REFUSAL_MORE_MAX; i++)
+        fields[n++] = more[i];
 
     pm_refusal_object(error, pool_id, pm_exchange_request_id(exchange), &object);
     pm_exchange_respond(exchange, status->http_status, fields, n, object.data, object.n);

@@ -15,5 +15,9 @@ void pm_refusal_object(const struct poolmgr_error *error, const char *pool_id,
  * x-should-retry: false; WWW-Authenticate with 401. */
 void pm_exchange_refuse(struct pm_exchange *exchange, const struct poolmgr_error *error,
                         const char *pool_id);
+/* With more headers behind these, at most PM_REFUSAL_MORE_MAX. */
+#define PM_REFUSAL_MORE_MAX 4
+void pm_exchange_refuse_with(struct pm_exchange *exchange, const struct poolmgr_error *error,
+                             const char *pool_id, const struct pm_http_field *more, size_t n_more);
 
 #endif

@@ -52,13 +52,19 @@ struct pm_grant {
     bool waited;
 };
 
+struct pm_refused {
+    const struct poolmgr_error *error;
+    const char *pool_id;                /* "": an unknown route */
+    uint64_t queue_position, waited_ms; /* when it waited */
+    bool waited;
+};
+
 /* Embedded by whoever waits. Exactly one of granted and refused is called, perhaps before pm_manager_request()
  * returns; `cut` may follow granted once: the lease is over, the stream must end as broken. */
 struct pm_ticket {
     uint64_t id; /* the manager's */
     void (*granted)(struct pm_ticket *ticket, const struct pm_grant *grant);
-    void (*refused)(struct pm_ticket *ticket, const struct poolmgr_error *error,
-                    const char *pool_id);
+    void (*refused)(struct pm_ticket *ticket, const struct pm_refused *how);
     void (*cut)(struct pm_ticket *ticket, const struct poolmgr_error *error);
 };
 

@@ -103,6 +103,13 @@ void pm_ticket_refused(struct pm_manager *manager, const struct pm_action *actio
 {
     struct held *held = find(manager, action->request);
     char pool_id[PM_ID_MAX + 1];
+    struct pm_refused how = {
+        .error = action->error,
+        .pool_id = pool_id,
+        .queue_position = action->queue_position,
+        .waited_ms = action->waited_ms,
+        .waited = action->waited,
+    };
     struct pm_ticket *ticket;
 
     if (!held)
@@ -111,7 +118,7 @@ void pm_ticket_refused(struct pm_manager *manager, const struct pm_action *actio
     ticket = held->ticket;
     (void)pm_str_copy(pool_id, sizeof pool_id, held->pool_id);
     drop(manager, held);
-    ticket->refused(ticket, action->error, pool_id);
+    ticket->refused(ticket, &how);
 }
 
 void pm_ticket_cut(struct pm_manager *manager, const struct pm_action *action)

@@ -57,6 +57,19 @@ def test_a_ready_pool_shows_what_runs(daemon):
                    for name in environment)
 
 
+def test_a_refusal_after_a_wait_tells_pool_place_and_time(daemon):
+    """GW-4"""
+    d = daemon({"m": Daemon.faulty("load:delay=20000"), "gone": Daemon.pool(model="/nowhere/m.gguf")})
+    answer = d.chat("m", headers={"X-Deadline-Ms": "300"})
+    assert (answer.status, answer.json()["error"]["code"]) == (503, "queue_timeout")
+    assert (answer.headers["x-pool"], answer.headers["x-queue-position"]) == ("m", "0")
+    assert 300 <= int(answer.headers["x-queue-wait-ms"]) < 10000
+    assert d.chat("gone").status == 503
+    answer = d.chat("gone")
+    assert answer.headers["x-pool"] == "gone" and "x-queue-wait-ms" not in answer.headers
+    assert "x-pool" not in d.chat("nobody").headers
+
+
 def test_an_engine_over_tcp_is_proved_to_be_ours(daemon):
     """ENGINE-3: the listening port is held by the instance's tree."""
     d = daemon({"tiny": Daemon.pool(engine="tcp")},
