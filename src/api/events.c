@@ -133,6 +133,8 @@ static int read_query(struct pm_call *call, struct reader *reader, uint64_t *tai
 {
     const char *level = pm_query_get(&call->query, "level");
     const char *pool = pm_query_get(&call->query, "pool");
+    const struct pm_manager *manager = call->api->manager;
+    struct pm_pool_view view;
     int r;
 
     r = pm_query_uint(&call->query, "tail", PM_SINK_RING, tail, err);
@@ -146,9 +148,12 @@ static int read_query(struct pm_call *call, struct reader *reader, uint64_t *tai
                       "'level' must be error, warn, info or debug, not '%.32s'", level);
         return pm_error_param(err, POOLMGR_E_INVALID_REQUEST, "level");
     }
-    if (pool && *pool && !pm_str_copy(reader->pool_id, sizeof(reader->pool_id), pool)) {
-        (void)pm_fail(err, POOLMGR_E_INVALID_REQUEST, "'pool' is no pool's id");
-        return pm_error_param(err, POOLMGR_E_INVALID_REQUEST, "pool");
+    if (!pool || !*pool)
+        return 0;
+    if (!pm_str_copy(reader->pool_id, sizeof(reader->pool_id), pool) ||
+        !pm_core_pool(pm_manager_core(manager), pool, pm_manager_now(manager), &view)) {
+        (void)pm_fail(err, POOLMGR_E_NOT_FOUND, "there is no pool '%.64s'", pool);
+        return pm_error_param(err, POOLMGR_E_NOT_FOUND, "pool");
     }
     return 0;
 }

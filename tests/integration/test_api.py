@@ -249,6 +249,7 @@ def test_events_are_filtered_by_pool_and_level_and_end_when_not_followed(daemon)
         assert got[2]["level"] in ("warn", "error")
     refused(d.get("/v1/events?level=loud"), 400, "invalid_request", "level")
     refused(d.get("/v1/events?tail=-1"), 400, "invalid_request", "tail")
+    refused(d.get("/v1/events?pool=c"), 404, "not_found", "pool")
 
 
 def test_a_slow_reader_of_events_is_told_what_it_missed_and_slows_nobody(daemon):
