@@ -88,6 +88,8 @@ void pm_print_json(const json_t *value);
 char *pm_encode(const char *text);
 /* "12m" since an RFC 3339 instant; "-" when it cannot be read. */
 const char *pm_since(char *to, size_t size, const char *instant, uint64_t now_ms);
+/* "14:54:10.893" of an RFC 3339 instant, in local time; with the date when that is not today's. */
+const char *pm_clock(char *to, size_t size, const char *instant, uint64_t now_ms);
 /* A number behind -n and its like; ends the program when it is none. */
 uint64_t pm_cli_number(const char *text, const char *what);
 

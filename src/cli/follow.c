@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "util/cleanup.h"
 #include "util/str.h"
+#include "util/time.h"
 
 static bool print_bytes(void *ctx, const char *data, size_t n)
 {
@@ -60,6 +61,7 @@ static void print_event(const struct pm_cli *cli, const char *data)
     static const char *const colours[] = {"error", "\033[31m", "warn", "\033[33m", NULL};
     json_t *event = cli->json ? NULL : json_loads(data, 0, NULL);
     const char *level = pm_text(event, "level", ""), *on = "";
+    char time[40];
 
     if (!event) {
         puts(data);
@@ -67,8 +69,9 @@ static void print_event(const struct pm_cli *cli, const char *data)
     }
     for (size_t i = 0; colours[i] && cli->colour; i += 2)
         on = strcmp(colours[i], level) == 0 ? colours[i + 1] : on;
-    printf("%.23s %s%-5s%s %s\n", pm_text(event, "time", ""), on, level, on[0] ? "\033[0m" : "",
-           pm_text(event, "human", ""));
+    printf("%s %s%-5s%s %s\n",
+           pm_clock(time, sizeof(time), pm_text(event, "time", NULL), pm_wall_ms()), on, level,
+           on[0] ? "\033[0m" : "", pm_text(event, "human", ""));
     json_decref(event);
 }
 

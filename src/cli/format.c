@@ -146,22 +146,51 @@ char *pm_encode(const char *text)
     return encoded;
 }
 
-const char *pm_since(char *to, size_t size, const char *instant, uint64_t now_ms)
+/* Milliseconds since 1970 of an RFC 3339 instant in UTC; false: it is none. */
+static bool read_instant(const char *instant, uint64_t *ret_ms)
 {
     struct tm tm = {0};
     unsigned ms;
-    uint64_t then_ms, ms_ago;
 
     if (!instant || sscanf(instant, "%d-%d-%dT%d:%d:%d.%uZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
                            &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms) != 7)
-        return "-";
+        return false;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
-    then_ms = (uint64_t)timegm(&tm) * 1000 + ms;
+    *ret_ms = (uint64_t)timegm(&tm) * 1000 + ms;
+    return true;
+}
+
+const char *pm_since(char *to, size_t size, const char *instant, uint64_t now_ms)
+{
+    uint64_t then_ms, ms_ago;
+
+    if (!read_instant(instant, &then_ms))
+        return "-";
     ms_ago = now_ms > then_ms ? now_ms - then_ms : 0;
     if (ms_ago >= 60000)
         return pm_format_duration(to, size, ms_ago);
     (void)snprintf(to, size, "%us", (unsigned)(ms_ago / 1000));
+    return to;
+}
+
+const char *pm_clock(char *to, size_t size, const char *instant, uint64_t now_ms)
+{
+    uint64_t then_ms;
+    time_t then, now = (time_t)(now_ms / 1000);
+    struct tm tm = {0}, today = {0};
+    char text[32];
+
+    if (!read_instant(instant, &then_ms))
+        return "-";
+    then = (time_t)(then_ms / 1000);
+    (void)localtime_r(&then, &tm);
+    (void)localtime_r(&now, &today);
+    (void)strftime(text, sizeof(text),
+                   tm.tm_year == today.tm_year && tm.tm_yday == today.tm_yday ? "%H:%M:%S"
+                                                                              : "%F %H:%M:%S",
+                   &tm);
+    (void)snprintf(to, size, "%s.%03u", text, (unsigned)(then_ms % 1000));
     return to;
 }
 

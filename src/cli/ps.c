@@ -22,8 +22,9 @@ static char *note(const json_t *pool, uint64_t now_ms)
     (void)now_ms;
     if (strcmp(state, "ready") == 0) {
         const char *ttl = pm_text(spec, "idle_ttl", "0");
+        bool stays = strcmp(ttl, "0") == 0 || strcmp(pm_text(pool, "start", ""), "preload") == 0;
 
-        return strcmp(ttl, "0") == 0 ? pm_xstrdup("") : pm_xasprintf("stops when idle for %s", ttl);
+        return stays ? pm_xstrdup("") : pm_xasprintf("stops when idle for %s", ttl);
     }
     if (reason[0])
         return pm_xstrdup(reason);

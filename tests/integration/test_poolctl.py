@@ -88,6 +88,15 @@ def test_shared_options_stand_anywhere_and_unknown_ones_are_refused_before_anyth
     assert poolctl(None, "help").stdout == poolctl(None, "--help").stdout
 
 
+def test_only_who_stops_when_idle_is_said_to(daemon):
+    d = daemon({"fox": Daemon.pool(), "owl": Daemon.pool(start="preload"), "yak": Daemon.pool(idle_ttl="0")})
+    assert poolctl(d, "start", "fox", "owl", "yak").returncode == 0
+    notes = [line.rstrip().endswith("stops when idle for 15m") for line in poolctl(d, "ps").stdout.splitlines()[1:]]
+    assert notes == [True, False, False]
+    assert "idle_stop_at" in d.pool_state("fox")
+    assert "idle_stop_at" not in d.pool_state("owl") and "idle_stop_at" not in d.pool_state("yak")
+
+
 def test_version_names_both_sides(daemon):
     d = daemon({"fox": Daemon.pool()})
     assert [line.split()[0] for line in poolctl(d, "version").stdout.splitlines()] == ["poolctl", "orchestratord"]

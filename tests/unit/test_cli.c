@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -120,6 +121,20 @@ static void test_ages_are_for_people_and_nonsense_is_a_dash(void **state)
     assert_string_equal(pm_since(text, sizeof(text), NULL, 0), "-");
 }
 
+static void test_a_clock_is_local_and_has_a_date_when_that_is_not_todays(void **state)
+{
+    char text[40];
+
+    (void)state;
+    assert_int_equal(setenv("TZ", "UTC-2", 1), 0);
+    tzset();
+    assert_string_equal(pm_clock(text, sizeof(text), "1970-01-01T00:00:10.500Z", 70500),
+                        "02:00:10.500");
+    assert_string_equal(pm_clock(text, sizeof(text), "1970-01-01T00:00:10.500Z", 86400000),
+                        "1970-01-01 02:00:10.500");
+    assert_string_equal(pm_clock(text, sizeof(text), "noon", 0), "-");
+}
+
 static void print_page(struct pm_buf *out)
 {
     pm_buf_adds(
@@ -169,6 +184,7 @@ int main(void)
         cmocka_unit_test(test_events_are_the_same_wherever_they_are_cut),
         cmocka_unit_test(test_names_are_encoded_for_paths),
         cmocka_unit_test(test_ages_are_for_people_and_nonsense_is_a_dash),
+        cmocka_unit_test(test_a_clock_is_local_and_has_a_date_when_that_is_not_todays),
         cmocka_unit_test(test_the_page_of_verbs_is_current),
     };
 
