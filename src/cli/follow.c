@@ -88,7 +88,7 @@ int pm_verb_events(struct pm_cli *cli)
 {
     struct pm_events events = {.fn = on_event, .ctx = cli};
     bool follow = false;
-    const char *pool = "", *level = "";
+    const char *pool = "", *level = cli->json ? "" : "info";
     pm_auto_free char *pool_text = NULL, *level_text = NULL, *path = NULL;
     uint64_t n = 50;
     struct pm_answer answer;

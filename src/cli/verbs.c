@@ -14,7 +14,7 @@ const struct pm_verb pm_verbs[] = {
     {"reset", "POOL [--breaker forced-open|closed|disabled]", "forget failures and try again",
      pm_verb_reset},
     {"logs", "POOL [-f] [-n 200] [--replica 0]", "what its engine says", pm_verb_logs},
-    {"events", "[-f] [-n 50] [--pool POOL] [--level LEVEL]", "what happened; -f: what happens",
+    {"events", "[-f] [-n 50] [--pool POOL] [--level info]", "what happened; -f: what happens",
      pm_verb_events},
     {"requests", "[cancel ID]", "requests that wait and run", pm_verb_requests},
     {"operations", "[ID | cancel ID]", "long commands", pm_verb_operations},

@@ -46,6 +46,9 @@ def test_logs_and_events_of_the_past_end_by_themselves(daemon):
     assert poolctl(d, "start", "fox").returncode == 0
     assert "listening on" in poolctl(d, "logs", "fox").stdout
     assert "fox is ready after" in poolctl(d, "events", "-n", "20").stdout
+    levels = {line.split()[1] for line in poolctl(d, "events").stdout.splitlines()}
+    assert levels <= {"info", "warn", "error"}
+    assert "debug fox is added" in poolctl(d, "events", "--level", "debug").stdout
     lines = poolctl(d, "--json", "events", "--pool", "fox", "-n", "1").stdout.splitlines()
     assert len(lines) == 1 and json.loads(lines[0])["pool_id"] == "fox"
 
