@@ -21,8 +21,9 @@ const char *pm_family_name(enum pm_family family)
 
 /* ---- pools ------------------------------------------------------------------------------------------ */
 
-static json_t *model_json(const struct pm_model_spec *spec)
+static json_t *model_json(const struct pm_pool_view *view)
 {
+    const struct pm_model_spec *spec = &view->spec->model;
     json_t *model = json_object();
     char digest[80];
 
@@ -31,6 +32,8 @@ static json_t *model_json(const struct pm_model_spec *spec)
         (void)snprintf(digest, sizeof(digest), "sha256:%s", spec->sha256);
         pm_put_text(model, "digest", digest);
     }
+    if (view->model_bytes)
+        pm_put_u64(model, "size_bytes", view->model_bytes);
     pm_put_text(model, "mmproj", spec->mmproj);
     pm_put_text(model, "draft", spec->draft);
     return model;
@@ -135,7 +138,7 @@ json_t *pm_pool_json(const struct pm_pool_view *view, const struct pm_replica_vi
     pm_put(pool, "aliases", aliases);
     pm_put_text(pool, "start", spec->start == PM_PRELOAD ? "preload" : "on-demand");
     pm_put_text(pool, "devices", spec->devices);
-    pm_put(pool, "model", model_json(&spec->model));
+    pm_put(pool, "model", model_json(view));
     pm_put(pool, "engine", engine_json(view, replicas, engine));
     pm_put(pool, "health", health_json(view, clock));
     put_sizes(pool, view, clock);

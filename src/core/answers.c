@@ -42,6 +42,7 @@ void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm
         return;
 
     pm_unask(core, &pool->staging);
+    pool->model_bytes = failure ? 0 : size_bytes;
     if (!failure)
         pm_tell_staged(pool, size_bytes, out);
     for (unsigned i = 0; i < pool->n_places; i++) {

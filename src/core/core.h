@@ -372,7 +372,8 @@ struct pm_pool_view {
     int code; /* HEALTH-5: a status, 0 when ready or when there is none for it */
     const char *
         code_name; /* the stable code: the status's name, "idle_stop", or the state's name; "" when ready */
-    char reason[192]; /* with numbers, and what to do next; "" when ready */
+    char reason[192];     /* with numbers, and what to do next; "" when ready */
+    uint64_t model_bytes; /* as it was last staged; 0 unknown */
     uint64_t slots_total, slots_free, active_leases, queue_depth, queue_bytes;
     uint64_t idle_stop_ms; /* 0: none is due */
     uint64_t since_ms;     /* of the state */

@@ -236,8 +236,9 @@ struct pm_pool {
     uint64_t intent_ms;      /* since when */
     struct pm_question tidy; /* its record is written once more, behind */
     bool to_tidy;
-    bool removing; /* for good: it is emptied, then forgotten */
-    bool is_behind; /* the disk may say something else than what holds */
+    bool removing;        /* for good: it is emptied, then forgotten */
+    bool is_behind;       /* the disk may say something else than what holds */
+    uint64_t model_bytes; /* as it was last staged; 0 unknown */
     bool parked;
     enum pm_breaker_mode breaker;
     bool failed; /* a permanent failure; forgotten by a reset */

@@ -220,6 +220,7 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
     ret->intent = pool->removing ? PM_DRAINING : pool->intent; /* until it is gone */
     ret->state = pool->state;
     ret->since_ms = pool->since_ms;
+    ret->model_bytes = pool->model_bytes;
     ret->n_replicas = pool->n_places;
     ret->queue_depth = pm_pool_n_waiters(pool);
     ret->queue_bytes = pm_pool_waiting_bytes(pool);

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from poolmgr_test import Daemon, open_request, read_answer, request, wait_until
+from poolmgr_test import Daemon, open_request, read_answer, request, tiny_model, wait_until
 from poolmgr_test.http import connect, read_head
 
 
@@ -105,7 +105,7 @@ def test_a_pool_shows_its_shape_cold_and_ready(daemon):
     no_nulls(cold)
     assert (cold["id"], cold["owner"], cold["intent"], cold["state"]) == ("m", "file", "enabled", "cold")
     assert cold["health"]["ready"] is False and cold["health"]["code"]
-    assert "pid" not in cold["replicas"][0] and "idle_stop_at" not in cold
+    assert "pid" not in cold["replicas"][0] and "idle_stop_at" not in cold and "size_bytes" not in cold["model"]
 
     answer = d.post("/v1/pools/m/start?wait=60s")
     assert answer.status == 200, answer.body
@@ -116,6 +116,7 @@ def test_a_pool_shows_its_shape_cold_and_ready(daemon):
     assert (ready["slots_total"], ready["slots_free"], ready["active_leases"]) == (2, 2, 0)
     assert replica["instance"].startswith("m.") and replica["pid"] > 1 and replica["endpoint_owner"] == "proved"
     assert replica["ready_at"].endswith("Z") and ready["spec"]["slots"] == 2
+    assert ready["model"] == {"ref": tiny_model(), "size_bytes": os.stat(tiny_model()).st_size}
     assert ready["engine"]["name"] == "llama" and ready["engine"]["family"] == "llama.cpp"
 
     health = d.get("/v1/pools/m/health").json()
