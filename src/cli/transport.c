@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request over a blocking socket, read with the same strict codec that the daemon uses. */
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
@@ -16,7 +17,8 @@
 #include "util/cleanup.h"
 #include "util/str.h"
 
-#define BODY_MAX (256u * 1024 * 1024)
+#define BODY_MAX  (256u * 1024 * 1024)
+#define ANSWER_MS 2000 /* for an answer itself, on a busy machine */
 
 /* ---- where the daemon is ---------------------------------------------------------------------------- */
 
@@ -129,32 +131,42 @@ static void send_request(int fd, const char *method, const char *path, const cha
     }
 }
 
-/* Waits for the daemon; whoever reads our output may leave meanwhile (`events -f | head`), as SIGPIPE would tell later. */
-static void wait_for_bytes(int fd)
-{
-    struct pollfd fds[] = {{.fd = fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+/* A connection, and how long its next bytes are waited for; -1: for ever. */
+struct line {
+    int fd, patience_ms;
+    bool streams;
+};
 
-    while (poll(fds, 2, -1) < 0 && errno == EINTR)
-        ;
+/* Whoever reads a stream may leave meanwhile (`events -f | head`), as SIGPIPE would tell later. */
+static void wait_for_bytes(const struct line *line)
+{
+    struct pollfd fds[] = {{.fd = line->fd, .events = POLLIN}, {.fd = STDOUT_FILENO}};
+    int n;
+
+    do {
+        n = poll(fds, line->streams ? 2 : 1, line->patience_ms);
+    } while (n < 0 && errno == EINTR);
+    if (n == 0)
+        pm_cli_die(PM_EXIT_WAIT_ENDED, "the daemon does not answer");
     if (fds[0].revents == 0 && (fds[1].revents & (POLLERR | POLLHUP))) {
         (void)raise(SIGPIPE);
         _exit(1);
     }
 }
 
-static size_t receive(int fd, char *to, size_t size)
+static size_t receive(const struct line *line, char *to, size_t size)
 {
     ssize_t n;
 
-    wait_for_bytes(fd);
+    wait_for_bytes(line);
     do {
-        n = recv(fd, to, size, 0);
+        n = recv(line->fd, to, size, 0);
     } while (n < 0 && errno == EINTR);
     return n > 0 ? (size_t)n : 0;
 }
 
 /* Reads the head; what came behind it stays in `in`. */
-static void read_head(int fd, enum pm_http_method method, struct pm_buf *in,
+static void read_head(const struct line *line, enum pm_http_method method, struct pm_buf *in,
                       struct pm_http_head *head)
 {
     struct pm_http_scan scan = {0};
@@ -162,7 +174,7 @@ static void read_head(int fd, enum pm_http_method method, struct pm_buf *in,
     long length;
 
     while ((length = pm_http_parse_response(in->data, in->n, &scan, method, head)) == 0) {
-        size_t n = receive(fd, buffer, sizeof(buffer));
+        size_t n = receive(line, buffer, sizeof(buffer));
 
         if (n == 0)
             pm_cli_die(PM_EXIT_NO_DAEMON, "the daemon closed the connection without an answer");
@@ -174,7 +186,7 @@ static void read_head(int fd, enum pm_http_method method, struct pm_buf *in,
 }
 
 /* Gives the body on until its end; false: it was broken off. */
-static bool read_body(int fd, const struct pm_http_head *head, struct pm_buf *in,
+static bool read_body(const struct line *line, const struct pm_http_head *head, struct pm_buf *in,
                       bool (*sink)(void *ctx, const char *data, size_t n), void *ctx)
 {
     struct pm_http_chunked chunked = {0};
@@ -196,7 +208,7 @@ static bool read_body(int fd, const struct pm_http_head *head, struct pm_buf *in
         if (r == 1 || (head->framing == PM_BODY_LENGTH && left == 0))
             return true;
         pm_buf_clear(in);
-        n_used = receive(fd, buffer, sizeof(buffer));
+        n_used = receive(line, buffer, sizeof(buffer));
         if (n_used == 0)
             return head->framing == PM_BODY_UNTIL_CLOSE;
         pm_buf_add(in, buffer, n_used);
@@ -230,6 +242,12 @@ static void die_of_refusal(const struct pm_cli *cli, const struct pm_answer *ans
                hint[0] ? "; " : "", hint);
 }
 
+/* What is not streamed is answered at once, or when an operation's wait is over, which is never longer. */
+static int patience(const struct pm_cli *cli)
+{
+    return cli->timeout_ms < INT_MAX - ANSWER_MS ? (int)cli->timeout_ms + ANSWER_MS : -1;
+}
+
 void pm_cli_ask(struct pm_cli *cli, const char *method, const char *path, const char *body,
                 struct pm_answer *ret, bool (*sink)(void *ctx, const char *data, size_t n),
                 void *ctx)
@@ -238,14 +256,15 @@ void pm_cli_ask(struct pm_cli *cli, const char *method, const char *path, const 
     pm_auto_close int fd = connect_daemon(cli);
     pm_auto_buf struct pm_buf in = {0};
     enum pm_http_method number = strcmp(method, "POST") == 0 ? PM_POST : PM_GET;
+    struct line line = {.fd = fd, .patience_ms = sink ? -1 : patience(cli), .streams = sink};
     bool streams, whole;
 
     *ret = (struct pm_answer){0};
     send_request(fd, method, path, body);
-    read_head(fd, number, &in, &head);
+    read_head(&line, number, &in, &head);
     ret->status = head.status;
     streams = sink && head.status < 300;
-    whole = read_body(fd, &head, &in, streams ? sink : keep, streams ? ctx : &ret->body);
+    whole = read_body(&line, &head, &in, streams ? sink : keep, streams ? ctx : &ret->body);
     if (ret->status >= 400)
         die_of_refusal(cli, ret);
     if (!whole)

@@ -2,6 +2,7 @@
 """poolctl as people call it (CLI-1, OP-1, CONF-1): what it prints, and how it ends."""
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -112,6 +113,14 @@ def test_a_wait_ends_when_its_time_is_over(daemon):
     done = poolctl(d, "--timeout", "500ms", "start", "slow")
     assert (done.returncode, "goes on" in done.stderr) == (5, True), done
     assert time.monotonic() - began < 4
+
+
+def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(daemon):
+    d = daemon({"fox": Daemon.pool()})
+    d.process.send_signal(signal.SIGSTOP)
+    done = poolctl(d, "--timeout", "100ms", "ps")
+    d.process.send_signal(signal.SIGCONT)
+    assert (done.returncode, "does not answer" in done.stderr) == (5, True), done
 
 
 def test_what_is_followed_ends_with_its_reader(daemon):
