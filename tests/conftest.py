@@ -10,12 +10,13 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 
 from poolmgr_test import Daemon, ENGINE  # noqa: E402
-from poolmgr_test.paths import ORCHESTRATORD  # noqa: E402
+from poolmgr_test.paths import ORCHESTRATORD, POOL_MANAGERD  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
-    if not os.access(ORCHESTRATORD, os.X_OK):
-        raise pytest.UsageError("%s is not built; see CONTRIBUTING.md" % ORCHESTRATORD)
+    for program in (ORCHESTRATORD, POOL_MANAGERD):
+        if not os.access(program, os.X_OK):
+            raise pytest.UsageError("%s is not built; see CONTRIBUTING.md" % program)
     if not os.access(ENGINE, os.X_OK):
         raise pytest.UsageError("no llama-server at %s; run tools/fetch_engine.sh build/engine, or set "
                                 "POOLMGR_TEST_ENGINE" % ENGINE)
@@ -31,9 +32,20 @@ def short_folder():
 @pytest.fixture
 def daemon():
     """daemon(pools, more…) makes a Daemon that is stopped, and proved to be gone, after the test."""
+    yield from make_daemons("orchestratord")
+
+
+@pytest.fixture(params=["orchestratord", "pool-managerd"])
+def either(request):
+    """The same with each of the two daemons: for tests that send no inference but Daemon.use()."""
+    yield from make_daemons(request.param)
+
+
+def make_daemons(program):
     made = []
 
     def make(*args, **kwargs):
+        kwargs.setdefault("program", program)
         made.append(Daemon(*args, **kwargs))
         return made[-1]
 

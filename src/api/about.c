@@ -32,9 +32,9 @@ void pm_about_meta(struct pm_call *call)
 
     for (size_t i = 0; address(call, i); i++)
         (void)json_array_append_new(listen, pm_text(address(call, i)));
-    pm_put_text(meta, "name", "orchestratord");
+    pm_put_text(meta, "name", call->api->program);
     pm_put_text(meta, "version", PM_VERSION);
-    pm_put_text(meta, "profile", "home");
+    pm_put_text(meta, "profile", call->api->profile);
     pm_put_u64(meta, "pid", (uint64_t)getpid());
     pm_put_time(meta, "started_at", call->api->started_ms, &clock);
     pm_put_u64(meta, "uptime_ms", clock.now_ms - call->api->started_ms);
@@ -49,7 +49,7 @@ void pm_about_openapi(struct pm_call *call)
 {
     pm_auto_buf struct pm_buf out = {0};
 
-    pm_api_openapi(&out);
+    pm_api_openapi(call->api->gateway != NULL, &out);
     pm_call_text(call, 200, "application/json", out.data, out.n);
 }
 
@@ -97,7 +97,7 @@ void pm_about_front(struct pm_call *call)
     int n = (int)head->host.n;
     const char *host = n > 0 ? head->host.p : "localhost";
 
-    pm_buf_addf(&out, "orchestratord %s, up for %s\n\n", PM_VERSION,
+    pm_buf_addf(&out, "%s %s, up for %s\n\n", call->api->program, PM_VERSION,
                 pm_format_duration((char[32]){0}, 32, now_ms - call->api->started_ms));
     for (size_t i = 0; pm_core_pool_at(core, i, now_ms, &view); i++) {
         if (i == 0)
@@ -106,7 +106,10 @@ void pm_about_front(struct pm_call *call)
     }
     if (n == 0)
         n = (int)strlen(host);
-    if (first[0])
+    if (first[0] && !call->api->gateway)
+        pm_buf_addf(&out, "\nTry:\n  curl -s -X POST 'http://%.*s/v1/pools/%s/start?wait=60s'\n", n,
+                    host, first);
+    else if (first[0])
         pm_buf_addf(&out,
                     "\nTry:\n  curl -s http://%.*s/v1/chat/completions -d "
                     "'{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}'\n",

@@ -19,12 +19,15 @@
 #include "http/refusal.h"
 #include "util/str.h"
 
-struct pm_api *pm_api_new(struct pm_manager *manager, struct pm_gateway *gateway)
+struct pm_api *pm_api_new(struct pm_manager *manager, struct pm_gateway *gateway,
+                          const char *program, const char *profile)
 {
     struct pm_api *api = pm_xalloc(sizeof(*api));
 
     api->manager = manager;
     api->gateway = gateway;
+    api->program = program;
+    api->profile = profile;
     api->started_ms = pm_manager_now(manager);
     return api;
 }
@@ -156,6 +159,17 @@ static void respond_later(struct pm_exchange *exchange, const struct pm_route *r
     pm_exchange_refuse(exchange, &err, "");
 }
 
+static void refuse_inference(const struct pm_api *api, struct pm_exchange *exchange,
+                             const char *path)
+{
+    struct poolmgr_error err = {0};
+
+    (void)pm_fail(&err, POOLMGR_E_NOT_FOUND,
+                  "%.200s is not served here: this is the control port of %s", path, api->program);
+    (void)pm_error_hint(&err, 0, "send requests to a gateway (orchestratord, port 8080)");
+    pm_exchange_refuse(exchange, &err, "");
+}
+
 /* ---- routing ---------------------------------------------------------------------------------------- */
 
 static void begin_call(struct pm_api *api, struct pm_exchange *exchange,
@@ -182,12 +196,16 @@ static void begin_flight(struct pm_api *api, struct pm_exchange *exchange, const
 }
 
 /* The route that takes it from here; NULL: it was answered. */
-static bool find_route(struct pm_exchange *exchange, const char *path, struct pm_route_match *found,
-                       struct poolmgr_error *err)
+static bool find_route(const struct pm_api *api, struct pm_exchange *exchange, const char *path,
+                       struct pm_route_match *found, struct poolmgr_error *err)
 {
     const struct pm_http_head *head = pm_exchange_head(exchange);
 
     pm_route_find(path, head->method, found);
+    if (found->route && !api->gateway && pm_route_is_inference(found->route)) {
+        refuse_inference(api, exchange, path);
+        return false;
+    }
     if (found->allowed == 0) {
         (void)pm_fail(err, POOLMGR_E_NOT_FOUND, "there is no route %.200s", path);
         (void)pm_error_hint(err, POOLMGR_E_NOT_FOUND, "GET /openapi.json lists all routes");
@@ -217,7 +235,7 @@ static void route(struct pm_api *api, struct pm_exchange *exchange, const char *
     struct pm_route_match found;
     struct poolmgr_error err = {0};
 
-    if (!find_route(exchange, path, &found, &err))
+    if (!find_route(api, exchange, path, &found, &err))
         return;
     if (found.route->kind == PM_ROUTE_LATER) {
         respond_later(exchange, found.route);

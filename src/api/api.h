@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One listener serves everything at home: the table of routes (routes.c), the guard (Host, Origin, loopback),
- * resources, events, logs, metrics. Inference routes are handed to gateway/. Loop thread only.
+ * resources, events, logs, metrics. Inference routes are handed to gateway/; a daemon without one is a control port.
+ * Loop thread only.
  */
 #ifndef PM_API_API_H
 #define PM_API_API_H
@@ -12,7 +13,9 @@
 
 struct pm_api;
 
-struct pm_api *pm_api_new(struct pm_manager *manager, struct pm_gateway *gateway);
+/* gateway NULL: a control port, which refuses inference. The names (kept, not copied) are what /v1/meta tells. */
+struct pm_api *pm_api_new(struct pm_manager *manager, struct pm_gateway *gateway,
+                          const char *program, const char *profile);
 void pm_api_free(struct pm_api *api);
 
 /* The handler to give to pm_http_server_new(), with the api as ctx. */

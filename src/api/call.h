@@ -15,7 +15,8 @@
 
 struct pm_api {
     struct pm_manager *manager;
-    struct pm_gateway *gateway;
+    struct pm_gateway *gateway; /* NULL: none, a control port */
+    const char *program, *profile;
     struct pm_http_server *server; /* NULL: not serving yet */
     uint64_t started_ms;           /* monotonic */
     bool closing;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of routes as OpenAPI 3.1. Rows that answer 501 are left out: what is listed is served. */
+/* The table of routes as OpenAPI 3.1. Rows that answer 501, or that a control port refuses, are left out: what is
+ * listed is served. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -238,13 +239,14 @@ static void add_route(json_t *paths, const struct pm_route *route)
     }
 }
 
-void pm_api_openapi(struct pm_buf *out)
+void pm_api_openapi(bool has_gateway, struct pm_buf *out)
 {
     json_t *document = json_object(), *paths = json_object(), *schemas = json_object();
     char *text;
 
     for (size_t i = 0; i < pm_n_routes; i++) {
-        if (pm_routes[i].kind != PM_ROUTE_LATER)
+        if (pm_routes[i].kind != PM_ROUTE_LATER &&
+            (has_gateway || !pm_route_is_inference(&pm_routes[i])))
             add_route(paths, &pm_routes[i]);
     }
     for (size_t i = 0; i < PM_ARRAY_LEN(shapes); i++)

@@ -136,6 +136,11 @@ const struct pm_route pm_routes[] = {
 };
 const size_t pm_n_routes = PM_ARRAY_LEN(pm_routes);
 
+bool pm_route_is_inference(const struct pm_route *route)
+{
+    return route->scope == PM_SCOPE_INFER && (route->methods & POST);
+}
+
 const char *pm_scope_name(enum pm_scope scope)
 {
     static const char *const names[] = {"open", "infer", "read", "admin"};

@@ -63,8 +63,11 @@ const char *pm_scope_name(enum pm_scope scope);
 int pm_api_decode_target(struct pm_slice target, char *path, size_t size,
                          struct pm_slice *ret_query);
 
+/* Inference, which a control port refuses. */
+bool pm_route_is_inference(const struct pm_route *route);
+
 /* docs/api.md, and the document of /openapi.json. */
 void pm_api_docs(struct pm_buf *out);
-void pm_api_openapi(struct pm_buf *out);
+void pm_api_openapi(bool has_gateway, struct pm_buf *out);
 
 #endif

@@ -48,15 +48,22 @@ void pm_announce_warnings(struct pm_sink *sink, const char *program, const struc
                 "raise the hard limit: ulimit -Hn, or LimitNOFILE= of the unit");
 }
 
-static void greet(const struct pm_config *config, const char *address)
+static void greet(const struct pm_program *program, const struct pm_config *config,
+                  const char *address)
 {
     size_t i;
 
-    printf("\nserving at http://%s/v1\n", address);
+    if (program->has_gateway)
+        printf("\nserving at http://%s/v1\n", address);
+    else
+        printf("\ncontrolled at http://%s/v1/pools\n", address);
     for (i = 0; i < config->n_pools; i++)
         printf("  %s  (%s)\n", config->pools[i]->id,
                config->pools[i]->model.main ? config->pools[i]->model.main : "no model");
-    if (config->n_pools > 0)
+    if (config->n_pools > 0 && !program->has_gateway)
+        printf("try:\n  curl -s -X POST 'http://%s/v1/pools/%s/start?wait=60s'\n\n", address,
+               config->pools[0]->id);
+    else if (config->n_pools > 0)
         printf(
             "try:\n  curl -sN http://%s/v1/chat/completions -d '{\"model\":\"%s\",\"stream\":true,"
             "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}'\n\n",
@@ -64,8 +71,8 @@ static void greet(const struct pm_config *config, const char *address)
     fflush(stdout);
 }
 
-void pm_announce_start(struct pm_sink *sink, const char *program, const struct pm_config *config,
-                       const struct pm_http_server *server)
+void pm_announce_start(struct pm_sink *sink, const struct pm_program *program,
+                       const struct pm_config *config, const struct pm_http_server *server)
 {
     pm_auto_buf struct pm_buf listen = {0};
     struct pm_event event;
@@ -75,8 +82,9 @@ void pm_announce_start(struct pm_sink *sink, const char *program, const struct p
     for (i = 0; (address = pm_http_server_address(server, i)); i++)
         pm_buf_addf(&listen, "%s%s", i > 0 ? " " : "", address);
 
-    pm_event_init(&event, PM_EV_DAEMON_STARTED, program);
-    pm_event_human(&event, "%s " PM_VERSION " serves %zu pool%s", program, config->n_pools,
+    pm_event_init(&event, PM_EV_DAEMON_STARTED, program->name);
+    pm_event_human(&event, "%s " PM_VERSION " %s %zu pool%s", program->name,
+                   program->has_gateway ? "serves" : "manages", config->n_pools,
                    config->n_pools == 1 ? "" : "s");
     event.pid = (int)getpid();
     event.fields |= PM_EF_PID | PM_EF_LISTEN;
@@ -85,5 +93,5 @@ void pm_announce_start(struct pm_sink *sink, const char *program, const struct p
 
     address = pm_http_server_address(server, 0);
     if (isatty(STDOUT_FILENO) && address && !pm_str_starts(address, "unix:"))
-        greet(config, address);
+        greet(program, config, address);
 }

@@ -3,6 +3,7 @@
 #ifndef PM_BIN_ANNOUNCE_H
 #define PM_BIN_ANNOUNCE_H
 
+#include "bin/program.h"
 #include "config/config.h"
 #include "http/server.h"
 #include "manager/sink.h"
@@ -16,7 +17,7 @@ void pm_announce_warnings(struct pm_sink *sink, const char *program, const struc
                           uint64_t n_descriptors);
 
 /* daemon_started with the real ports; on a terminal also the address, the pools and a line to copy. */
-void pm_announce_start(struct pm_sink *sink, const char *program, const struct pm_config *config,
-                       const struct pm_http_server *server);
+void pm_announce_start(struct pm_sink *sink, const struct pm_program *program,
+                       const struct pm_config *config, const struct pm_http_server *server);
 
 #endif

@@ -23,12 +23,12 @@
 #define FLUSH_LOOK_MS 10
 
 struct daemon {
-    const char *program;
+    const struct pm_program *program;
     const struct pm_config *config;
     struct pm_loop *loop;
     struct pm_sink *sink;
     struct pm_manager *manager;
-    struct pm_gateway *gateway;
+    struct pm_gateway *gateway; /* NULL: this daemon serves no inference */
     struct pm_api *api;
     struct pm_http_server *server;
     char *shim_path;
@@ -88,7 +88,7 @@ static void begin_stop(struct daemon *daemon, bool leave)
     daemon->stopping = true;
     daemon->leaving = leave;
     pm_notify("STOPPING=1");
-    pm_announce(daemon->sink, PM_EV_DAEMON_STOPPING, daemon->program,
+    pm_announce(daemon->sink, PM_EV_DAEMON_STOPPING, daemon->program->name,
                 leave ? "leaves its engines to the next daemon"
                       : "stops: running requests end first",
                 NULL);
@@ -104,7 +104,7 @@ static void begin_stop(struct daemon *daemon, bool leave)
 
 static void hurry(struct daemon *daemon)
 {
-    pm_announce(daemon->sink, PM_EV_DAEMON_STOPPING, daemon->program, "stops at once", NULL);
+    pm_announce(daemon->sink, PM_EV_DAEMON_STOPPING, daemon->program->name, "stops at once", NULL);
     if (daemon->stopped)
         pm_loop_stop(daemon->loop);
     else
@@ -116,7 +116,7 @@ static void on_signal(void *ctx, int signo)
     struct daemon *daemon = ctx;
 
     if (signo == SIGHUP)
-        pm_announce(daemon->sink, PM_EV_CONFIG_REFUSED, daemon->program,
+        pm_announce(daemon->sink, PM_EV_CONFIG_REFUSED, daemon->program->name,
                     "cannot reload its configuration yet: restart it",
                     "SIGHUP changes nothing in this version");
     else if (!daemon->stopping)
@@ -219,7 +219,8 @@ static int set_up(struct daemon *daemon, struct poolmgr_error *err)
         return r;
 
     open_sink(daemon);
-    pm_announce_warnings(daemon->sink, daemon->program, daemon->config, pm_raise_descriptors());
+    pm_announce_warnings(daemon->sink, daemon->program->name, daemon->config,
+                         pm_raise_descriptors());
     daemon->shim_path = pm_find_shim();
     if (!daemon->shim_path)
         return pm_fail(err, POOLMGR_E_INTERNAL,
@@ -230,8 +231,10 @@ static int set_up(struct daemon *daemon, struct poolmgr_error *err)
     if (r < 0)
         return r;
 
-    daemon->gateway = pm_gateway_new(daemon->manager);
-    daemon->api = pm_api_new(daemon->manager, daemon->gateway);
+    if (daemon->program->has_gateway)
+        daemon->gateway = pm_gateway_new(daemon->manager);
+    daemon->api = pm_api_new(daemon->manager, daemon->gateway, daemon->program->name,
+                             daemon->program->profile);
     r = open_server(daemon, err);
     if (r < 0)
         return r;
@@ -266,7 +269,7 @@ static int serve(struct daemon *daemon)
     return pm_loop_run(daemon->loop) < 0 ? PM_EXIT_COULD_NOT_RUN : PM_EXIT_OK;
 }
 
-int pm_daemon_run(const char *program, const struct pm_config *config)
+int pm_daemon_run(const struct pm_program *program, const struct pm_config *config)
 {
     struct daemon daemon = {.program = program, .config = config};
     struct poolmgr_error err = {0};
@@ -276,7 +279,8 @@ int pm_daemon_run(const char *program, const struct pm_config *config)
         pm_forbid_core_dumps();
 
     if (set_up(&daemon, &err) < 0)
-        fprintf(stderr, "%s: %s%s%s\n", program, err.message, err.hint[0] ? "; " : "", err.hint);
+        fprintf(stderr, "%s: %s%s%s\n", program->name, err.message, err.hint[0] ? "; " : "",
+                err.hint);
     else
         status = serve(&daemon);
 

@@ -4,11 +4,10 @@
 #define PM_BIN_DAEMON_H
 
 #include "bin/options.h"
+#include "bin/program.h"
 #include "config/config.h"
 
-enum { PM_EXIT_OK = 0, PM_EXIT_COULD_NOT_RUN = 1, PM_EXIT_USAGE = 2 };
-
 /* Serves until it is told to stop; returns the exit status of the program. */
-int pm_daemon_run(const char *program, const struct pm_config *config);
+int pm_daemon_run(const struct pm_program *program, const struct pm_config *config);
 
 #endif

@@ -102,19 +102,21 @@ void pm_options_fini(struct pm_options *options)
     pm_strv_fini(&options->overrides.listen);
 }
 
-void pm_options_help(const char *program)
+void pm_options_help(const struct pm_program *program)
 {
     size_t i;
 
-    printf("%s serves language models: it starts an engine when a request needs it.\n\n"
+    printf("%s %s.\n\n"
            "usage: %s [OPTION]…\n\n",
-           program, program);
+           program->name, program->does, program->name);
     for (i = 0; i < PM_ARRAY_LEN(rows); i++) {
         pm_auto_free char *name = pm_xasprintf("%s%s%s", rows[i].name, rows[i].value ? " " : "",
                                                rows[i].value ? rows[i].value : "");
 
         printf("  %-16s  %s\n", name, rows[i].help);
     }
+    printf("\nWithout --listen and `listen` of the configuration it listens on %s.\n",
+           program->listen);
     printf(
         "\nSIGTERM and SIGINT stop it (a second one at once), SIGUSR2 leaves the engines running.\n"
         "Exit status: 0 stopped as asked, 1 could not run, 2 command line or configuration.\n");

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "bin/program.h"
 #include "config/config.h"
 
 struct pm_options {
@@ -15,6 +16,6 @@ struct pm_options {
 /* POOLMGR_E_INVALID_REQUEST: an unknown option, a missing or a superfluous value. */
 int pm_options_parse(int argc, char **argv, struct pm_options *ret, struct poolmgr_error *err);
 void pm_options_fini(struct pm_options *options);
-void pm_options_help(const char *program);
+void pm_options_help(const struct pm_program *program);
 
 #endif

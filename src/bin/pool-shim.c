@@ -8,7 +8,9 @@
 int main(int argc, char **argv)
 {
     if (argc != 2) {
-        fprintf(stderr, "pool-shim is started by orchestratord; it is of no use by itself\n");
+        fprintf(
+            stderr,
+            "pool-shim is started by orchestratord or pool-managerd; it is of no use by itself\n");
         return 2;
     }
 

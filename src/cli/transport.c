@@ -100,8 +100,10 @@ static int connect_daemon(const struct pm_cli *cli)
             fd = connect_unix("/run/poolmgr/control.sock");
     }
     if (fd < 0)
-        pm_cli_die(PM_EXIT_NO_DAEMON,
-                   "no daemon answers at %s; start orchestratord, or name it with --url", where);
+        pm_cli_die(
+            PM_EXIT_NO_DAEMON,
+            "no daemon answers at %s; start orchestratord or pool-managerd, or name it with --url",
+            where);
     return fd;
 }
 

@@ -161,10 +161,10 @@ static bool port_valid(const char *address)
 }
 
 static void check_listen(struct pm_config_errors *errors, const struct pm_yaml *node,
-                         const struct pm_config *config)
+                         const struct pm_strv *addresses)
 {
-    for (size_t i = 0; i < config->listen.n; i++) {
-        const char *address = config->listen.items[i];
+    for (size_t i = 0; i < addresses->n; i++) {
+        const char *address = addresses->items[i];
 
         if (!port_valid(address))
             pm_config_error_at(
@@ -227,7 +227,8 @@ void pm_check_config(struct pm_config_errors *errors, const struct pm_yaml *root
     if (!found)
         error_at(errors, root, "default_pool", NULL,
                  "'default_pool' names a pool that is not in 'pools'");
-    check_listen(errors, pm_yaml_get(root, "listen"), config);
+    check_listen(errors, pm_yaml_get(root, "listen"), &config->listen);
+    check_listen(errors, pm_yaml_get(root, "data_listen"), &config->data_listen);
     pm_check_path_lengths(errors, pools, config);
     check_ids_and_aliases(errors, pools, config);
 }

@@ -180,6 +180,16 @@ static void add_model(struct pm_reading *reading, const struct pm_yaml *root,
     pm_add_pool(config, spec);
 }
 
+/* The table's default is orchestratord's. */
+static void use_listen_default(struct pm_config *config,
+                               const struct pm_config_overrides *overrides)
+{
+    if (!overrides || !overrides->listen_default)
+        return;
+    pm_strv_fini(&config->listen);
+    pm_strv_add(&config->listen, overrides->listen_default);
+}
+
 static void apply_overrides(struct pm_reading *reading, const struct pm_yaml *root,
                             struct pm_config *config, const struct pm_config_overrides *overrides)
 {
@@ -271,6 +281,7 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
 
     root = pm_yaml_root(file);
     pm_settings_defaults(pm_top_settings, config);
+    use_listen_default(config, overrides);
     read_file(&reading, root, config);
     apply_overrides(&reading, root, config, overrides);
     pm_resolve_folders(config);

@@ -108,6 +108,7 @@ struct pm_config_overrides {
     struct pm_strv models, listen; /* --model, --listen */
     const char *engine;            /* --engine: path of a llama-server for `llama` */
     const char *log_format;
+    const char *listen_default; /* where neither file nor --listen says; NULL: the table's */
 };
 
 /* Reads the file, applies the overrides, checks everything. POOLMGR_E_CONFIG_INVALID with errors filled (err has the

@@ -294,7 +294,8 @@ const struct pm_setting pm_top_settings[] = {
      .type = PM_LIST,
      .offset = TOP(listen),
      .fallback = "127.0.0.1:8080",
-     .help = "one address or a list: host:port, [::1]:port, unix:/path; port 0 picks a free one"},
+     .help = "one address or a list: host:port, [::1]:port, unix:/path; port 0 picks a free one; "
+             "pool-managerd's default is 127.0.0.1:9200"},
     {.name = "data_listen",
      .type = PM_LIST,
      .offset = TOP(data_listen),

@@ -40,7 +40,7 @@ const struct pm_gateway_counters *pm_gateway_counters(const struct pm_gateway *g
                                                       const char *pool_id)
 {
     static const struct pm_gateway_counters none;
-    const struct kept *kept = pm_map_get(&gateway->counters, pool_id);
+    const struct kept *kept = gateway ? pm_map_get(&gateway->counters, pool_id) : NULL;
 
     return kept ? &kept->counters : &none;
 }

@@ -37,12 +37,15 @@ void pm_gateway_free(struct pm_gateway *gateway)
 
 size_t pm_gateway_n_flights(const struct pm_gateway *gateway)
 {
-    return gateway->n_flights;
+    return gateway ? gateway->n_flights : 0;
 }
 
 bool pm_gateway_flight_at(const struct pm_gateway *gateway, size_t i, struct pm_flight_view *ret)
 {
     struct pm_link *link;
+
+    if (!gateway)
+        return false;
 
     pm_list_each (&gateway->flights, link) {
         const struct pm_flight *flight = pm_container_of(link, struct pm_flight, link);
@@ -80,7 +83,7 @@ static struct pm_flight *find(struct pm_gateway *gateway, const char *request_id
 
 int pm_gateway_cancel(struct pm_gateway *gateway, const char *request_id, struct poolmgr_error *err)
 {
-    struct pm_flight *flight = find(gateway, request_id);
+    struct pm_flight *flight = gateway ? find(gateway, request_id) : NULL;
     struct poolmgr_error why = {0};
 
     if (!flight)

@@ -27,6 +27,8 @@ void pm_gateway_request(struct pm_flight *flight);
 void pm_gateway_client_gone(struct pm_flight *flight);
 void pm_gateway_drained(struct pm_flight *flight);
 
+/* Looking works without a gateway (NULL), too: it has no flights. */
+
 /* Shutdown: running streams that are cut get `event: error` shutting_down. Tells how many flights there are. */
 size_t pm_gateway_n_flights(const struct pm_gateway *gateway);
 

@@ -8,17 +8,17 @@ from poolmgr_test import Daemon, TEXT, alive, wait_until
 NAMES = ["p0", "p1", "p2", "p3", "p4"]
 
 
-def start_five(daemon, **more):
-    d = daemon({name: Daemon.pool(start="preload") for name in NAMES},
+def start_five(either, **more):
+    d = either({name: Daemon.pool(start="preload") for name in NAMES},
                {"max_parallel_starts": 5, **more})
     for name in NAMES:
         d.wait("instance_ready", pool_id=name)
     return d, {name: d.pool_state(name)["replicas"][0]["pid"] for name in NAMES}
 
 
-def test_five_engines_of_a_killed_daemon_are_adopted_and_serve_on(daemon):
+def test_five_engines_of_a_killed_daemon_are_adopted_and_serve_on(either):
     """SUP-9c: SIGKILL of the daemon: same processes, no second copy, whole answers."""
-    d, pids = start_five(daemon)
+    d, pids = start_five(either)
     d.kill()
     assert all(alive(pid) for pid in pids.values())
 
@@ -30,14 +30,14 @@ def test_five_engines_of_a_killed_daemon_are_adopted_and_serve_on(daemon):
     for name in NAMES:
         replica = d.pool_state(name)["replicas"][0]
         assert replica["pid"] == pids[name] and replica["instance"] == name + ".1"
-        assert d.chat(name).text().strip() == TEXT
+        d.use(name, TEXT)
     assert d.stop() == 0
     assert not any(alive(pid) for pid in pids.values())
 
 
-def test_five_engines_nobody_comes_back_for_end_after_the_timeout(daemon):
+def test_five_engines_nobody_comes_back_for_end_after_the_timeout(either):
     """SUP-9b: orphan_timeout."""
-    d, pids = start_five(daemon, orphan_timeout="1s")
+    d, pids = start_five(either, orphan_timeout="1s")
     d.kill()
     wait_until(lambda: not any(alive(pid) for pid in pids.values()), 30, "the end of the orphans")
     wait_until(lambda: not d.left_over(), 30, "the end of their shims")
@@ -46,21 +46,21 @@ def test_five_engines_nobody_comes_back_for_end_after_the_timeout(daemon):
     d.start()
     for name in NAMES:
         d.wait("instance_ready", pool_id=name, after=mark)
-        assert d.chat(name).text().strip() == TEXT
+        d.use(name, TEXT)
     assert len([n for n in os.listdir(d.runtime + "/instances")]) == 5
 
 
-def test_an_engine_with_other_settings_is_stopped_not_adopted(daemon):
+def test_an_engine_with_other_settings_is_stopped_not_adopted(either):
     """SUP-9a: what runs is what the file says."""
-    d = daemon({"tiny": Daemon.pool(slots=2)})
-    assert d.chat("tiny").status == 200
+    d = either({"tiny": Daemon.pool(slots=2)})
+    d.use("tiny", TEXT)
     pid = d.pool_state("tiny")["replicas"][0]["pid"]
     d.kill()
 
     d.write_config({"tiny": Daemon.pool(slots=3)})
     mark = d.mark()
     d.start()
-    assert d.chat("tiny").text().strip() == TEXT
+    d.use("tiny", TEXT)
     pool = d.pool_state("tiny")
     assert pool["slots_total"] == 3 and pool["replicas"][0]["pid"] != pid
     assert d.count("instance_adopted", after=mark) == 0
@@ -68,22 +68,22 @@ def test_an_engine_with_other_settings_is_stopped_not_adopted(daemon):
     wait_until(lambda: os.listdir(d.runtime + "/instances") == ["tiny.2"], 30, "only the new instance's folder")
 
 
-def test_an_engine_of_a_pool_that_is_gone_is_stopped(daemon):
+def test_an_engine_of_a_pool_that_is_gone_is_stopped(either):
     """SUP-9a"""
-    d = daemon({"old": Daemon.pool(), "new": Daemon.pool()})
-    assert d.chat("old").status == 200
+    d = either({"old": Daemon.pool(), "new": Daemon.pool()})
+    d.use("old", TEXT)
     pid = d.pool_state("old")["replicas"][0]["pid"]
     d.kill()
     d.write_config({"new": Daemon.pool()})
     d.start()
     wait_until(lambda: not alive(pid), 30, "the end of the engine of a pool that is gone")
-    assert d.chat("new").text().strip() == TEXT
+    d.use("new", TEXT)
 
 
-def test_a_killed_shim_takes_its_engine_along_and_the_pool_starts_again(daemon):
+def test_a_killed_shim_takes_its_engine_along_and_the_pool_starts_again(either):
     """SUP-9c: SIGKILL of the shim."""
-    d = daemon({"tiny": Daemon.pool()})
-    assert d.chat("tiny").status == 200
+    d = either({"tiny": Daemon.pool()})
+    d.use("tiny", TEXT)
     replica = d.pool_state("tiny")["replicas"][0]
     with open("/proc/%d/stat" % replica["pid"], encoding="ascii") as f:
         shim = int(f.read().rpartition(")")[2].split()[1])
@@ -91,13 +91,12 @@ def test_a_killed_shim_takes_its_engine_along_and_the_pool_starts_again(daemon):
     os.kill(shim, signal.SIGKILL)
     d.wait("instance_crashed", after=mark, pool_id="tiny")
     wait_until(lambda: not alive(replica["pid"]), 10, "the end of the engine")
-    answer = d.chat("tiny")
-    assert answer.text().strip() == TEXT
+    d.use("tiny", TEXT)
 
 
-def test_daemon_and_shims_killed_leave_nothing_behind_and_the_next_daemon_serves(daemon):
+def test_daemon_and_shims_killed_leave_nothing_behind_and_the_next_daemon_serves(either):
     """SUP-9c: SIGKILL of both."""
-    d, pids = start_five(daemon)
+    d, pids = start_five(either)
     shims = []
     for pid in pids.values():
         with open("/proc/%d/stat" % pid, encoding="ascii") as f:
@@ -110,13 +109,13 @@ def test_daemon_and_shims_killed_leave_nothing_behind_and_the_next_daemon_serves
     d.start()
     for name in NAMES:
         d.wait("instance_ready", pool_id=name, after=mark)
-        assert d.chat(name).text().strip() == TEXT
+        d.use(name, TEXT)
 
 
-def test_sigusr2_leaves_the_engines_to_the_next_daemon(daemon):
+def test_sigusr2_leaves_the_engines_to_the_next_daemon(either):
     """SUP-9d"""
-    d = daemon({"tiny": Daemon.pool()})
-    assert d.chat("tiny").status == 200
+    d = either({"tiny": Daemon.pool()})
+    d.use("tiny", TEXT)
     pid = d.pool_state("tiny")["replicas"][0]["pid"]
     d.process.send_signal(signal.SIGUSR2)
     assert d.process.wait(30) == 0
@@ -124,5 +123,5 @@ def test_sigusr2_leaves_the_engines_to_the_next_daemon(daemon):
     mark = d.mark()
     d.start()
     d.wait("instance_adopted", after=mark, pool_id="tiny")
-    assert d.chat("tiny").text().strip() == TEXT
+    d.use("tiny", TEXT)
     assert d.pool_state("tiny")["replicas"][0]["pid"] == pid

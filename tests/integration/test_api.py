@@ -86,8 +86,8 @@ class Sse:
 # ---- looking --------------------------------------------------------------------------------------------
 
 
-def test_models_are_listed_as_openai_does_with_state_context_and_aliases(daemon):
-    d = daemon({"m": Daemon.pool(aliases=["org/na me", "gpt-4o-mini"])})
+def test_models_are_listed_as_openai_does_with_state_context_and_aliases(either):
+    d = either({"m": Daemon.pool(aliases=["org/na me", "gpt-4o-mini"])})
     listed = d.get("/v1/models").json()
     no_nulls(listed)
     assert listed["object"] == "list"
@@ -99,8 +99,8 @@ def test_models_are_listed_as_openai_does_with_state_context_and_aliases(daemon)
     refused(d.get("/v1/models/nope"), 404, "model_not_found")
 
 
-def test_a_pool_shows_its_shape_cold_and_ready(daemon):
-    d = daemon({"m": Daemon.pool(slots=2)})
+def test_a_pool_shows_its_shape_cold_and_ready(either):
+    d = either({"m": Daemon.pool(slots=2)})
     cold = d.get("/v1/pools/m").json()
     no_nulls(cold)
     assert (cold["id"], cold["owner"], cold["intent"], cold["state"]) == ("m", "file", "enabled", "cold")
@@ -126,8 +126,8 @@ def test_a_pool_shows_its_shape_cold_and_ready(daemon):
     refused(d.get("/v1/pools/nope/health"), 404, "not_found")
 
 
-def test_pools_are_listed_by_id_with_a_snapshot_version_that_counts_up(daemon):
-    d = daemon({"zeta": Daemon.pool(), "alpha": Daemon.pool()})
+def test_pools_are_listed_by_id_with_a_snapshot_version_that_counts_up(either):
+    d = either({"zeta": Daemon.pool(), "alpha": Daemon.pool()})
     first = d.get("/v1/pools").json()
     assert [p["id"] for p in first["pools"]] == ["alpha", "zeta"]
     d.post("/v1/pools/alpha/start?wait=60s")
@@ -137,8 +137,8 @@ def test_pools_are_listed_by_id_with_a_snapshot_version_that_counts_up(daemon):
 # ---- commands -------------------------------------------------------------------------------------------
 
 
-def test_a_start_is_an_operation_that_can_be_looked_at_and_waited_for(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_a_start_is_an_operation_that_can_be_looked_at_and_waited_for(either):
+    d = either({"m": Daemon.pool()})
     answer = d.post("/v1/pools/m/start")
     operation = answer.json()
     assert answer.status == 202 and operation["kind"] == "start" and operation["pool_id"] == "m"
@@ -151,8 +151,8 @@ def test_a_start_is_an_operation_that_can_be_looked_at_and_waited_for(daemon):
     refused(d.get("/v1/operations/999"), 404, "not_found")
 
 
-def test_a_wait_that_ends_first_answers_202_and_the_operation_goes_on(daemon):
-    d = daemon({"m": Daemon.faulty("load:delay=3000")})
+def test_a_wait_that_ends_first_answers_202_and_the_operation_goes_on(either):
+    d = either({"m": Daemon.faulty("load:delay=3000")})
     begun = time.monotonic()
     answer = d.post("/v1/pools/m/start?wait=200ms")
     assert answer.status == 202 and answer.json()["state"] == "running"
@@ -160,13 +160,13 @@ def test_a_wait_that_ends_first_answers_202_and_the_operation_goes_on(daemon):
     assert d.get(answer.headers["location"] + "?wait=60s").json()["state"] == "succeeded"
 
 
-def test_a_stop_unloads_and_the_next_request_starts_again(daemon):
-    d = daemon({"m": Daemon.pool()})
-    assert d.chat("m").status == 200
+def test_a_stop_unloads_and_the_next_request_starts_again(either):
+    d = either({"m": Daemon.pool()})
+    d.use("m")
     answer = d.post("/v1/pools/m/stop?wait=60s", {"deadline_ms": 0})
     assert answer.status == 200 and answer.json()["state"] == "succeeded", answer.body
     assert d.pool_state("m")["state"] == "cold"
-    assert d.chat("m").status == 200
+    d.use("m")
 
 
 def test_a_reset_answers_at_once(daemon):
@@ -193,15 +193,15 @@ def test_a_reset_answers_at_once(daemon):
     ("/v1/pools/m/start?wiat=1s", b"", "wiat"),
     ("/v1/pools/m/start?wait=1s&wait=2s", b"", "wait"),
 ])
-def test_a_command_that_is_not_understood_changes_nothing(daemon, path, body, param):
-    d = daemon({"m": Daemon.pool()})
+def test_a_command_that_is_not_understood_changes_nothing(either, path, body, param):
+    d = either({"m": Daemon.pool()})
     refused(d.post(path, body), 400, "invalid_request", param)
     assert d.pool_state("m")["state"] == "cold"
     assert d.get("/v1/operations").json()["operations"] == []
 
 
-def test_commands_on_unknown_pools_are_not_found(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_commands_on_unknown_pools_are_not_found(either):
+    d = either({"m": Daemon.pool()})
     for verb in ("start", "stop", "reset"):
         refused(d.post("/v1/pools/nope/" + verb), 404, "not_found")
 
@@ -222,8 +222,8 @@ def test_a_waiting_request_is_listed_and_can_be_cancelled(daemon):
 # ---- events ---------------------------------------------------------------------------------------------
 
 
-def test_events_begin_with_hello_then_the_tail_then_what_happens(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_events_begin_with_hello_then_the_tail_then_what_happens(either):
+    d = either({"m": Daemon.pool()})
     stream = Sse(d.port, "/v1/events?tail=1000&level=info")
     first = stream.next()
     assert first[1] == "hello" and first[2]["snapshot_version"] >= 0
@@ -235,8 +235,8 @@ def test_events_begin_with_hello_then_the_tail_then_what_happens(daemon):
     stream.close()
 
 
-def test_events_are_filtered_by_pool_and_level_and_end_when_not_followed(daemon):
-    d = daemon({"a": Daemon.pool(), "b": Daemon.pool()})
+def test_events_are_filtered_by_pool_and_level_and_end_when_not_followed(either):
+    d = either({"a": Daemon.pool(), "b": Daemon.pool()})
     d.post("/v1/pools/a/start?wait=60s")
     d.post("/v1/pools/b/start?wait=60s")
     stream = Sse(d.port, "/v1/events?tail=1000&pool=a&follow=0")
@@ -282,8 +282,8 @@ def test_a_slow_reader_of_events_is_told_what_it_missed_and_slows_nobody(daemon)
 # ---- logs -----------------------------------------------------------------------------------------------
 
 
-def test_logs_show_the_last_lines_of_an_engine(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_logs_show_the_last_lines_of_an_engine(either):
+    d = either({"m": Daemon.pool()})
     assert d.get("/v1/logs/m").body == b""
     d.post("/v1/pools/m/start?wait=60s")
     wait_until(lambda: d.get("/v1/logs/m").body, 30, "a log")
@@ -296,8 +296,8 @@ def test_logs_show_the_last_lines_of_an_engine(daemon):
 
 
 @pytest.mark.parametrize("accept,kind,mark", [("*/*", "text/event-stream", b"data: "), ("text/plain", "text/plain", b"")])
-def test_a_followed_log_goes_on_over_a_rotation(daemon, accept, kind, mark):
-    d = daemon({"m": Daemon.pool()})
+def test_a_followed_log_goes_on_over_a_rotation(either, accept, kind, mark):
+    d = either({"m": Daemon.pool()})
     path = os.path.join(d.environment["POOLMGR_LOG_DIR"], "m.0.log")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="ascii") as f:
@@ -327,8 +327,8 @@ def test_a_followed_log_goes_on_over_a_rotation(daemon, accept, kind, mark):
     sock.close()
 
 
-def test_a_log_is_sse_for_who_accepts_it(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_a_log_is_sse_for_who_accepts_it(either):
+    d = either({"m": Daemon.pool()})
     path = os.path.join(d.environment["POOLMGR_LOG_DIR"], "m.0.log")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as f:
@@ -341,8 +341,8 @@ def test_a_log_is_sse_for_who_accepts_it(daemon):
 # ---- what it is -----------------------------------------------------------------------------------------
 
 
-def test_probes_answer_ok_to_any_host(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_probes_answer_ok_to_any_host(either):
+    d = either({"m": Daemon.pool()})
     for path in ("/livez", "/readyz", "/health"):
         answer = d.get(path)
         assert (answer.status, answer.body) == (200, b"ok\n")
@@ -371,8 +371,8 @@ def test_metrics_pass_promtool_and_exist_at_zero(daemon):
     assert '\npoolmgr_pool_state{pool="m",state="ready"} 1\n' in text
 
 
-def test_config_is_shown_and_meta_tells_the_real_ports(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_config_is_shown_and_meta_tells_the_real_ports(either):
+    d = either({"m": Daemon.pool()})
     assert d.get("/v1/config").json()["pools"]["m"]["context"] == 512
     meta = d.get("/v1/meta").json()
     no_nulls(meta)
@@ -380,14 +380,14 @@ def test_config_is_shown_and_meta_tells_the_real_ports(daemon):
     assert meta["pid"] == d.process.pid and meta["version"]
 
 
-def test_the_front_page_names_the_pools_and_the_next_command(daemon):
-    d = daemon({"tiny": Daemon.pool()})
+def test_the_front_page_names_the_pools_and_the_next_command(either):
+    d = either({"tiny": Daemon.pool()})
     text = d.get("/").body.decode()
     assert "tiny" in text and "cold" in text and "curl" in text
 
 
-def test_every_listed_route_is_served(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_every_listed_route_is_served(either):
+    d = either({"m": Daemon.pool()})
     document = d.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     for path, item in document["paths"].items():
@@ -407,17 +407,36 @@ def test_every_listed_route_is_served(daemon):
 # ---- methods and paths ----------------------------------------------------------------------------------
 
 
-def test_unknown_paths_wrong_methods_and_parts_not_built_are_told_apart(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_unknown_paths_wrong_methods_and_parts_not_built_are_told_apart(either):
+    d = either({"m": Daemon.pool()})
     refused(d.get("/nope"), 404, "not_found")
     answer = d.post("/v1/models", {})
     refused(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     for method, path in (("POST", "/v1/pools/m/drain"), ("POST", "/v1/plan"), ("GET", "/v1/devices"),
-                         ("PUT", "/v1/pools/x"), ("POST", "/v1/audio/speech"), ("GET", "/upstream/m/x")):
+                         ("PUT", "/v1/pools/x"), ("GET", "/upstream/m/x")):
         answer = request(d.port, method, path)
         refused(answer, 501, "unsupported")
         assert method in answer.json()["error"]["message"]
+    if d.program == "orchestratord":
+        refused(d.post("/v1/audio/speech"), 501, "unsupported")
+
+
+def test_the_control_port_serves_no_inference_and_says_where_to_go():
+    """API-1: pool-managerd; the connection stays good, and nothing is started."""
+    with Daemon({"m": Daemon.pool()}, program="pool-managerd") as d:
+        for path in ("/v1/chat/completions", "/v1/embeddings", "/tokenize", "/v1/audio/speech"):
+            answer = d.post(path, {"model": "m"})
+            refused(answer, 404, "not_found")
+            assert "gateway" in answer.json()["error"]["hint"]
+        listed = d.get("/openapi.json").json()["paths"]
+        assert "/v1/pools/{id}/start" in listed and "/v1/models" in listed and "/v1/chat/completions" not in listed
+        meta = d.get("/v1/meta").json()
+        assert (meta["name"], meta["profile"]) == ("pool-managerd", "node")
+        assert d.pool_state("m")["state"] == "cold"
+        assert d.get("/v1/requests").json() == {"requests": []}
+        refused(d.post("/v1/requests/r/cancel"), 404, "not_found")
+        assert 'poolmgr_tasks_started_total{pool="m"} 0' in d.get("/metrics").body.decode()
 
 
 def test_options_tells_the_methods_and_head_is_get_without_its_body(daemon):
@@ -453,8 +472,8 @@ def test_a_foreign_host_or_origin_is_refused_and_wakes_nothing(daemon):
     assert raw(d.port, "GET /v1/models HTTP/1.1\r\n%sConnection: close\r\n\r\n" % page).status == 200
 
 
-def test_allowed_hosts_of_the_configuration_pass(daemon):
-    d = daemon({"m": Daemon.pool()}, {"allowed_hosts": ["gpu.example"]})
+def test_allowed_hosts_of_the_configuration_pass(either):
+    d = either({"m": Daemon.pool()}, {"allowed_hosts": ["gpu.example"]})
     assert raw(d.port, "GET /v1/models HTTP/1.1\r\nHost: gpu.example\r\nConnection: close\r\n\r\n").status == 200
     refused(raw(d.port, "GET /v1/models HTTP/1.1\r\nHost: gpu.evil\r\nConnection: close\r\n\r\n"), 403,
             "origin_refused")

@@ -107,13 +107,13 @@ def test_exit_78_is_not_tried_again(daemon, tmp_path):
     assert d.count("instance_starting") == 1
 
 
-def test_a_deaf_program_with_helpers_is_killed_after_its_grace(daemon, tmp_path):
+def test_a_deaf_program_with_helpers_is_killed_after_its_grace(either, tmp_path):
     """SUP-7: SIGTERM, grace, SIGKILL of the tree, also of a helper in a session of its own."""
     script = ("import os, signal, subprocess, sys\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
               "p = subprocess.Popen(['/bin/sleep', '1000'], start_new_session=True)\n"
               "open(sys.argv[2] + '.helper', 'w').write('%d\\n' % p.pid)\n" + SERVER)
-    d = daemon({"own": pool(tmp_path, stop_grace="300ms")}, command(tmp_path, script, "${SOCKET}", "${MODEL}"))
-    assert d.chat("own").status == 200
+    d = either({"own": pool(tmp_path, stop_grace="300ms")}, command(tmp_path, script, "${SOCKET}", "${MODEL}"))
+    d.use("own")
     pid = d.pool_state("own")["replicas"][0]["pid"]
     helper = int((tmp_path / "weights.bin.helper").read_text())
     assert alive(pid) and alive(helper)
@@ -123,9 +123,9 @@ def test_a_deaf_program_with_helpers_is_killed_after_its_grace(daemon, tmp_path)
     wait_until(lambda: not os.listdir(d.runtime + "/instances"), 10, "the end of its folder")
 
 
-def test_a_killed_engine_is_seen_classed_and_started_again(daemon, tmp_path):
+def test_a_killed_engine_is_seen_classed_and_started_again(either, tmp_path):
     """SUP-1, SUP-2: killed by somebody else, the first restart is at once."""
-    d = daemon({"own": pool(tmp_path, start="preload")}, command(tmp_path, SERVER, "${SOCKET}", "${MODEL}"))
+    d = either({"own": pool(tmp_path, start="preload")}, command(tmp_path, SERVER, "${SOCKET}", "${MODEL}"))
     first = d.wait("instance_ready")
     mark = d.mark()
     os.kill(first["pid"], signal.SIGKILL)
@@ -133,4 +133,4 @@ def test_a_killed_engine_is_seen_classed_and_started_again(daemon, tmp_path):
     assert crash["class"] == "killed" and crash["signal"] == 9
     second = d.wait("instance_ready", after=mark)
     assert second["pid"] != first["pid"]
-    assert d.chat("own").status == 200
+    d.use("own")

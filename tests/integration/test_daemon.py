@@ -9,8 +9,15 @@ import socket
 import subprocess
 import threading
 
+import pytest
+
 from poolmgr_test import Daemon, ENGINE, alive, get, read_answer, tiny_model, wait_until
-from poolmgr_test.paths import ORCHESTRATORD
+from poolmgr_test.paths import ORCHESTRATORD, POOL_MANAGERD
+
+
+@pytest.fixture(params=[ORCHESTRATORD, POOL_MANAGERD], ids=lambda path: path.name)
+def program(request):
+    return request.param
 
 
 def environment(folder):
@@ -20,7 +27,7 @@ def environment(folder):
     return env
 
 
-def test_a_socket_of_systemd_is_served_and_readiness_is_told(short_folder):
+def test_a_socket_of_systemd_is_served_and_readiness_is_told(short_folder, program):
     """SUP-9d: socket activation; READY=1 when it serves, STOPPING=1 when it ends, WATCHDOG=1 between."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -33,7 +40,7 @@ def test_a_socket_of_systemd_is_served_and_readiness_is_told(short_folder):
     env.update(NOTIFY_SOCKET=short_folder + "/n", WATCHDOG_USEC="200000")
     os.set_inheritable(listener.fileno(), True)
     words = "exec 3<&%d; LISTEN_PID=$$ LISTEN_FDS=1 exec %s --model %s --engine %s --log-format json" % (
-        listener.fileno(), ORCHESTRATORD, tiny_model(), ENGINE)
+        listener.fileno(), program, tiny_model(), ENGINE)
     process = subprocess.Popen(["/bin/bash", "-c", words], env=env, pass_fds=[listener.fileno()],
                                stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     lines = []
@@ -75,11 +82,11 @@ def test_on_a_terminal_it_says_where_it_serves_and_what_to_copy(short_folder):
         os.close(ours)
 
 
-def test_sighup_says_that_it_changes_nothing_yet(daemon):
-    d = daemon({"m": Daemon.pool()})
+def test_sighup_says_that_it_changes_nothing_yet(either):
+    d = either({"m": Daemon.pool()})
     d.process.send_signal(signal.SIGHUP)
     d.wait("config_refused")
-    assert d.chat("m").status == 200
+    d.use("m")
 
 
 def test_a_stream_goes_on_while_the_daemon_leaves_and_the_next_one_serves_beside_it(daemon):
@@ -124,44 +131,44 @@ def test_who_comes_while_the_daemon_stops_is_told_so(daemon):
     assert d.process.wait(30) == 0
 
 
-def test_beyond_loopback_without_keys_it_does_not_start(short_folder):
+def test_beyond_loopback_without_keys_it_does_not_start(short_folder, program):
     """AUTH-1"""
-    out = subprocess.run([str(ORCHESTRATORD), "--model", tiny_model(), "--listen", "0.0.0.0:0"],
+    out = subprocess.run([str(program), "--model", tiny_model(), "--listen", "0.0.0.0:0"],
                          env=environment(str(short_folder)), capture_output=True, text=True, timeout=30, check=False)
     assert out.returncode == 2 and "0.0.0.0" in out.stderr
 
 
-def test_a_port_in_use_is_told_and_nothing_is_left(short_folder):
+def test_a_port_in_use_is_told_and_nothing_is_left(short_folder, program):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen(1)
         port = holder.getsockname()[1]
-        out = subprocess.run([str(ORCHESTRATORD), "--model", tiny_model(), "--listen", "127.0.0.1:%d" % port],
+        out = subprocess.run([str(program), "--model", tiny_model(), "--listen", "127.0.0.1:%d" % port],
                              env=environment(str(short_folder)), capture_output=True, text=True, timeout=30, check=False)
     assert out.returncode == 1
     assert str(port) in out.stderr and "pid %d" % os.getpid() in out.stderr
 
 
-def test_a_runtime_folder_in_tmp_that_others_may_read_is_refused(short_folder):
+def test_a_runtime_folder_in_tmp_that_others_may_read_is_refused(short_folder, program):
     folder = "/tmp/pmt-open-%d" % os.getpid()
     os.mkdir(folder, 0o755)
     try:
         env = environment(str(short_folder))
         env["POOLMGR_RUNTIME_DIR"] = folder
-        out = subprocess.run([str(ORCHESTRATORD), "--model", tiny_model(), "--listen", "127.0.0.1:0"], env=env,
+        out = subprocess.run([str(program), "--model", tiny_model(), "--listen", "127.0.0.1:0"], env=env,
                              capture_output=True, text=True, timeout=30, check=False)
         assert out.returncode in (1, 2) and folder in out.stderr
     finally:
         os.rmdir(folder)
 
 
-def test_killed_at_random_nothing_runs_twice_and_nothing_is_left(daemon):
-    """SUP-9c: SIGKILL of daemon, shims and engines, in any order; POOLMGR_TEST_SEED replays."""
+def test_killed_at_random_nothing_runs_twice_and_nothing_is_left(either):
+    """SUP-9c: SIGKILL of either, shims and engines, in any order; POOLMGR_TEST_SEED replays."""
     seed = int(os.environ.get("POOLMGR_TEST_SEED") or random.randrange(1 << 30))
     print("seed", seed)
     rng = random.Random(seed)
     names = ["a", "b", "c"]
-    d = daemon({name: Daemon.faulty("stream:tokens=3", start="preload",
+    d = either({name: Daemon.faulty("stream:tokens=3", start="preload",
                                     backoff={"base": "10ms", "cap": "20ms", "jitter": 0, "open_at": 1000})
                 for name in names}, {"max_parallel_starts": 3})
 
@@ -189,7 +196,7 @@ def test_killed_at_random_nothing_runs_twice_and_nothing_is_left(daemon):
         assert len(running) == len(set(running)), running
     for name in names:
         d.wait_state(name, "ready")
-        assert d.chat(name).status == 200
+        d.use(name)
     wait_until(lambda: sorted(n.split(".")[0] for n in engines().values()) == names, 20, "one engine for each pool")
     assert d.stop() == 0
     assert not d.left_over()

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 from poolmgr_test import Daemon, DaemonFailed, ENGINE, TEXT, alive, read_answer, tiny_model, wait_until
-from poolmgr_test.paths import ORCHESTRATORD
+from poolmgr_test.paths import ORCHESTRATORD, POOL_MANAGERD
 
 import pytest
 
@@ -34,10 +34,10 @@ def test_a_request_starts_the_engine_streams_and_the_idle_engine_is_stopped(daem
     assert d.count("instance_starting") == 2
 
 
-def test_a_ready_pool_shows_what_runs(daemon):
+def test_a_ready_pool_shows_what_runs(either):
     """REG-1, ENGINE-3: the endpoint is a socket in the instance's folder, proved to be ours."""
-    d = daemon({"tiny": Daemon.pool(slots=3)})
-    assert d.chat("tiny").status == 200
+    d = either({"tiny": Daemon.pool(slots=3)})
+    d.use("tiny", TEXT)
     pool = d.pool_state("tiny")
     replica = pool["replicas"][0]
     assert pool["state"] == "ready" and pool["slots_total"] == 3 and pool["active_leases"] == 0
@@ -70,30 +70,30 @@ def test_a_refusal_after_a_wait_tells_pool_place_and_time(daemon):
     assert "x-pool" not in d.chat("nobody").headers
 
 
-def test_an_engine_over_tcp_is_proved_to_be_ours(daemon):
+def test_an_engine_over_tcp_is_proved_to_be_ours(either):
     """ENGINE-3: the listening port is held by the instance's tree."""
-    d = daemon({"tiny": Daemon.pool(engine="tcp")},
+    d = either({"tiny": Daemon.pool(engine="tcp")},
                {"engines": {"tcp": {"family": "llama.cpp", "path": ENGINE, "transport": "tcp"}}})
-    assert d.chat("tiny").text().strip() == TEXT
+    d.use("tiny", TEXT)
     replica = d.pool_state("tiny")["replicas"][0]
     assert replica["endpoint"].startswith("http://127.0.0.1:")
     assert replica["endpoint_owner"] == "proved"
 
 
-def test_preload_starts_without_a_request(daemon):
+def test_preload_starts_without_a_request(either):
     """LOAD-1"""
-    d = daemon({"tiny": Daemon.pool(start="preload")})
+    d = either({"tiny": Daemon.pool(start="preload")})
     d.wait("instance_ready", pool_id="tiny")
     assert d.count("instance_starting") == 1
 
 
-def test_sigterm_stops_everything_and_exits_0(daemon):
+def test_sigterm_stops_everything_and_exits_0(either):
     """SUP-9d"""
-    d = daemon({"a": Daemon.pool(start="preload"), "b": Daemon.pool(start="preload")})
+    d = either({"a": Daemon.pool(start="preload"), "b": Daemon.pool(start="preload")})
     d.wait("instance_ready", pool_id="a")
     d.wait("instance_ready", pool_id="b")
     for name in "ab":  # llama-server may miss a SIGTERM in the very millisecond in which it becomes ready
-        assert d.chat(name).status == 200
+        d.use(name, TEXT)
     assert d.stop() == 0
     assert not d.left_over()
     assert d.count("daemon_stopping") == 1
@@ -112,24 +112,27 @@ def test_a_stream_that_runs_when_the_daemon_stops_is_not_cut(daemon):
     assert d.process.wait(60) == 0
 
 
-def test_a_second_daemon_on_the_same_folder_names_the_holder(daemon):
+def test_a_second_daemon_on_the_same_folder_names_the_holder(either):
     """STATE-1"""
-    d = daemon({"tiny": Daemon.pool()})
+    d = either({"tiny": Daemon.pool()})
+    other = {"orchestratord": "pool-managerd", "pool-managerd": "orchestratord"}[d.program]
     with pytest.raises(DaemonFailed) as failed:
-        second = Daemon({"tiny": Daemon.pool()}, folder=d.folder, start=False)
+        second = Daemon({"tiny": Daemon.pool()}, folder=d.folder, start=False, program=other)
         second.start()
     assert failed.value.status == 1
     assert "pid %d" % d.process.pid in failed.value.text
-    assert d.chat("tiny").status == 200
+    d.use("tiny", TEXT)
 
 
-def test_command_lines_that_are_wrong_end_with_2():
-    """Exit statuses of the programs."""
+@pytest.mark.parametrize("program,port", [(ORCHESTRATORD, 8080), (POOL_MANAGERD, 9200)])
+def test_command_lines_that_are_wrong_end_with_2(program, port):
+    """Exit statuses of the programs, and where they listen by default."""
     def run(*words):
-        return subprocess.run([str(ORCHESTRATORD), *words], capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run([str(program), *words], capture_output=True, text=True, timeout=60, check=False)
 
-    assert run("--version").returncode == 0
-    assert "--config" in run("--help").stdout
+    assert run("--version").stdout.startswith(program.name)
+    assert "--config" in run("--help").stdout and "127.0.0.1:%d" % port in run("--help").stdout
+    assert "listens on:    127.0.0.1:%d\n" % port in run("--model", tiny_model(), "--check").stdout
     wrong = run("--modle", "x")
     assert wrong.returncode == 2 and "did you mean '--model'" in wrong.stderr
     assert run("--config").returncode == 2
@@ -150,7 +153,7 @@ def test_model_on_the_command_line_is_served_without_a_file(tmp_path, short_fold
 
 @pytest.mark.parametrize("name", ["missing", "empty", "text", "torn", "architecture", "argument", "engine",
                                   "family", "download"])
-def test_what_can_never_start_is_tried_once_and_told(daemon, tmp_path, name):
+def test_what_can_never_start_is_tried_once_and_told(either, tmp_path, name):
     """SUP-6, LOAD-3: 503 pool_failed with the cause, without a second try; the daemon goes on."""
     model = tmp_path / "m.gguf"
     good = open(tiny_model(), "rb").read()
@@ -170,13 +173,11 @@ def test_what_can_never_start_is_tried_once_and_told(daemon, tmp_path, name):
         more = {"engines": {"later": {"family": "vllm"}}}
     if name == "download":
         bad["model"] = "hf:org/repo:Q4_K_M"
-    d = daemon({"bad": bad, "good": Daemon.pool()}, more)
+    d = either({"bad": bad, "good": Daemon.pool()}, more)
 
     for _ in range(2):
-        answer = d.chat("bad")
-        assert answer.status == 503 and answer.complete
-        assert answer.json()["error"]["code"] == "pool_failed"
-        assert answer.headers["x-should-retry"] == "false"
+        error = d.refusal("bad")
+        assert error["code"] == "pool_failed" and not error["retriable"]
     code = {"missing": "model_missing", "empty": "model_corrupt", "text": "model_corrupt", "torn": "model_corrupt",
             "architecture": "model_unsupported", "argument": "bad_arguments", "engine": "engine_missing",
             "family": "unsupported", "download": "model_missing"}[name]
@@ -185,37 +186,37 @@ def test_what_can_never_start_is_tried_once_and_told(daemon, tmp_path, name):
     assert state["state"] == "failed"
     assert state["replicas"][0]["last_error"]["code"] == code, json.dumps(state)
     assert d.count("instance_starting", pool_id="bad") <= 1
-    assert d.chat("good").text().strip() == TEXT
+    d.use("good", TEXT)
 
 
-def test_a_failed_pool_comes_back_when_its_file_is_put_in_place(daemon, tmp_path):
+def test_a_failed_pool_comes_back_when_its_file_is_put_in_place(either, tmp_path):
     """SUP-6: within a second after a missing file was moved into place, also into a folder that was missing."""
     folder = tmp_path / "a" / "b"
     model = folder / "m.gguf"
-    d = daemon({"tiny": Daemon.pool(model=str(model))})
-    assert d.chat("tiny").json()["error"]["code"] == "pool_failed"
+    d = either({"tiny": Daemon.pool(model=str(model))})
+    assert d.refusal("tiny")["code"] == "pool_failed"
 
     folder.mkdir(parents=True)
     part = folder / "m.gguf.part"
     good = open(tiny_model(), "rb").read()
     part.write_bytes(good[:1000])
-    assert d.chat("tiny").json()["error"]["code"] == "pool_failed"
+    assert d.refusal("tiny")["code"] == "pool_failed"
     part.write_bytes(good)
     part.rename(model)
     d.wait_state("tiny", "cold", seconds=5)
-    assert d.chat("tiny").text().strip() == TEXT
+    d.use("tiny", TEXT)
 
 
-def test_a_torn_file_that_is_copied_again_is_served(daemon, tmp_path):
+def test_a_torn_file_that_is_copied_again_is_served(either, tmp_path):
     """SUP-6: closed after writing."""
     model = tmp_path / "m.gguf"
     good = open(tiny_model(), "rb").read()
     model.write_bytes(good[:300000])
-    d = daemon({"tiny": Daemon.pool(model=str(model))})
-    assert d.chat("tiny").json()["error"]["code"] == "pool_failed"
+    d = either({"tiny": Daemon.pool(model=str(model))})
+    assert d.refusal("tiny")["code"] == "pool_failed"
     with open(model, "wb") as f:
         f.write(good[:400000])
         f.flush()
         f.write(good[400000:])
     d.wait_state("tiny", "cold", seconds=5)
-    assert d.chat("tiny").text().strip() == TEXT
+    d.use("tiny", TEXT)

@@ -22,40 +22,40 @@ def parent_of(pid):
         return int(f.read().rpartition(")")[2].split()[1])
 
 
-def test_a_killed_daemon_leaves_engines_that_the_next_one_adopts(daemon, tmp_path):
+def test_a_killed_daemon_leaves_engines_that_the_next_one_adopts(either, tmp_path):
     """SUP-9c: the same process, one start in all, and a deaf helper of it is not left over in the end."""
     count = tmp_path / "starts"
-    d = daemon({"tiny": Daemon.faulty("start:setsid=1", env={"FAULT_STARTS": str(count)})})
-    assert d.chat("tiny").status == 200
+    d = either({"tiny": Daemon.faulty("start:setsid=1", env={"FAULT_STARTS": str(count)})})
+    d.use("tiny", TEXT)
     pid = d.pool_state("tiny")["replicas"][0]["pid"]
     d.kill()
     assert alive(pid)
     mark = d.mark()
     d.start()
     d.wait("instance_adopted", after=mark, pool_id="tiny")
-    assert d.chat("tiny").text().strip() == TEXT
+    d.use("tiny", TEXT)
     assert d.pool_state("tiny")["replicas"][0]["pid"] == pid and starts(count) == 1
 
 
-def test_an_engine_that_ended_while_nobody_was_there_is_judged_by_its_record(daemon, tmp_path):
+def test_an_engine_that_ended_while_nobody_was_there_is_judged_by_its_record(either, tmp_path):
     """SUP-9b: exit.json is what the next daemon knows."""
     orders = tmp_path / "orders"
     orders.write_text("")
-    d = daemon({"frail": Daemon.faulty("", env={"FAULT_FILE": str(orders)})})
-    assert d.chat("frail").status == 200
+    d = either({"frail": Daemon.faulty("", env={"FAULT_FILE": str(orders)})})
+    d.use("frail", TEXT)
     pid = d.pool_state("frail")["replicas"][0]["pid"]
     shim = parent_of(pid)
     d.kill()
     os.kill(pid, signal.SIGSEGV)
     wait_until(lambda: not alive(shim), 20, "the end of the shim")
     d.start()
-    assert d.chat("frail").text().strip() == TEXT
+    d.use("frail", TEXT)
     wait_until(lambda: len(os.listdir(d.runtime + "/instances")) == 1, 20, "the removal of the dead folder")
 
 
-def test_a_killed_shim_takes_engine_and_strays_along(daemon):
+def test_a_killed_shim_takes_engine_and_strays_along(either):
     """SUP-9c"""
-    d = daemon({"tiny": Daemon.faulty("start:fork=2,start:setsid=2", start="preload")})
+    d = either({"tiny": Daemon.faulty("start:fork=2,start:setsid=2", start="preload")})
     d.wait("instance_ready", pool_id="tiny")
     pids = wait_until(lambda: len(d.left_over()) == 5 and d.left_over(), 20, "the engine and its helpers")
     mark = d.mark()
@@ -63,13 +63,13 @@ def test_a_killed_shim_takes_engine_and_strays_along(daemon):
     d.wait("instance_crashed", after=mark, pool_id="tiny")
     wait_until(lambda: not any(alive(pid) for pid in pids), 20, "the end of the whole tree")
     d.wait("instance_ready", after=mark, pool_id="tiny")
-    assert d.chat("tiny").text().strip() == TEXT
+    d.use("tiny", TEXT)
 
 
-def test_strays_of_a_killed_daemon_and_shim_are_killed_by_the_next_daemon(daemon):
+def test_strays_of_a_killed_daemon_and_shim_are_killed_by_the_next_daemon(either):
     """SUP-9c: SIGKILL of both; the helper in another session lives until somebody looks for it."""
-    d = daemon({"tiny": Daemon.faulty("start:setsid=2")})
-    assert d.chat("tiny").status == 200
+    d = either({"tiny": Daemon.faulty("start:setsid=2")})
+    d.use("tiny", TEXT)
     pids = wait_until(lambda: len(d.left_over()) == 3 and d.left_over(), 20, "the engine and its helpers")
     engine = d.pool_state("tiny")["replicas"][0]["pid"]
     shim = parent_of(engine)
@@ -79,13 +79,13 @@ def test_strays_of_a_killed_daemon_and_shim_are_killed_by_the_next_daemon(daemon
     assert sum(alive(pid) for pid in pids) == 2
     d.start()
     wait_until(lambda: not any(alive(pid) for pid in pids), 20, "the end of the strays")
-    assert d.chat("tiny").text().strip() == TEXT
+    d.use("tiny", TEXT)
 
 
-def test_a_stopped_shim_holds_up_no_stop_for_ever(daemon):
+def test_a_stopped_shim_holds_up_no_stop_for_ever(either):
     """SUP-9a, INV-16: ten seconds without a word, and it is killed; its engine dies with it."""
-    d = daemon({"tiny": Daemon.faulty("")})
-    assert d.chat("tiny").status == 200
+    d = either({"tiny": Daemon.faulty("")})
+    d.use("tiny", TEXT)
     engine = d.pool_state("tiny")["replicas"][0]["pid"]
     shim = parent_of(engine)
     os.kill(shim, signal.SIGSTOP)

@@ -35,15 +35,15 @@ def test_start_run_stop_and_what_ps_says_meanwhile(daemon):
     assert [line.split()[1] for line in poolctl(d, "operations").stdout.splitlines()[1:]] == ["stop", "start"]
 
 
-def test_json_is_the_shape_of_the_api(daemon):
-    d = daemon({"fox": Daemon.pool()})
+def test_json_is_the_shape_of_the_api(either):
+    d = either({"fox": Daemon.pool()})
     assert json.loads(poolctl(d, "--json", "ps").stdout)["pools"][0]["id"] == "fox"
     assert json.loads(poolctl(d, "--json", "start", "fox").stdout)["state"] == "succeeded"
     assert json.loads(poolctl(d, "--json", "requests").stdout) == {"requests": []}
 
 
-def test_logs_and_events_of_the_past_end_by_themselves(daemon):
-    d = daemon({"fox": Daemon.pool()})
+def test_logs_and_events_of_the_past_end_by_themselves(either):
+    d = either({"fox": Daemon.pool()})
     assert poolctl(d, "start", "fox").returncode == 0
     assert "listening on" in poolctl(d, "logs", "fox").stdout
     assert "fox is ready after" in poolctl(d, "events", "-n", "20").stdout
@@ -54,8 +54,8 @@ def test_logs_and_events_of_the_past_end_by_themselves(daemon):
     assert len(lines) == 1 and json.loads(lines[0])["pool_id"] == "fox"
 
 
-def test_mistakes_end_with_their_status_and_a_sentence(daemon):
-    d = daemon({"fox": Daemon.pool(model="/nowhere/fox.gguf")})
+def test_mistakes_end_with_their_status_and_a_sentence(either):
+    d = either({"fox": Daemon.pool(model="/nowhere/fox.gguf")})
     for arguments, status, words in [
             (("start", "nope"), 3, "nope"),
             (("start",), 2, "usage: poolctl start"),
@@ -72,8 +72,8 @@ def test_mistakes_end_with_their_status_and_a_sentence(daemon):
     assert done.returncode == 4 and "no daemon answers" in done.stderr
 
 
-def test_the_control_socket_is_found_without_being_named(daemon):
-    d = daemon({"fox": Daemon.pool()})
+def test_the_control_socket_is_found_without_being_named(either):
+    d = either({"fox": Daemon.pool()})
     assert poolctl(d, "ps", url=False, POOLMGR_RUNTIME_DIR=d.runtime).returncode == 0
 
 

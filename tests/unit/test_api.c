@@ -578,7 +578,7 @@ static void test_the_openapi_document_is_whole(void **state)
     const char *p;
 
     (void)state;
-    pm_api_openapi(&out);
+    pm_api_openapi(true, &out);
     document = json_loadb(out.data, out.n, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(document);
     schemas = json_object_get(json_object_get(document, "components"), "schemas");

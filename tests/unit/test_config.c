@@ -324,6 +324,8 @@ static void test_listening_beyond_loopback_is_refused(void **state)
     assert_refused("listen: 0.0.0.0:8080\n", "1:9: '0.0.0.0:8080' is not loopback");
     assert_refused("listen: [127.0.0.1:99999]\n", "1:9: '127.0.0.1:99999' is no address");
     assert_refused("listen: nonsense\n", "1:9: 'nonsense' is no address");
+    assert_refused("data_listen: 0.0.0.0:9201\n", "1:14: '0.0.0.0:9201' is not loopback");
+    assert_refused("data_listen: [nonsense]\n", "1:14: 'nonsense' is no address");
 }
 
 static void test_a_socket_path_that_is_too_long_is_refused_and_names_the_pool(void **state)
@@ -418,6 +420,19 @@ static void test_shares_are_shown_as_they_were_written(void **state)
     (void)state;
     assert_non_null(config);
     assert_non_null(strstr(config->text, "\"budget\": 0.2,"));
+}
+
+static void test_a_program_s_own_address_stands_where_nobody_names_one(void **state)
+{
+    const struct pm_config_overrides overrides = {.listen_default = "127.0.0.1:9200"};
+    pm_auto(pm_config_free) struct pm_config *silent = parse_with("", &overrides);
+    pm_auto(pm_config_free) struct pm_config *named =
+        parse_with("listen: \"[::1]:1\"\n", &overrides);
+
+    (void)state;
+    assert_string_equal(silent->listen.items[0], "127.0.0.1:9200");
+    assert_int_equal(named->listen.n, 1);
+    assert_string_equal(named->listen.items[0], "[::1]:1");
 }
 
 static void test_secrets_are_masked_in_what_is_shown(void **state)
@@ -573,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_a_model_on_the_command_line_is_a_pool_named_after_its_file),
         cmocka_unit_test(test_a_model_on_the_command_line_is_read_as_one_in_the_file),
         cmocka_unit_test(test_shares_are_shown_as_they_were_written),
+        cmocka_unit_test(test_a_program_s_own_address_stands_where_nobody_names_one),
         cmocka_unit_test(test_secrets_are_masked_in_what_is_shown),
         cmocka_unit_test(test_the_sample_file_is_accepted),
         cmocka_unit_test(test_the_page_of_settings_is_current),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One orchestratord with folders of its own, whose events are collected as they are told."""
+"""One daemon with folders of its own, whose events are collected as they are told."""
 import json
 import os
 import shutil
@@ -10,23 +10,26 @@ import threading
 import time
 
 from . import http
-from .paths import ENGINE, FAULT_ENGINE, ORCHESTRATORD, tiny_model
+from .paths import BUILD, ENGINE, FAULT_ENGINE, tiny_model
 from .processes import instances_of, wait_until
 
 
 class DaemonFailed(Exception):
     """It ended before it served; `status` and `text` say how."""
 
-    def __init__(self, status, text):
-        super().__init__("orchestratord ended with %s: %s" % (status, text))
+    def __init__(self, program, status, text):
+        super().__init__("%s ended with %s: %s" % (program, status, text))
         self.status, self.text = status, text
 
 
 class Daemon:
     """Use as a context manager. `pools`: the text of the `pools:` map, or a dict of name → dict (written as JSON,
-    which YAML is); `more`: other top-level keys. The real engine is `llama`, the fault engine `fault`."""
+    which YAML is); `more`: other top-level keys. The real engine is `llama`, the fault engine `fault`.
+    `program`: orchestratord, or pool-managerd, which serves no inference."""
 
-    def __init__(self, pools, more=None, folder=None, environment=None, arguments=(), start=True):
+    def __init__(self, pools, more=None, folder=None, environment=None, arguments=(), start=True,
+                 program="orchestratord"):
+        self.program = program
         self.folder = folder or tempfile.mkdtemp(prefix="pmt-", dir="/tmp")
         os.chmod(self.folder, 0o700)
         self.config = os.path.join(self.folder, "config.yaml")
@@ -80,7 +83,7 @@ class Daemon:
 
     def start(self, wait=True):
         # It is asked for JSON: a test reads events, not prose.
-        self.process = subprocess.Popen([str(ORCHESTRATORD), "--config", self.config, "--log-format", "json",
+        self.process = subprocess.Popen([str(BUILD / "src" / "bin" / self.program), "--config", self.config, "--log-format", "json",
                                          *self.arguments],
                                         env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         mark = self.mark()
@@ -177,7 +180,7 @@ class Daemon:
                     if event["event"] == name and all(event.get(k) == v for k, v in fields.items()):
                         return event
                     if event["event"] == "(ended)" and event["pid"] == self.process.pid:
-                        raise DaemonFailed(self.process.returncode, "".join(self.raw[-20:]))
+                        raise DaemonFailed(self.program, self.process.returncode, "".join(self.raw[-20:]))
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise AssertionError("no event %s %s within %d s; the last ones: %s"
@@ -204,6 +207,28 @@ class Daemon:
     def open_chat(self, model, stream=False, seconds=60, headers=None, **more):
         body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}], **more}
         return http.open_request(self.port, "POST", "/v1/chat/completions", body, headers, seconds)
+
+    def use(self, pool, says=None):
+        """Proves that the pool works: it answers a request; where there is no gateway, its start succeeds."""
+        if self.program == "orchestratord":
+            answer = self.chat(pool)
+            assert answer.status == 200 and answer.complete, answer.body
+            assert says is None or answer.text().strip() == says
+        else:
+            answer = self.post("/v1/pools/%s/start?wait=60s" % pool)
+            assert (answer.status, answer.json()["state"]) == (200, "succeeded"), answer.body
+            assert self.pool_state(pool)["health"]["ready"]
+
+    def refusal(self, pool):
+        """The error that a request to the pool gets; where there is no gateway, that its start ends with."""
+        if self.program == "orchestratord":
+            answer = self.chat(pool)
+            assert answer.status == 503 and answer.complete, answer.body
+            assert ("retry-after" in answer.headers) == ("x-should-retry" not in answer.headers)
+        else:
+            answer = self.post("/v1/pools/%s/start?wait=60s" % pool)
+            assert answer.status in (200, 503), answer.body
+        return answer.json()["error"]
 
     def pool_state(self, pool):
         return self.get("/v1/pools/" + pool).json()

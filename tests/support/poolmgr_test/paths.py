@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = pathlib.Path(os.environ.get("POOLMGR_BUILD", ROOT / "build" / "dev")).resolve()
 ENGINE = os.environ.get("POOLMGR_TEST_ENGINE", str(ROOT / "build" / "engine" / "usr" / "bin" / "llama-server"))
 ORCHESTRATORD = BUILD / "src" / "bin" / "orchestratord"
+POOL_MANAGERD = BUILD / "src" / "bin" / "pool-managerd"
 POOLCTL = BUILD / "src" / "cli" / "poolctl"
 FAULT_ENGINE = BUILD / "tests" / "support" / "fault_engine"
 MODELS = ROOT / "build" / "models"
