@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http/client.h"
 #include "util/cleanup.h"
 #include "util/str.h"
 
@@ -32,7 +33,14 @@ void pm_check_engine(struct pm_config_errors *errors, const struct pm_yaml *key,
             errors, key->line, key->column,
             "engine '%.48s' of family command needs 'argv': the program and its arguments",
             engine->name);
-    if (engine->family == PM_FAMILY_COMMAND && engine->ready && engine->ready[0] != '/')
+    if (engine->family == PM_FAMILY_EXTERNAL &&
+        (!engine->url || !pm_http_endpoint_valid(engine->url)))
+        pm_config_error_at(errors, key->line, key->column,
+                           "engine '%.48s' of family external needs 'url': http://10.0.0.7:8000 "
+                           "(a numeric address) or unix:/path",
+                           engine->name);
+    if ((engine->family == PM_FAMILY_COMMAND || engine->family == PM_FAMILY_EXTERNAL) &&
+        engine->ready && engine->ready[0] != '/')
         pm_config_error_at(errors, key->line, key->column,
                            "engine '%.48s': 'ready' must be a path, as /health", engine->name);
 }
@@ -102,6 +110,10 @@ static void check_engine_of(struct pm_config_errors *errors, const struct pm_yam
         error_at(errors, map, "engine", key, text);
         return;
     }
+    if (engine->family == PM_FAMILY_EXTERNAL && spec->n_replicas != 1)
+        pm_config_error_at(errors, key->line, key->column,
+                           "pool '%s': its engine is external and has one address: one replica",
+                           spec->id);
     if (engine->family == PM_FAMILY_LLAMA_CPP && !spec->model.main)
         pm_config_error_at(errors, key->line, key->column, "pool '%s' has no 'model'", spec->id);
 }

@@ -111,6 +111,9 @@ static void read_engines(struct pm_reading *reading, const struct pm_yaml *map,
         (void)snprintf(where, sizeof(where), " in engine '%.48s'", engine->name);
         pm_settings_read(reading, pm_engine_settings, map->values[i], where, engine);
         pm_check_engine(reading->errors, map->keys[i], engine);
+        if (engine->url && engine->family != PM_FAMILY_EXTERNAL && reading->later &&
+            !pm_strv_contains(reading->later, "url"))
+            pm_strv_add(reading->later, "url"); /* of a download */
     }
     if (!pm_config_engine(config, "llama"))
         (void)add_engine(config, "llama");

@@ -448,8 +448,8 @@ const struct pm_setting pm_engine_settings[] = {
     {.name = "url",
      .type = PM_TEXT,
      .offset = ENGINE(url),
-     .later = true,
-     .help = "where to download it, or where an external one is"},
+     .help = "family external: where it answers, http://10.0.0.7:8000 or unix:/path; else where to "
+             "download it, which has no effect yet"},
     {.name = "sha256",
      .type = PM_TEXT,
      .offset = ENGINE(sha256),
@@ -489,7 +489,7 @@ const struct pm_setting pm_engine_settings[] = {
      .type = PM_TEXT,
      .offset = ENGINE(ready),
      .fallback = "/health",
-     .help = "family command: path that answers 200 when it is ready"},
+     .help = "families command and external: path that answers 200 when it is ready"},
     {.name = "stop",
      .type = PM_LIST,
      .offset = ENGINE(stop),
@@ -500,7 +500,7 @@ const struct pm_setting pm_engine_settings[] = {
      .offset = ENGINE(cancel),
      .fallback = "none",
      .words = "none|streams|all",
-     .help = "family command: which requests stop when their connection closes"},
+     .help = "families command and external: which requests stop when their connection closes"},
     END,
 };
 

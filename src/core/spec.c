@@ -86,6 +86,9 @@ void pm_pool_spec_unref(struct pm_pool_spec *spec)
     pm_strv_fini(&spec->aliases);
     model_fini(&spec->model);
     free(spec->engine);
+    free(spec->external.endpoint);
+    free(spec->external.model_name);
+    free(spec->external.engine_version);
     free(spec->devices);
     free(spec->tensor_split);
     pm_strv_fini(&spec->args);

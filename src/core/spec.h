@@ -34,6 +34,14 @@ struct pm_engine_habits {
     bool ours;           /* false: external or handed over; never signalled, never started */
 };
 
+/* Where an engine that is not ours answers, and what is known of it (REG-4). */
+struct pm_external_spec {
+    char *endpoint;       /* "http://10.0.0.7:8000", "unix:/path"; NULL: the engine is ours */
+    char *model_name;     /* what it calls its model; NULL: as the client does */
+    char *engine_version; /* NULL: unknown */
+    uint64_t pid;         /* on this machine; 0: unknown */
+};
+
 struct pm_pool_spec {
     unsigned refs;
     char id[PM_ID_MAX + 1];
@@ -41,6 +49,7 @@ struct pm_pool_spec {
     struct pm_model_spec model;
     char *engine; /* name of an entry of `engines` */
     struct pm_engine_habits habits;
+    struct pm_external_spec external;
     char *devices;      /* "auto", "cpu", or a mask as written */
     char *tensor_split; /* "none", "auto", or "[0.67,0.33]" */
     uint64_t n_replicas;

@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "engine/internal.h"
 #include "util/cleanup.h"
+#include "util/str.h"
 
 static const struct pm_last_words llama_last_words[] = {
     {"invalid argument:", PM_CLASS_EXIT, POOLMGR_E_BAD_ARGUMENTS, true},
@@ -74,6 +75,17 @@ static const struct pm_family_row rows[] = {
         .last_words = command_last_words,
         .permanent_exit = 78, /* sysexits' EX_CONFIG */
     },
+    {
+        .adapter =
+            {
+                .family = PM_FAMILY_EXTERNAL,
+                .name = "external",
+                .habits = {.cancel = PM_CANCEL_NONE, .ours = false},
+                .health_path = "/health",
+                .sends_model_name = true,
+            },
+        .last_words = command_last_words,
+    },
 };
 
 const struct pm_family_row *pm_family_row(enum pm_family family)
@@ -94,22 +106,48 @@ const struct pm_adapter *pm_adapter(enum pm_family family)
     return row ? &row->adapter : NULL;
 }
 
+static void fill_external(const struct pm_engine_spec *engine, struct pm_pool_spec *pool)
+{
+    free(pool->external.endpoint);
+    free(pool->external.model_name);
+    pool->external.endpoint = pm_xstrdup(engine->url);
+    pool->external.model_name = engine->model_name ? pm_xstrdup(engine->model_name) : NULL;
+}
+
 void pm_engine_fill_habits(const struct pm_engine_spec *engine, struct pm_pool_spec *pool)
 {
     const struct pm_adapter *adapter = pm_adapter(engine->family);
 
     pool->habits = adapter ? adapter->habits : (struct pm_engine_habits){.ours = true};
     pool->habits.family = adapter ? adapter->name : NULL;
-    pool->habits.family = adapter ? adapter->name : NULL;
-    if (engine->family == PM_FAMILY_COMMAND)
+    if (engine->family == PM_FAMILY_COMMAND || engine->family == PM_FAMILY_EXTERNAL)
         pool->habits.cancel = engine->cancel;
+    if (engine->family == PM_FAMILY_EXTERNAL)
+        fill_external(engine, pool);
+}
+
+const struct pm_engine_spec *pm_engine_of(const struct pm_config *config,
+                                          const struct pm_pool_spec *pool)
+{
+    static char external[] = "external";
+    static const struct pm_engine_spec handed_over = {
+        .name = external,
+        .family = PM_FAMILY_EXTERNAL,
+        .mode = external,
+    };
+    const struct pm_engine_spec *engine = pm_config_engine(config, pool->engine);
+
+    if (pool->habits.ours || (engine && engine->family == PM_FAMILY_EXTERNAL))
+        return engine;
+    return &handed_over;
 }
 
 const char *pm_engine_health_path(const struct pm_engine_spec *engine)
 {
     const struct pm_adapter *adapter = pm_adapter(engine->family);
 
-    if (engine->family == PM_FAMILY_COMMAND && engine->ready && engine->ready[0] == '/')
+    if ((engine->family == PM_FAMILY_COMMAND || engine->family == PM_FAMILY_EXTERNAL) &&
+        engine->ready && engine->ready[0] == '/')
         return engine->ready;
 
     return adapter ? adapter->health_path : "/health";

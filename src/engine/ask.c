@@ -37,7 +37,7 @@ static void answer(struct pm_get *get)
     struct pm_get taken = *get;
 
     free(get);
-    taken.fn(taken.ctx, taken.status, taken.status != 0 ? &taken.body : NULL);
+    taken.fn(taken.ctx, taken.status, taken.status > 0 ? &taken.body : NULL);
     pm_buf_fini(&taken.body);
 }
 
@@ -65,9 +65,8 @@ static void on_error(void *ctx, enum pm_call_error error, const char *text)
 {
     struct pm_get *get = ctx;
 
-    (void)error;
     (void)text;
-    get->status = 0;
+    get->status = error == PM_CALL_REFUSED ? PM_GET_REFUSED : 0;
     answer(get);
 }
 
@@ -108,7 +107,7 @@ void pm_get_free(struct pm_get *get)
 
 struct pm_engine_ask {
     struct pm_get *get;
-    void (*on_probe)(void *ctx, bool ok);
+    void (*on_probe)(void *ctx, enum pm_probed how);
     void (*on_busy)(void *ctx, bool known, uint64_t n_busy);
     void *ctx;
 };
@@ -119,13 +118,15 @@ static void probe_answered(void *ctx, int status, struct pm_buf *body)
 
     (void)body;
     free(ctx);
-    ask.on_probe(ask.ctx, status == 200);
+    ask.on_probe(ask.ctx, status == 200              ? PM_PROBED_GOOD
+                          : status == PM_GET_REFUSED ? PM_PROBED_REFUSED
+                                                     : PM_PROBED_MISSED);
 }
 
 struct pm_engine_ask *pm_engine_probe(struct pm_http_client *client,
                                       const struct pm_engine_spec *engine, const char *endpoint,
-                                      uint64_t timeout_ms, void (*fn)(void *ctx, bool ok),
-                                      void *ctx)
+                                      uint64_t timeout_ms,
+                                      void (*fn)(void *ctx, enum pm_probed how), void *ctx)
 {
     struct pm_engine_ask *ask = pm_xalloc(sizeof *ask);
 

@@ -15,7 +15,10 @@
 
 struct pm_get;
 
-/* status 0: no answer; body is NULL then, else what came of it (empty when it was not asked for). */
+#define PM_GET_REFUSED (-1)
+
+/* status 0: no answer, PM_GET_REFUSED: nobody listens; body is NULL then, else what came of it (empty when it was not
+ * asked for). */
 typedef void (*pm_get_fn)(void *ctx, int status, struct pm_buf *body);
 
 /* Answers once, after this call returned, and is gone then; or is freed before. */

@@ -283,9 +283,10 @@ static bool by_socket(const struct pm_engine_spec *engine)
 static int check_family(const struct pm_engine_spec *engine, struct poolmgr_error *err)
 {
     if (!pm_adapter(engine->family))
-        return pm_fail(err, POOLMGR_E_UNSUPPORTED,
-                       "engine '%s': only the families llama.cpp and command are built so far",
-                       engine->name);
+        return pm_fail(
+            err, POOLMGR_E_UNSUPPORTED,
+            "engine '%s': only the families llama.cpp, command and external are built so far",
+            engine->name);
 
     if (engine->url || engine->image) {
         (void)pm_fail(err, POOLMGR_E_UNSUPPORTED, "engine '%s': engines are not fetched yet",

@@ -30,8 +30,12 @@ struct pm_adapter {
 const struct pm_adapter *pm_adapter(
     enum pm_family family); /* NULL: this family's part is not built yet */
 
-/* The spec's habits by its engine's adapter (and `cancel` of a command). */
+/* The spec's habits by its engine's adapter (and `cancel` of a command); of an external one where it is, too. */
 void pm_engine_fill_habits(const struct pm_engine_spec *engine, struct pm_pool_spec *pool);
+
+/* The engine of a pool: of the configuration, or what all engines are like that were handed over. NULL: there is none. */
+const struct pm_engine_spec *pm_engine_of(const struct pm_config *config,
+                                          const struct pm_pool_spec *pool);
 
 /* What one start needs. Everything is owned by it. */
 struct pm_engine_command {
@@ -68,12 +72,14 @@ struct pm_engine_wait *pm_engine_wait_new(struct pm_loop *loop, struct pm_http_c
 void pm_engine_wait_hurry(struct pm_engine_wait *wait);
 void pm_engine_wait_free(struct pm_engine_wait *wait);
 
+enum pm_probed { PM_PROBED_MISSED, PM_PROBED_GOOD, PM_PROBED_REFUSED /* nobody listens */ };
+
 /* One probe, or one look at its slots: answered once, within timeout_ms, never from inside this call. */
 struct pm_engine_ask;
 struct pm_engine_ask *pm_engine_probe(struct pm_http_client *client,
                                       const struct pm_engine_spec *engine, const char *endpoint,
-                                      uint64_t timeout_ms, void (*fn)(void *ctx, bool ok),
-                                      void *ctx);
+                                      uint64_t timeout_ms,
+                                      void (*fn)(void *ctx, enum pm_probed how), void *ctx);
 struct pm_engine_ask *pm_engine_busy(struct pm_http_client *client,
                                      const struct pm_engine_spec *engine, const char *endpoint,
                                      const char *api_key, uint64_t timeout_ms,

@@ -92,7 +92,7 @@ static uint64_t pause_after(const struct pm_engine_wait *wait, int status)
     if (pm_loop_now_ms(wait->loop) - wait->since_ms > LONG_MS)
         return EVERY_WHEN_LONG_MS;
 
-    return status == 0 ? EVERY_WHILE_SILENT_MS : EVERY_WHILE_LOADING_MS;
+    return status <= 0 ? EVERY_WHILE_SILENT_MS : EVERY_WHILE_LOADING_MS;
 }
 
 static void on_health(void *ctx, int status, struct pm_buf *body)

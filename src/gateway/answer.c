@@ -304,6 +304,7 @@ static void on_error(void *ctx, enum pm_call_error error, const char *text)
         return;
     }
     switch (error) {
+    case PM_CALL_REFUSED:
     case PM_CALL_CONNECT:
     case PM_CALL_NO_ANSWER: pm_flight_engine_died(flight, error == PM_CALL_NO_ANSWER, text); return;
     case PM_CALL_BAD_ANSWER: refuse_answer(flight, POOLMGR_E_BAD_ENGINE_ANSWER, text); return;

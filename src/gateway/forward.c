@@ -149,13 +149,15 @@ static void make_head(struct pm_flight *flight, const struct pm_grant *grant, ui
 static void name_model(struct pm_flight *flight)
 {
     const struct pm_adapter *adapter = pm_adapter(flight->engine->family);
+    const char *name = flight->spec->external.model_name ? flight->spec->external.model_name
+                                                         : flight->engine->model_name;
     pm_auto_buf struct pm_buf quoted = {0};
 
     free(flight->model_text);
     flight->model_text = NULL;
-    if (!adapter || !adapter->sends_model_name || !flight->engine->model_name)
+    if (!adapter || !adapter->sends_model_name || !name)
         return;
-    pm_json_quote(&quoted, flight->engine->model_name, strlen(flight->engine->model_name));
+    pm_json_quote(&quoted, name, strlen(name));
     flight->model_text = pm_xstrdup(pm_buf_text(&quoted));
 }
 

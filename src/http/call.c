@@ -73,7 +73,8 @@ struct pm_http_call {
 const char *pm_call_error_text(enum pm_call_error error)
 {
     static const char *const texts[] = {
-        [PM_CALL_CONNECT] = "nobody listens",
+        [PM_CALL_REFUSED] = "nobody listens",
+        [PM_CALL_CONNECT] = "no connection in time",
         [PM_CALL_NO_ANSWER] = "the connection ended before an answer",
         [PM_CALL_BAD_ANSWER] = "sent an answer that is not HTTP as it must be",
         [PM_CALL_FIRST_BYTE] = "no answer in time",
@@ -128,10 +129,10 @@ static void fail_call(struct pm_http_call *call, enum pm_call_error error)
     call->handler->on_error(call->ctx, error, pm_call_error_text(error));
 }
 
-/* Nobody listens; but who was reached before may have died of it. */
-static void fail_connect(struct pm_http_call *call)
+/* Nobody is there; but who was reached before may have died of it. */
+static void fail_connect(struct pm_http_call *call, enum pm_call_error error)
 {
-    fail_call(call, call->reached ? PM_CALL_NO_ANSWER : PM_CALL_CONNECT);
+    fail_call(call, call->reached ? PM_CALL_NO_ANSWER : error);
 }
 
 static void finish_call(struct pm_http_call *call)
@@ -190,7 +191,7 @@ static void on_time(struct pm_timer *timer)
         return;
     }
     if (call->state <= CALL_WAITING)
-        fail_connect(call);
+        fail_connect(call, PM_CALL_CONNECT);
     else
         fail_call(call, call->state == CALL_HEAD ? PM_CALL_FIRST_BYTE : PM_CALL_STREAM_IDLE);
 }
@@ -485,11 +486,13 @@ static void connected(struct pm_http_call *call)
         lost_before_answer(call);
 }
 
-static void connect_failed(struct pm_http_call *call)
+static void connect_failed(struct pm_http_call *call, int errno_value)
 {
     close_connection(call);
     if (call->retried_connect) {
-        fail_connect(call);
+        fail_connect(call, errno_value == ECONNREFUSED || errno_value == ENOENT
+                               ? PM_CALL_REFUSED
+                               : PM_CALL_CONNECT);
         return;
     }
     call->retried_connect = true;
@@ -505,7 +508,7 @@ static void on_events(struct pm_watch *watch, uint32_t events)
     if (call->state == CALL_CONNECTING) {
         (void)getsockopt(watch->fd, SOL_SOCKET, SO_ERROR, &error, &n);
         if (error)
-            connect_failed(call);
+            connect_failed(call, error);
         else
             connected(call);
         return;
@@ -550,20 +553,29 @@ static bool parse_endpoint(const char *name, struct sockaddr_storage *to, sockle
     struct sockaddr_in *in = (struct sockaddr_in *)(void *)to;
     char host[64];
     unsigned port;
+    int n = 0;
 
     memset(to, 0, sizeof(*to));
     if (pm_str_starts(name, "unix:")) {
         un->sun_family = AF_UNIX;
         *ret_n = sizeof(*un);
-        return pm_str_copy(un->sun_path, sizeof(un->sun_path), name + 5);
+        return name[5] == '/' && pm_str_copy(un->sun_path, sizeof(un->sun_path), name + 5);
     }
     in->sin_family = AF_INET;
     *ret_n = sizeof(*in);
-    if (sscanf(name, "http://%63[0-9.]:%u", host, &port) != 2 || port == 0 || port > 65535 ||
-        inet_pton(AF_INET, host, &in->sin_addr) != 1)
+    if (sscanf(name, "http://%15[0-9.]:%5u%n", host, &port, &n) != 2 || name[n] != '\0' ||
+        port == 0 || port > 65535 || inet_pton(AF_INET, host, &in->sin_addr) != 1)
         return false;
     in->sin_port = htons((uint16_t)port);
     return true;
+}
+
+bool pm_http_endpoint_valid(const char *endpoint)
+{
+    struct sockaddr_storage address;
+    socklen_t n;
+
+    return parse_endpoint(endpoint, &address, &n);
 }
 
 /* A Unix socket says EAGAIN where the queue of its listener is full, which TCP would wait for by itself. */
@@ -599,7 +611,7 @@ static void try_connect(struct pm_http_call *call)
     else if ((r < 0 && errno != EINPROGRESS) ||
              pm_watch_add(call->client->loop, &call->watch, fd,
                           r == 0 ? EPOLLIN | EPOLLRDHUP : EPOLLOUT, on_events) < 0)
-        connect_failed(call);
+        connect_failed(call, r < 0 ? errno : ENOMEM);
     else if (r == 0)
         connected(call);
     else

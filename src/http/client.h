@@ -26,7 +26,8 @@ struct pm_http_client_options {
 };
 
 enum pm_call_error {
-    PM_CALL_CONNECT,     /* nobody listens, or connect_ms passed; the request reached nobody */
+    PM_CALL_REFUSED,     /* nobody listens; the request reached nobody */
+    PM_CALL_CONNECT,     /* connect_ms passed, or no route; it reached nobody */
     PM_CALL_NO_ANSWER,   /* closed or reset before the first byte of an answer */
     PM_CALL_BAD_ANSWER,  /* not HTTP as we allow it; before the head was passed */
     PM_CALL_FIRST_BYTE,  /* first_byte_ms passed without a whole head */
@@ -58,6 +59,9 @@ struct pm_http_call *pm_http_call_new(struct pm_http_client *client, const char 
                                       enum pm_http_method method, const char *head, size_t n_head,
                                       const struct iovec *body, size_t n_pieces, bool fresh,
                                       const struct pm_http_call_handler *handler, void *ctx);
+
+/* Whether a text is an endpoint: "unix:/path" of at most 107 bytes, or "http://a.b.c.d:port" and nothing behind it. */
+bool pm_http_endpoint_valid(const char *endpoint);
 
 /* Back-pressure: no byte of the body is read until resumed. */
 void pm_http_call_pause(struct pm_http_call *call);

@@ -32,12 +32,13 @@ static struct question take(struct question *question)
     return taken;
 }
 
-static void on_probed(void *ctx, bool ok)
+static void on_probed(void *ctx, enum pm_probed how)
 {
     struct question asked = take(ctx);
     struct pm_manager *manager = asked.instance->manager;
 
-    pm_core_probed(manager->core, asked.probe, ok, pm_manager_now(manager), &manager->actions);
+    pm_core_probed(manager->core, asked.probe, how == PM_PROBED_GOOD, pm_manager_now(manager),
+                   &manager->actions);
     pm_manager_flush(manager);
 }
 

@@ -827,8 +827,37 @@ static void test_a_refused_connect_is_said_after_one_more_try(void **state)
     call(world, &heard);
     assert_false(is_over(&heard)); /* never from inside */
     TURN_UNTIL(world->loop, NULL, is_over(&heard));
-    assert_true(heard.failed && heard.error == PM_CALL_CONNECT);
+    assert_true(heard.failed && heard.error == PM_CALL_REFUSED);
     forget(&heard);
+}
+
+static void test_an_endpoint_is_a_path_or_a_numeric_address_and_nothing_else(void **state)
+{
+    static const char *const good[] = {"unix:/run/e.sock", "http://127.0.0.1:8000",
+                                       "http://10.0.0.7:65535"};
+    static const char *const bad[] = {"",
+                                      "unix:",
+                                      "unix:e.sock",
+                                      "http://localhost:8000",
+                                      "https://127.0.0.1:8000",
+                                      "http://127.0.0.1",
+                                      "http://127.0.0.1:0",
+                                      "http://127.0.0.1:65536",
+                                      "http://127.0.0.1:8000/",
+                                      "http://127.0.0.1:8000@evil",
+                                      "http://1.2.3:80",
+                                      "http://127.0.0.1:-1"};
+    char longest[5 + 108 + 1] = "unix:/";
+
+    (void)state;
+    for (size_t i = 0; i < PM_ARRAY_LEN(good); i++)
+        assert_true(pm_http_endpoint_valid(good[i]));
+    for (size_t i = 0; i < PM_ARRAY_LEN(bad); i++)
+        assert_false(pm_http_endpoint_valid(bad[i]));
+    memset(longest + 6, 'x', 106);
+    assert_true(pm_http_endpoint_valid(longest));
+    longest[6 + 106] = 'x';
+    assert_false(pm_http_endpoint_valid(longest));
 }
 
 /* Engines listen with short queues (llama-server: five); a full one is no refusal. */
@@ -1151,6 +1180,7 @@ int main(void)
         ON_BOTH(test_an_engine_that_is_gone_for_the_replay_was_reached_h59c),
         ON_BOTH(test_nothing_is_replayed_on_a_fresh_connection_or_after_a_byte_of_an_answer),
         ON_BOTH(test_a_refused_connect_is_said_after_one_more_try),
+        cmocka_unit_test(test_an_endpoint_is_a_path_or_a_numeric_address_and_nothing_else),
         ON_BOTH(test_a_full_listen_queue_is_waited_for),
         ON_BOTH(test_a_listen_queue_that_stays_full_ends_with_the_time_to_connect),
         ON_BOTH(test_an_early_answer_passes_while_the_body_is_half_written_h56),
