@@ -211,7 +211,7 @@ int pm_core_adopt(struct pm_core *core, const char *pool_id, unsigned replica, u
 
     pm_core_enter(core, now_ms, out);
     pool = pm_registry_find(core, pool_id);
-    if (!pool || replica >= pool->n_places)
+    if (!pool || replica >= pool->n_places || !pool->spec->habits.ours)
         return pm_fail(err, POOLMGR_E_NOT_FOUND, "no replica %u of a pool '%s'", replica, pool_id);
 
     place = pool->places[replica];

@@ -187,6 +187,8 @@ static bool compare_place(struct pm_place *place, struct pm_actions *out)
 {
     if (place->pool->core->leaving)
         return false; /* what runs is the next daemon's */
+    if (!pm_place_is_ours(place))
+        return pm_place_follow(place, out);
 
     switch (place->state) {
     case PM_COLD: return compare_cold(place, out);
@@ -216,6 +218,8 @@ static uint64_t place_due(const struct pm_place *place)
 
     if (place->pool->core->leaving)
         return PM_NEVER;
+    if (!pm_place_is_ours(place))
+        return earlier(wanted_until_ms, pm_place_follow_due(place));
     switch (place->state) {
     case PM_STAGING:
     case PM_WAITING: return wanted_until_ms;

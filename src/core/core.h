@@ -70,9 +70,11 @@ enum pm_action_kind {
     PM_ACT_KILL,     /* SIGKILL to the whole tree; harmless when repeated */
     PM_ACT_PROBE,    /* one health probe; answered by pm_core_probed under `probe` */
     PM_ACT_ASK_BUSY, /* how many slots are busy; answered by pm_core_busy under `probe` */
-    PM_ACT_FORGET,   /* judged and over: the instance's folder may go */
-    PM_ACT_GRANT,    /* the request has `lease` at this instance */
-    PM_ACT_REFUSE,   /* the request ends with `error` */
+    PM_ACT_FOLLOW, /* an engine that is not ours, `spec` says where: know it under `token` until FORGET; its end is
+                    * told by pm_core_engine_gone */
+    PM_ACT_FORGET, /* judged and over: the instance's folder may go */
+    PM_ACT_GRANT,  /* the request has `lease` at this instance */
+    PM_ACT_REFUSE, /* the request ends with `error` */
     PM_ACT_CUT, /* the lease has ended by our or the engine's doing: end its stream as broken with `error` */
     PM_ACT_PERSIST,  /* make `record` durable; answered by pm_core_persisted */
     PM_ACT_ACCEPTED, /* who gave the command that began `operation` may be answered: it stands, or `error` says why not */
@@ -84,11 +86,11 @@ enum pm_action_kind {
 struct pm_action {
     enum pm_action_kind kind;
     struct pm_token
-        token; /* of the instance: SPAWN SIGNAL KILL PROBE ASK_BUSY FORGET; of the question: STAGE, PERSIST */
+        token; /* of the instance: SPAWN FOLLOW SIGNAL KILL PROBE ASK_BUSY FORGET; of the question: STAGE, PERSIST */
     struct pm_token probe;     /* PROBE, ASK_BUSY */
-    struct pm_pool_spec *spec; /* STAGE, SPAWN: a reference held by the list */
+    struct pm_pool_spec *spec; /* STAGE, SPAWN, FOLLOW: a reference held by the list */
     unsigned replica;
-    uint64_t instance;             /* SPAWN */
+    uint64_t instance;             /* SPAWN, FOLLOW */
     uint64_t request;              /* GRANT, REFUSE, CUT */
     struct pm_lease lease;         /* GRANT, CUT */
     struct pm_token lease_token;   /* GRANT: token of the instance that serves it */
@@ -252,6 +254,34 @@ void pm_core_seen_instance(struct pm_core *core, const char *pool_id, uint64_t i
  * after a reset, but the breaker stays as an operator set it. */
 void pm_core_file_changed(struct pm_core *core, const char *pool_id, uint64_t now_ms,
                           struct pm_actions *out);
+
+/* ---- engines that are not ours (REG-4) --------------------------------------------------------------- */
+
+#define PM_HANDOFF_REPLICAS_MAX 16
+
+struct pm_handoff {
+    struct pm_pool_spec
+        *spec;        /* its habits are not ours, and it has an endpoint; a reference is kept */
+    unsigned replica; /* < PM_HANDOFF_REPLICAS_MAX */
+    bool
+        answered; /* its endpoint answered just now: ready at once; else it is asked, and ready when it answers */
+};
+
+/* Registers somebody else's engine as a replica of a pool of handoffs, which it makes if need be. The same content
+ * again is nothing; other limits are taken over in place; another engine takes the place of one that is gone.
+ * POOLMGR_E_ALREADY_EXISTS: the pool is somebody else's; POOLMGR_E_CONFLICT: another engine is up there, or an alias
+ * has that name; POOLMGR_E_SHUTTING_DOWN. */
+int pm_core_handoff(struct pm_core *core, const struct pm_handoff *handoff, uint64_t now_ms,
+                    struct pm_actions *out, struct poolmgr_error *err);
+
+/* Takes a handoff back: the replica gets nothing new, is emptied by its drain_deadline and let go.
+ * POOLMGR_E_NOT_FOUND. */
+int pm_core_withdraw(struct pm_core *core, const char *pool_id, unsigned replica, uint64_t now_ms,
+                     struct pm_actions *out, struct poolmgr_error *err);
+
+/* Nobody listens at the endpoint of an engine that is not ours, or its process has ended. `text` says which. */
+void pm_core_engine_gone(struct pm_core *core, struct pm_token token, const char *text,
+                         uint64_t now_ms, struct pm_actions *out);
 
 /* ---- operations (OP-1) ------------------------------------------------------------------------------ */
 

@@ -90,12 +90,18 @@ static bool is_not_at_rest(const struct pm_place *place)
     return pm_place_is_on_its_way(place) || !pm_place_emptied(place);
 }
 
+/* An engine that is not ours goes on without us. */
+static bool is_not_stopped(const struct pm_place *place)
+{
+    return pm_place_is_ours(place) ? pm_place_has_process(place) : !pm_place_emptied(place);
+}
+
 void pm_drain_step(struct pm_op *op, struct pm_actions *out)
 {
     struct pm_pool *pool = op->pool;
     bool holds = op->then == PM_THEN_HOLD;
 
-    if (pm_pool_any(pool, holds ? is_not_at_rest : pm_place_has_process))
+    if (pm_pool_any(pool, holds ? is_not_at_rest : is_not_stopped))
         return;
 
     pm_pool_set_intent(pool, holds ? PM_DRAINING : PM_DISABLED);

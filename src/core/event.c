@@ -98,6 +98,12 @@ static const struct pm_event_row rows[] = {
         "a pool takes no new requests; those that run may finish"),
     ROW(DRAIN_ENDED, "drain_ended", PM_INFO, "manager", "drain",
         "a drain is over, or was given up; `error_code` says why"),
+    ROW(HANDOFF_ACCEPTED, "handoff_accepted", PM_INFO, "manager", "register",
+        "an engine that somebody else started is registered"),
+    ROW(HANDOFF_REFUSED, "handoff_refused", PM_ERROR, "manager", "register",
+        "a handoff is not good, or its engine does not answer; nothing changed"),
+    ROW(HANDOFF_WITHDRAWN, "handoff_withdrawn", PM_INFO, "manager", "withdraw",
+        "a handoff is taken back: its engine gets nothing new, and goes on by itself"),
 };
 static_assert(PM_ARRAY_LEN(rows) == PM_EV_COUNT, "an event has no row");
 

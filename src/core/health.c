@@ -109,14 +109,14 @@ void pm_health_look(struct pm_place *place, struct pm_actions *out)
 /* A slot that only settles is at rest, as far as anybody knows. */
 static uint64_t stalls_at(const struct pm_place *place)
 {
-    if (pm_place_at_work(place) == 0)
+    if (pm_place_at_work(place) == 0 || !pm_place_is_ours(place))
         return PM_NEVER;
     return pm_add_ms(place->instance.life_ms, place->spec->stall_timeout_ms);
 }
 
 static uint64_t sick_restart_at(const struct pm_place *place)
 {
-    if (place->state != PM_SICK)
+    if (place->state != PM_SICK || !pm_place_is_ours(place))
         return PM_NEVER;
     return pm_add_ms(place->since_ms, place->spec->probe.sick_restart_ms);
 }
@@ -126,7 +126,8 @@ enum pm_cause pm_health_due(const struct pm_place *place)
     const struct pm_pool_spec *spec = place->spec;
     uint64_t now_ms = place->pool->core->now_ms;
 
-    if (now_ms >= stalls_at(place) || place->instance.n_limits_in_row >= LIMITS_THAT_STALL)
+    if (now_ms >= stalls_at(place) ||
+        (place->instance.n_limits_in_row >= LIMITS_THAT_STALL && pm_place_is_ours(place)))
         return PM_CAUSE_STALL;
     if (now_ms >= sick_restart_at(place))
         return PM_CAUSE_HEALTH;

@@ -98,6 +98,8 @@ enum pm_reason {
     PM_BECAUSE_IN_USE, /* ready, not idle for long enough */
     PM_BECAUSE_IDLE,
     PM_BECAUSE_ABANDONED, /* a start nobody waits for */
+    PM_BECAUSE_NOT_OURS,  /* neither started nor stopped by us */
+    PM_BECAUSE_WITHDRAWN, /* its handoff was taken back */
 };
 
 struct pm_wanted {
@@ -174,6 +176,11 @@ struct pm_place {
     uint64_t slots_total, n_running, n_settling, n_abandoned;
     uint64_t n_spawns;
     struct pm_last_error last_error;
+    /* an engine that is not ours (handoff.c) */
+    bool vacant;    /* none stands for this replica */
+    bool gone;      /* it was asked, and is not there */
+    bool withdrawn; /* by withdraw_by_ms at the latest it is let go */
+    uint64_t withdraw_by_ms;
 };
 
 /* ---- pools ------------------------------------------------------------------------------------------- */
@@ -312,6 +319,9 @@ void pm_unask(struct pm_core *core, struct pm_question *question);
 void *pm_answered(const struct pm_core *core, struct pm_token token, enum pm_question_kind kind);
 
 /* registry.c */
+/* What pm_core_add_pool() does before the first comparison. */
+int pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
+                    struct pm_actions *out, struct pm_pool **ret, struct poolmgr_error *err);
 struct pm_pool *pm_registry_find(const struct pm_core *core, const char *id);
 struct pm_pool *pm_registry_route(const struct pm_core *core, const char *route);
 void pm_registry_give_names(struct pm_pool *pool); /* requests find it by them */
@@ -444,6 +454,19 @@ void pm_drain_call_off(struct pm_op *op, enum pm_operation_state state,
                        const struct poolmgr_error *error, struct pm_actions *out);
 void pm_resume_begin(struct pm_op *op, struct pm_actions *out);
 
+/* handoff.c */
+bool pm_place_is_ours(const struct pm_place *place);
+/* Not ours, and not asked yet: it may be there. */
+bool pm_place_is_expected(const struct pm_place *place);
+/* The comparison of a place whose engine is not ours; true: its state changed. */
+bool pm_place_follow(struct pm_place *place, struct pm_actions *out);
+uint64_t pm_place_follow_due(const struct pm_place *place);
+/* It is cold now: gone, or let go. */
+void pm_place_left(struct pm_place *place, enum pm_cause cause, struct pm_actions *out);
+/* POOLMGR_E_CONFLICT for an engine that is not ours: nobody here may start or stop it. */
+int pm_pool_check_ours(const struct pm_pool *pool, const char *verb, struct poolmgr_error *err);
+void pm_error_of_gone(const struct pm_pool *pool, struct poolmgr_error *ret);
+
 /* tell.c */
 void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_staged(const struct pm_pool *pool, uint64_t size_bytes, struct pm_actions *out);
@@ -457,6 +480,8 @@ void pm_tell_waiter(const struct pm_waiter *waiter, enum pm_event_kind kind,
                     const struct poolmgr_error *error, struct pm_actions *out);
 void pm_tell_refused(const struct pm_pool *pool, const struct pm_request *request,
                      const struct poolmgr_error *error, struct pm_actions *out);
+
+void pm_tell_handoff(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
 
 /* errors.c */
 const char *pm_plural(uint64_t n); /* "s", or nothing for one */

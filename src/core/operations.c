@@ -471,6 +471,10 @@ int pm_core_start(struct pm_core *core, const char *pool_id, uint64_t now_ms,
     r = pm_find_pool(core, pool_id, &pool, err);
     if (r < 0)
         return r;
+    r = pm_pool_check_ours(pool, "start", err);
+    if (r < 0)
+        return r;
+
     meets = pm_pool_meets(pool, PM_OP_START);
     if (who_runs(pool) == PM_RUNS_DRAIN || pool->intent != PM_ENABLED)
         return refuse_start_of_resting(pool, err);
@@ -510,6 +514,9 @@ int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms
 
     pm_core_enter(core, now_ms, out);
     r = pm_find_pool(core, pool_id, &pool, err);
+    if (r < 0)
+        return r;
+    r = pm_pool_check_ours(pool, "stop", err);
     if (r < 0)
         return r;
 

@@ -61,7 +61,8 @@ static bool has_process(const struct pm_place *place)
 bool pm_place_coming(const struct pm_place *place)
 {
     return place->state == PM_STAGING || place->state == PM_WAITING ||
-           place->state == PM_STARTING || place->state == PM_READY || place->state == PM_SICK;
+           place->state == PM_STARTING || place->state == PM_READY || place->state == PM_SICK ||
+           pm_place_is_expected(place);
 }
 
 bool pm_place_emptied(const struct pm_place *place)
@@ -419,6 +420,9 @@ static void enter(struct pm_place *place, enum pm_state from, enum pm_cause caus
         remember_error(place, &place->pool->failure, place->pool->failed_ms);
         break;
     case PM_COLD:
+        if (!pm_place_is_ours(place))
+            pm_place_left(place, cause, out);
+        break;
     case PM_WAITING:
     case PM_BACKOFF:
     case PM_STATE_COUNT: break;

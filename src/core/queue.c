@@ -236,6 +236,10 @@ static bool refuses_all(const struct pm_pool *pool, struct poolmgr_error *ret)
         return true;
     if (any_up_or_coming(pool))
         return false;
+    if (!pool->spec->habits.ours) {
+        pm_error_of_gone(pool, ret);
+        return true;
+    }
     if (pool->failed) {
         pm_error_of_failed_pool(pool, ret);
         return true;

@@ -139,14 +139,13 @@ static void insert(struct pm_core *core, struct pm_pool *pool)
     pm_registry_give_names(pool);
 }
 
-int pm_core_add_pool(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
-                     uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err)
+int pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
+                    struct pm_actions *out, struct pm_pool **ret, struct poolmgr_error *err)
 {
     struct pm_pool *pool;
     struct pm_event event;
     int r;
 
-    pm_core_enter(core, now_ms, out);
     r = check_names(core, spec, err);
     if (r < 0)
         return r;
@@ -160,6 +159,21 @@ int pm_core_add_pool(struct pm_core *core, struct pm_pool_spec *spec, enum pm_ow
     pm_event_human(&event, "%s is added: %u %s with %llu slots", spec->id, pool->n_places,
                    pool->n_places == 1 ? "replica" : "replicas", (unsigned long long)spec->n_slots);
     pm_action_tell(out, &event);
+    *ret = pool;
+    return POOLMGR_OK;
+}
+
+int pm_core_add_pool(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
+                     uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err)
+{
+    struct pm_pool *pool;
+    int r;
+
+    pm_core_enter(core, now_ms, out);
+    r = pm_registry_add(core, spec, owner, out, &pool, err);
+    if (r < 0)
+        return r;
+
     pm_pool_step(pool, out);
     return POOLMGR_OK;
 }

@@ -21,6 +21,7 @@ static const unsigned char next_state[PM_STATE_COUNT][PM_CAUSE_COUNT] = {
             [PM_CAUSE_REFUSED] = TO(PM_BACKOFF),
             [PM_CAUSE_SIBLING_FAILED] = TO(PM_FAILED),
             [PM_CAUSE_ADOPTED] = TO(PM_STARTING),
+            [PM_CAUSE_ANSWERS] = TO(PM_READY),
         },
     [PM_STAGING] =
         {
@@ -49,6 +50,8 @@ static const unsigned char next_state[PM_STATE_COUNT][PM_CAUSE_COUNT] = {
             [PM_CAUSE_STALL] = TO(PM_STOPPING),
             [PM_CAUSE_STOP] = TO(PM_STOPPING),
             [PM_CAUSE_EXIT] = TO(PM_STOPPING),
+            [PM_CAUSE_GONE] = TO(PM_COLD),
+            [PM_CAUSE_LET_GO] = TO(PM_COLD),
         },
     [PM_SICK] =
         {
@@ -57,6 +60,8 @@ static const unsigned char next_state[PM_STATE_COUNT][PM_CAUSE_COUNT] = {
             [PM_CAUSE_STALL] = TO(PM_STOPPING),
             [PM_CAUSE_STOP] = TO(PM_STOPPING),
             [PM_CAUSE_EXIT] = TO(PM_STOPPING),
+            [PM_CAUSE_GONE] = TO(PM_COLD),
+            [PM_CAUSE_LET_GO] = TO(PM_COLD),
         },
     [PM_STOPPING] =
         {
@@ -118,6 +123,16 @@ static const struct cause_row causes[] = {
                                  "–"},
     [PM_CAUSE_ADOPTED] = {"adopted", "an engine of a former daemon lives here",
                           "probed as after a fresh start"},
+    [PM_CAUSE_ANSWERS] = {"answers",
+                          "not ours: it answers its probe; after it was gone, "
+                          "`probe.rise` in a row",
+                          "gate opens, the queue is served in the same step"},
+    [PM_CAUSE_GONE] = {"gone", "not ours: nobody listens at its endpoint, or its process ended",
+                       "in this step: gate closed, leases ended; it is probed on"},
+    [PM_CAUSE_LET_GO] = {"let-go",
+                         "not ours: withdrawn or the daemon stops, and emptied or at the "
+                         "deadline",
+                         "it is left alone, and not probed any more"},
 };
 static_assert(PM_ARRAY_LEN(causes) == PM_CAUSE_COUNT, "a cause has no row");
 

@@ -29,6 +29,9 @@ enum pm_cause {
     PM_CAUSE_RESET,          /* an operator's reset, or a changed file */
     PM_CAUSE_SIBLING_FAILED, /* another replica failed for good */
     PM_CAUSE_ADOPTED,        /* an engine of a former daemon lives here */
+    PM_CAUSE_ANSWERS,        /* an engine that is not ours answers its probe */
+    PM_CAUSE_GONE,   /* one that is not ours is gone: nobody listens, or its process ended */
+    PM_CAUSE_LET_GO, /* one that is not ours is ours to look at no more */
     PM_CAUSE_COUNT
 };
 

@@ -68,6 +68,11 @@ static void say_ready(const struct pm_place *place, const char *name, struct pm_
 
     event->fields |= PM_EF_DURATION_MS;
     event->duration_ms = took_ms;
+    if (!pm_place_is_ours(place)) {
+        pm_event_human(event, "%s answers at %s, with %" PRIu64 " slot%s", name,
+                       place->instance.endpoint, place->slots_total, pm_plural(place->slots_total));
+        return;
+    }
     pm_event_human(event, "%s is ready after %s with %" PRIu64 " slot%s", name,
                    duration(text, took_ms), place->slots_total, pm_plural(place->slots_total));
 }
@@ -84,6 +89,11 @@ static void say_sick(const struct pm_place *place, const char *name, struct pm_e
 {
     char text[DURATION];
 
+    if (!pm_place_is_ours(place)) {
+        pm_event_human(event, "%s is sick: %" PRIu64 " probes missed", name,
+                       place->instance.n_missed);
+        return;
+    }
     pm_event_human(event, "%s is sick: %" PRIu64 " probes missed; restart in %s unless it answers",
                    name, place->instance.n_missed,
                    duration(text, place->spec->probe.sick_restart_ms));
@@ -156,13 +166,14 @@ static void say_stopped(const struct pm_place *place, const char *name, struct p
 
 static void say_crashed(const struct pm_place *place, const char *name, struct pm_event *event)
 {
+    const char *how = place->verdict.class == PM_CLASS_GONE ? "is gone" : "crashes";
     uint64_t n = place->n_running;
 
     if (n > 0)
-        pm_event_human(event, "%s crashes with %" PRIu64 " request%s: %s", name, n, pm_plural(n),
+        pm_event_human(event, "%s %s with %" PRIu64 " request%s: %s", name, how, n, pm_plural(n),
                        place->last_error.text);
     else
-        pm_event_human(event, "%s crashes: %s", name, place->last_error.text);
+        pm_event_human(event, "%s %s: %s", name, how, place->last_error.text);
 }
 
 static void say_start_failed(const struct pm_place *place, const char *name, struct pm_event *event)
@@ -280,6 +291,23 @@ void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct
     add_engine(place, &event);
     add_verdict(&place->verdict, &event);
     sentences[kind](place, place_name(place, name), &event);
+    pm_action_tell(out, &event);
+}
+
+void pm_tell_handoff(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out)
+{
+    const char *id = place->pool->spec->id, *text;
+    char name[PM_ID_MAX + 24];
+    struct pm_event event;
+
+    pm_event_init(&event, kind, id);
+    pm_event_pool(&event, id);
+    pm_event_replica(&event, place->index, place->instance.n);
+    add_engine(place, &event);
+    text = kind == PM_EV_HANDOFF_WITHDRAWN ? "is taken back: its engine gets nothing new"
+                                           : "is handed over";
+    pm_event_human(&event, "%s at %s %s", place_name(place, name), place->spec->external.endpoint,
+                   text);
     pm_action_tell(out, &event);
 }
 

@@ -42,6 +42,24 @@ enum pm_state pm_pool_best_state(const struct pm_pool *pool)
 
 /* ---- why it is not ready ------------------------------------------------------------------------------------ */
 
+static void explain_not_ours(const struct pm_place *place, struct pm_pool_view *ret)
+{
+    const char *endpoint = place->spec->external.endpoint;
+    char text[DURATION];
+
+    if (place->vacant)
+        (void)snprintf(ret->reason, sizeof(ret->reason), "no engine is handed over");
+    else if (!place->gone)
+        (void)snprintf(ret->reason, sizeof(ret->reason), "its engine at %s is asked", endpoint);
+    else
+        (void)snprintf(
+            ret->reason, sizeof(ret->reason),
+            "gone: %.60s; its engine at %.70s is asked every %s, and is not ours to start",
+            place->last_error.text, endpoint, duration(text, place->spec->probe.every_ms));
+    if (place->gone)
+        ret->code = POOLMGR_E_ENGINE_GONE;
+}
+
 static void explain_cold(const struct pm_place *place, struct pm_pool_view *ret)
 {
     const struct pm_pool *pool = place->pool;
@@ -81,6 +99,12 @@ static void explain_sick(const struct pm_place *place, struct pm_pool_view *ret)
     uint64_t at_ms = pm_add_ms(place->since_ms, place->spec->probe.sick_restart_ms);
     char text[DURATION];
 
+    if (!pm_place_is_ours(place)) {
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "missed %" PRIu64 " health probes; used again when it answers",
+                       place->instance.n_missed);
+        return;
+    }
     (void)snprintf(ret->reason, sizeof(ret->reason),
                    "missed %" PRIu64 " health probes; restarted in %s unless it answers",
                    place->instance.n_missed, duration(text, at_ms > now_ms ? at_ms - now_ms : 0));
@@ -142,7 +166,12 @@ static void explain(const struct pm_place *place, struct pm_pool_view *ret)
     if (explain_intent(place->pool, ret))
         return;
     switch (place->state) {
-    case PM_COLD: explain_cold(place, ret); break;
+    case PM_COLD:
+        if (pm_place_is_ours(place))
+            explain_cold(place, ret);
+        else
+            explain_not_ours(place, ret);
+        break;
     case PM_STAGING:
         (void)snprintf(ret->reason, sizeof(ret->reason),
                        "its model is checked; %" PRIu64 " waiting request%s",

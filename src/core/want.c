@@ -79,10 +79,14 @@ struct pm_wanted pm_place_want(const struct pm_place *place)
                            pm_pool_empty_by(pool) < pool->shutdown_by_ms ? pm_pool_empty_by(pool)
                                                                          : pool->shutdown_by_ms,
                            now_ms);
+    if (place->withdrawn)
+        return pm_empty_by(PM_BECAUSE_WITHDRAWN, place->withdraw_by_ms, now_ms);
     if (pm_intent_want(place, &owned))
         return owned;
     if (core->leaving)
         return pm_wanted(PM_KEEP, PM_BECAUSE_LEAVING, PM_NEVER);
+    if (!pm_place_is_ours(place))
+        return pm_wanted(PM_KEEP, PM_BECAUSE_NOT_OURS, PM_NEVER);
     if (pm_pool_n_waiters(pool) > 0)
         return pm_wanted(PM_UP, PM_BECAUSE_WAITERS, PM_NEVER);
     if (pm_pool_has_start(pool))

@@ -43,6 +43,7 @@ void pm_manager_execute(struct pm_manager *manager, const struct pm_action *acti
     switch (action->kind) {
     case PM_ACT_STAGE: pm_stager_begin(manager->stager, action->token, action->spec); break;
     case PM_ACT_SPAWN: pm_instance_spawn(manager, action); break;
+    case PM_ACT_FOLLOW: pm_instance_follow(manager, action); break;
     case PM_ACT_SIGNAL: signal_instance(manager, action->token); break;
     case PM_ACT_KILL: kill_instance(manager, action->token); break;
     case PM_ACT_PROBE:

@@ -274,7 +274,8 @@ static void on_exited(void *ctx, const struct pm_process_exit *how)
 
 static void end(struct pm_instance *instance)
 {
-    pm_process_forget(instance->manager->instances_dir, instance->spec->id, instance->number);
+    if (instance->spec->habits.ours)
+        pm_process_forget(instance->manager->instances_dir, instance->spec->id, instance->number);
     pm_instance_free(instance);
 }
 
@@ -313,7 +314,8 @@ struct pm_instance *pm_instance_new(struct pm_manager *manager, struct pm_token 
     instance->manager = manager;
     instance->token = token;
     instance->spec = pm_pool_spec_ref(spec);
-    instance->engine = pm_config_engine(manager->options.config, spec->engine);
+    instance->engine = pm_engine_of(manager->options.config, spec);
+    instance->pid_fd = -1;
     instance->replica = replica;
     instance->number = number;
     instance->watch_timer.fn = on_watch;
@@ -335,6 +337,7 @@ void pm_instance_let_go(struct pm_instance *instance)
 void pm_instance_free(struct pm_instance *instance)
 {
     pm_instance_let_go(instance);
+    pm_instance_unfollow(instance);
     (void)pm_map_remove_u64(&instance->manager->by_token, instance->token.serial);
     pm_list_remove(&instance->link);
     pm_pool_spec_unref(instance->spec);

@@ -65,6 +65,9 @@ struct pm_instance {
     struct pm_engine_wait *wait;
     struct pm_list questions;
     bool was_ready, exited, forget;
+    struct pm_watch pid_watch; /* of an engine that is not ours, where its process is known */
+    int pid_fd;                /* -1: unknown */
+    bool pid_ended;
     uint64_t n_leases;
     struct pm_timer watch_timer; /* memory and CPU time, while it starts or works */
     struct pm_timer retry_timer; /* the endpoint was somebody else's */
@@ -89,6 +92,14 @@ void pm_instance_touch(struct pm_instance *instance);
 void pm_instance_signal(struct pm_instance *instance);
 /* The process is somebody else's from now on; leases and endpoint stay known. */
 void pm_instance_let_go(struct pm_instance *instance);
+
+/* ---- follow.c: engines that are not ours */
+void pm_instance_follow(struct pm_manager *manager, const struct pm_action *action);
+void pm_instance_unfollow(struct pm_instance *instance);
+/* Nobody listens there. */
+void pm_instance_refused(struct pm_instance *instance);
+/* Whether a process of that number runs here; *ret_fd (may be NULL) is its pidfd. */
+bool pm_pid_runs(uint64_t pid, int *ret_fd);
 
 /* ---- question.c */
 void pm_question_probe(struct pm_instance *instance, struct pm_token probe);

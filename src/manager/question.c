@@ -37,6 +37,10 @@ static void on_probed(void *ctx, enum pm_probed how)
     struct question asked = take(ctx);
     struct pm_manager *manager = asked.instance->manager;
 
+    if (how == PM_PROBED_REFUSED && !asked.instance->spec->habits.ours) {
+        pm_instance_refused(asked.instance);
+        return;
+    }
     pm_core_probed(manager->core, asked.probe, how == PM_PROBED_GOOD, pm_manager_now(manager),
                    &manager->actions);
     pm_manager_flush(manager);
@@ -62,8 +66,13 @@ static uint64_t timeout_of(const struct pm_instance *instance)
 
 void pm_question_probe(struct pm_instance *instance, struct pm_token probe)
 {
-    struct question *question = question_new(instance, probe);
+    struct question *question;
 
+    if (instance->pid_ended) {
+        pm_instance_refused(instance);
+        return;
+    }
+    question = question_new(instance, probe);
     question->ask = pm_engine_probe(instance->manager->client, instance->engine, instance->endpoint,
                                     timeout_of(instance), on_probed, question);
 }

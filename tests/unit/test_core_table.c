@@ -71,7 +71,7 @@ static void test_failed_is_left_only_by_a_reset(void **s)
     }
 }
 
-/* INV-6: nothing becomes ready but a start whose endpoint answered, and a sick engine that recovered. */
+/* INV-6: nothing becomes ready but what answered: a start, an engine that is not ours, a sick one that recovered. */
 static void test_ready_is_entered_by_its_own_proof_only(void **s)
 {
     EACH_ROW(state, cause, next)
@@ -79,7 +79,25 @@ static void test_ready_is_entered_by_its_own_proof_only(void **s)
         if (next != PM_READY)
             continue;
         assert_true((state == PM_STARTING && cause == PM_CAUSE_READY) ||
+                    (state == PM_COLD && cause == PM_CAUSE_ANSWERS) ||
                     (state == PM_SICK && cause == PM_CAUSE_RECOVERED));
+    }
+}
+
+static bool is_of_engines_not_ours(enum pm_cause cause)
+{
+    return cause == PM_CAUSE_ANSWERS || cause == PM_CAUSE_GONE || cause == PM_CAUSE_LET_GO;
+}
+
+/* REG-4: ready, sick or cold, and nothing else. */
+static void test_an_engine_that_is_not_ours_is_never_stopped_delayed_or_failed(void **s)
+{
+    EACH_ROW(state, cause, next)
+    {
+        if (is_of_engines_not_ours(cause)) {
+            assert_true(state == PM_COLD || state == PM_READY || state == PM_SICK);
+            assert_true(next == PM_COLD || next == PM_READY);
+        }
     }
 }
 
@@ -88,6 +106,8 @@ static void test_a_process_comes_and_goes_by_few_ways(void **s)
 {
     EACH_ROW(state, cause, next)
     {
+        if (is_of_engines_not_ours(cause))
+            continue;
         if (!has_process(state) && next != PM_SETTLE && has_process(next))
             assert_true(cause == PM_CAUSE_ROOM || cause == PM_CAUSE_ADOPTED);
         if (has_process(state) && next == PM_SETTLE)
@@ -138,6 +158,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_every_cause_means_something_somewhere),
         cmocka_unit_test(test_failed_is_left_only_by_a_reset),
         cmocka_unit_test(test_ready_is_entered_by_its_own_proof_only),
+        cmocka_unit_test(test_an_engine_that_is_not_ours_is_never_stopped_delayed_or_failed),
         cmocka_unit_test(test_a_process_comes_and_goes_by_few_ways),
         cmocka_unit_test(test_stopping_is_left_only_when_nothing_of_the_tree_is_left),
         cmocka_unit_test(test_an_exit_means_stopping_in_every_state_with_a_process),

@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Engines that are not ours (REG-4): probed, routed, counted, emptied; never started, signalled or restarted. */
+#include <stdlib.h>
+
+#include "core_operator.h"
+#include "util/cleanup.h"
+
+#define ENDPOINT "http://127.0.0.1:8000"
+
+static struct pm_pool_spec *handed_spec(const char *id, const char *endpoint, uint64_t n_slots)
+{
+    struct pm_pool_spec *spec = pm_pool_spec_new(id);
+
+    spec->habits = (struct pm_engine_habits){.ours = false};
+    free(spec->engine);
+    spec->engine = pm_xstrdup("vllm");
+    spec->external.endpoint = pm_xstrdup(endpoint);
+    spec->n_slots = n_slots;
+    spec->drain_deadline_ms = 30000;
+    return spec;
+}
+
+static int hand_over(struct world *world, struct pm_pool_spec *spec, unsigned replica,
+                     bool answered, struct poolmgr_error *err)
+{
+    const struct pm_handoff handoff = {.spec = spec, .replica = replica, .answered = answered};
+    int r;
+
+    pm_actions_clear(&world->out);
+    r = pm_core_handoff(world->core, &handoff, world->now_ms, &world->out, err);
+    pm_pool_spec_unref(spec);
+    return r;
+}
+
+static int withdraw(struct world *world, unsigned replica)
+{
+    struct poolmgr_error err = {0};
+
+    pm_actions_clear(&world->out);
+    return pm_core_withdraw(world->core, POOL, replica, world->now_ms, &world->out, &err);
+}
+
+static void engine_gone(struct world *world, struct pm_token token)
+{
+    pm_actions_clear(&world->out);
+    pm_core_engine_gone(world->core, token, "nobody listens", world->now_ms, &world->out);
+}
+
+/* A core that has begun without a pool. */
+static void begin_empty(struct world *world)
+{
+    struct poolmgr_error err = {0};
+
+    world_init(world);
+    pm_core_begin(world->core, world->now_ms, &world->out);
+    assert_int_equal(err.code, 0);
+}
+
+/* A ready engine of somebody else's, with this many slots: its token. */
+static struct pm_token begin_ready(struct world *world, uint64_t n_slots)
+{
+    struct poolmgr_error err = {0};
+
+    begin_empty(world);
+    assert_int_equal(hand_over(world, handed_spec(POOL, ENDPOINT, n_slots), 0, true, &err), 0);
+    assert_int_equal(state(world), PM_READY);
+    return the_action(world, PM_ACT_FOLLOW)->token;
+}
+
+/* What must never be done to somebody else's engine. */
+static void assert_untouched(const struct world *world)
+{
+    static const enum pm_action_kind never[] = {PM_ACT_STAGE, PM_ACT_SPAWN, PM_ACT_SIGNAL,
+                                                PM_ACT_KILL};
+
+    for (size_t i = 0; i < PM_ARRAY_LEN(never); i++)
+        assert_int_equal(count_actions(world, never[i]), 0);
+}
+
+static void assert_refused_with(const struct world *world, int code)
+{
+    assert_int_equal(the_action(world, PM_ACT_REFUSE)->error->code, code);
+}
+
+/* ---- ready ------------------------------------------------------------------------------------------------- */
+
+static void test_an_engine_that_answered_is_ready_at_once_and_serves(void **state_)
+{
+    struct world world;
+    struct pm_lease lease;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    assert_untouched(&world);
+    assert_told(&world, PM_EV_HANDOFF_ACCEPTED, POOL " at " ENDPOINT " is handed over");
+    assert_told(&world, PM_EV_INSTANCE_READY, POOL " answers at " ENDPOINT ", with 2 slots");
+    assert_string_equal(replica(&world, 0).endpoint, ENDPOINT);
+    assert_int_equal(view(&world).owner, PM_OWNER_HANDOFF);
+
+    lease = granted(&world);
+    assert_int_equal(view(&world).active_leases, 1);
+    release(&world, &lease, PM_RELEASE_DONE);
+    assert_int_equal(view(&world).slots_free, 2);
+    world_fini(&world);
+}
+
+static void test_one_that_was_not_asked_yet_is_waited_for_and_ready_when_it_answers(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+
+    (void)state_;
+    begin_empty(&world);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, ENDPOINT, 2), 0, false, &err), 0);
+    assert_int_equal(state(&world), PM_COLD);
+    struct pm_token probe = the_action(&world, PM_ACT_PROBE)->probe;
+
+    (void)request(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_REFUSE), 0);
+    probed(&world, probe, true);
+    assert_int_equal(state(&world), PM_READY);
+    assert_int_equal(count_actions(&world, PM_ACT_GRANT), 1);
+    assert_untouched(&world);
+    world_fini(&world);
+}
+
+/* REG-4: a stale file of a dead engine makes nothing ready. */
+static void test_one_that_does_not_answer_is_gone_until_two_probes_are_good(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+    struct pm_token token;
+
+    (void)state_;
+    begin_empty(&world);
+    (void)hand_over(&world, handed_spec(POOL, ENDPOINT, 2), 0, false, &err);
+    token = the_action(&world, PM_ACT_FOLLOW)->token;
+    engine_gone(&world, token);
+    assert_int_equal(state(&world), PM_COLD);
+    assert_int_equal(view(&world).code, POOLMGR_E_ENGINE_GONE);
+    assert_string_equal(view(&world).code_name, "engine_gone");
+    assert_non_null(strstr(view(&world).reason, "nobody listens"));
+    assert_int_equal(replica(&world, 0).last_error.class, PM_CLASS_GONE);
+
+    (void)request(&world);
+    assert_refused_with(&world, POOLMGR_E_ENGINE_GONE);
+    assert_true(the_action(&world, PM_ACT_REFUSE)->error->retry_after_ms > 0);
+
+    next_tick(&world);
+    probed(&world, the_action(&world, PM_ACT_PROBE)->probe, true);
+    assert_int_equal(state(&world), PM_COLD);
+    next_tick(&world);
+    probed(&world, the_action(&world, PM_ACT_PROBE)->probe, true);
+    assert_int_equal(state(&world), PM_READY);
+    assert_untouched(&world);
+    world_fini(&world);
+}
+
+/* ---- sick, gone -------------------------------------------------------------------------------------------- */
+
+static void miss_until(struct world *world, enum pm_state wanted)
+{
+    for (int i = 0; i < 10 && state(world) != wanted; i++) {
+        next_tick(world);
+        assert_untouched(world);
+        if (count_actions(world, PM_ACT_PROBE) > 0)
+            probed(world, action_at(world, PM_ACT_PROBE, 0)->probe, false);
+    }
+    assert_int_equal(state(world), wanted);
+}
+
+/* HEALTH-3a; and for ever: it is not restarted. */
+static void test_one_that_misses_its_probes_is_sick_and_is_looked_at_for_ever(void **state_)
+{
+    struct world world;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    miss_until(&world, PM_SICK);
+    (void)request(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_REFUSE) + count_actions(&world, PM_ACT_GRANT), 0);
+
+    for (int i = 0; i < 200; i++) {
+        uint64_t before_ms = world.now_ms;
+
+        next_tick(&world);
+        assert_true(world.now_ms > before_ms);
+        assert_untouched(&world);
+        assert_int_equal(state(&world), PM_SICK);
+    }
+    for (int i = 0; i < 2; i++) {
+        next_tick(&world);
+        probed(&world, the_action(&world, PM_ACT_PROBE)->probe, true);
+    }
+    assert_int_equal(state(&world), PM_READY);
+    world_fini(&world);
+}
+
+/* INV-7, and HEALTH-3b does not apply: it is not ours to stop. */
+static void test_a_busy_one_is_neither_sick_nor_stalled(void **state_)
+{
+    struct world world;
+    struct pm_lease lease;
+
+    (void)state_;
+    (void)begin_ready(&world, 1);
+    lease = granted(&world);
+    for (int i = 0; i < 200; i++) {
+        next_tick(&world);
+        assert_untouched(&world);
+        assert_int_equal(state(&world), PM_READY);
+    }
+    release(&world, &lease, PM_RELEASE_LIMIT);
+    world_fini(&world);
+}
+
+/* LIFECYCLE §5: its leases end, class gone; the entry stays. */
+static void test_the_leases_of_one_that_is_gone_end_in_that_step(void **state_)
+{
+    struct world world;
+    struct pm_token token;
+
+    (void)state_;
+    token = begin_ready(&world, 1);
+    (void)granted(&world);
+    (void)request(&world); /* waits for the slot */
+    engine_gone(&world, token);
+    assert_int_equal(state(&world), PM_COLD);
+    assert_int_equal(the_action(&world, PM_ACT_CUT)->error->code, POOLMGR_E_ENGINE_CRASHED);
+    assert_refused_with(&world, POOLMGR_E_ENGINE_GONE);
+    assert_told(&world, PM_EV_INSTANCE_CRASHED, POOL " is gone with 1 request: nobody listens");
+    assert_int_equal(find_event(&world, PM_EV_INSTANCE_CRASHED)->class, PM_CLASS_GONE);
+    assert_int_equal(view(&world).active_leases, 0);
+    assert_int_equal(replica(&world, 0).n_failures, 0);
+    assert_int_equal(replica(&world, 0).breaker, PM_BREAKER_CLOSED);
+    assert_untouched(&world);
+
+    engine_gone(&world, token); /* told again: nothing more happens to it */
+    assert_silent(&world);
+    world_fini(&world);
+}
+
+/* ---- content ----------------------------------------------------------------------------------------------- */
+
+static void test_the_same_content_again_is_nothing(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+    uint64_t version;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    version = pm_core_snapshot_version(world.core);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, ENDPOINT, 2), 0, true, &err), 0);
+    assert_int_equal(world.out.n, 0);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, ENDPOINT, 2), 0, false, &err), 0);
+    assert_int_equal(world.out.n, 0);
+    assert_int_equal(pm_core_snapshot_version(world.core), version);
+    world_fini(&world);
+}
+
+/* LIFECYCLE §5: slots lowered in place: nobody is cut, no grant until below. */
+static void test_fewer_slots_are_taken_over_in_place_and_cut_nobody(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct pm_lease first, second;
+    struct world world;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    first = granted(&world);
+    second = granted(&world);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, ENDPOINT, 1), 0, true, &err), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 0);
+    (void)request(&world);
+    release(&world, &first, PM_RELEASE_DONE);
+    assert_int_equal(count_actions(&world, PM_ACT_GRANT), 0);
+    release(&world, &second, PM_RELEASE_DONE);
+    assert_int_equal(count_actions(&world, PM_ACT_GRANT), 1);
+    world_fini(&world);
+}
+
+static void test_another_engine_is_a_conflict_while_one_is_up_and_takes_the_place_of_a_gone_one(
+    void **state_)
+{
+    const char *other = "http://127.0.0.1:8001";
+    struct poolmgr_error err = {0};
+    struct world world;
+    struct pm_token token;
+
+    (void)state_;
+    token = begin_ready(&world, 2);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, other, 2), 0, true, &err),
+                     POOLMGR_E_CONFLICT);
+    assert_non_null(strstr(err.message, ENDPOINT));
+    assert_string_equal(replica(&world, 0).endpoint, ENDPOINT);
+
+    engine_gone(&world, token);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, other, 2), 0, true, &err), 0);
+    assert_int_equal(the_action(&world, PM_ACT_FORGET)->token.serial, token.serial);
+    assert_int_equal(state(&world), PM_READY);
+    assert_string_equal(replica(&world, 0).endpoint, other);
+
+    engine_gone(&world, token); /* of the former one: nobody knows it any more */
+    assert_int_equal(state(&world), PM_READY);
+    world_fini(&world);
+}
+
+static void test_a_pool_of_somebody_else_is_not_taken(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+
+    (void)state_;
+    world_init(&world);
+    pm_strv_add(&world.spec->aliases, "alias");
+    world_begin(&world);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, ENDPOINT, 2), 0, true, &err),
+                     POOLMGR_E_ALREADY_EXISTS);
+    assert_int_equal(hand_over(&world, handed_spec("alias", ENDPOINT, 2), 0, true, &err),
+                     POOLMGR_E_CONFLICT);
+    assert_int_equal(world.out.n, 0);
+    assert_int_equal(pm_core_n_pools(world.core), 1);
+    assert_int_equal(withdraw(&world, 0), POOLMGR_E_NOT_FOUND);
+    world_fini(&world);
+}
+
+static void test_replicas_are_handed_over_one_by_one_in_any_order(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+
+    (void)state_;
+    begin_empty(&world);
+    assert_int_equal(
+        hand_over(&world, handed_spec(POOL, "http://127.0.0.1:8002", 3), 2, true, &err), 0);
+    assert_int_equal(view(&world).n_replicas, 3);
+    assert_int_equal(replica(&world, 0).state, PM_COLD);
+    assert_int_equal(replica(&world, 2).state, PM_READY);
+    assert_int_equal(view(&world).slots_free, 3);
+    assert_int_equal(
+        hand_over(&world, handed_spec(POOL, "http://127.0.0.1:8000", 5), 0, true, &err), 0);
+    assert_int_equal(view(&world).slots_free, 8);
+    assert_int_equal(view(&world).state, PM_READY);
+    assert_true(pm_core_deadline(world.core) > world.now_ms);
+    world_fini(&world);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------------------- */
+
+static void test_one_that_is_taken_back_is_emptied_and_let_go(void **state_)
+{
+    struct world world;
+    struct pm_lease lease;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    lease = granted(&world);
+    assert_int_equal(withdraw(&world, 0), 0);
+    assert_false(replica(&world, 0).gate_open);
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 0);
+    release(&world, &lease, PM_RELEASE_DONE);
+    assert_int_equal(count_actions(&world, PM_ACT_FORGET), 1);
+    assert_untouched(&world);
+    assert_true(pm_core_deadline(world.core) == PM_NEVER);
+    world_fini(&world);
+}
+
+static void test_at_its_deadline_streams_end_and_the_engine_goes_on(void **state_)
+{
+    struct world world;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    (void)granted(&world);
+    assert_int_equal(withdraw(&world, 0), 0);
+    tick(&world, world.now_ms + 29999);
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 0);
+    tick(&world, world.now_ms + 1);
+    assert_int_equal(the_action(&world, PM_ACT_CUT)->error->code, POOLMGR_E_DRAINING);
+    assert_int_equal(count_actions(&world, PM_ACT_FORGET), 1);
+    assert_untouched(&world);
+    world_fini(&world);
+}
+
+static void test_one_that_is_handed_over_again_before_it_was_let_go_stays(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    (void)granted(&world);
+    assert_int_equal(withdraw(&world, 0), 0);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, ENDPOINT, 2), 0, true, &err), 0);
+    assert_true(replica(&world, 0).gate_open);
+    assert_int_equal(count_actions(&world, PM_ACT_FORGET), 0);
+    world_fini(&world);
+}
+
+/* DRAIN-2: the gate closes, what runs ends or is cut, and the engine knows nothing of it; resume undoes it. */
+static void test_a_drain_closes_its_gate_and_leaves_the_engine_alone(void **state_)
+{
+    struct world world;
+    uint64_t op;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    (void)granted(&world);
+    op = drain(&world, 5000, PM_DEADLINE_STOP, PM_THEN_STOP);
+    assert_false(replica(&world, 0).gate_open);
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 0);
+    (void)request(&world);
+    assert_refused_with(&world, POOLMGR_E_DRAINING);
+
+    tick(&world, world.now_ms + 5000);
+    assert_int_equal(the_action(&world, PM_ACT_CUT)->error->code, POOLMGR_E_DRAINING);
+    assert_untouched(&world);
+    assert_int_equal(operation(&world, op).state, PM_OP_SUCCEEDED);
+    assert_true(operation(&world, op).forced && operation(&world, op).n_leases_left == 1);
+    assert_int_equal(view(&world).intent, PM_DISABLED);
+    assert_int_equal(state(&world), PM_READY);
+    durable(&world);
+    tick(&world, world.now_ms + 3600 * 1000);
+    assert_untouched(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_FORGET), 0);
+
+    (void)resume(&world);
+    (void)granted(&world);
+    world_fini(&world);
+}
+
+/* LIFECYCLE §3: start, stop of engines not ours: conflict. */
+static void test_nobody_starts_or_stops_it_here(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+    uint64_t op;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    assert_int_equal(pm_core_start(world.core, POOL, world.now_ms, &world.out, &op, &err),
+                     POOLMGR_E_CONFLICT);
+    assert_int_equal(pm_core_stop(world.core, POOL, 0, world.now_ms, &world.out, &op, &err),
+                     POOLMGR_E_CONFLICT);
+    assert_int_equal(
+        pm_core_reset(world.core, POOL, PM_BREAKER_CLOSED, world.now_ms, &world.out, &err), 0);
+    assert_int_equal(state(&world), PM_READY);
+    assert_untouched(&world);
+    world_fini(&world);
+}
+
+static void shut_down(struct world *world, bool at_once)
+{
+    pm_actions_clear(&world->out);
+    pm_core_shutdown(world->core, at_once, world->now_ms, &world->out);
+}
+
+static void test_a_daemon_that_stops_empties_it_and_lets_it_live(void **state_)
+{
+    struct world world;
+    struct pm_lease lease;
+
+    (void)state_;
+    (void)begin_ready(&world, 2);
+    lease = granted(&world);
+    shut_down(&world, false);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 0);
+    release(&world, &lease, PM_RELEASE_DONE);
+    assert_untouched(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
+    world_fini(&world);
+}
+
+static void test_a_second_signal_cuts_its_streams_and_a_gone_one_holds_nothing_up(void **state_)
+{
+    struct world world;
+
+    (void)state_;
+    engine_gone(&world, begin_ready(&world, 2));
+    shut_down(&world, false);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
+    world_fini(&world);
+
+    (void)begin_ready(&world, 2);
+    (void)granted(&world);
+    shut_down(&world, false);
+    shut_down(&world, true);
+    assert_int_equal(the_action(&world, PM_ACT_CUT)->error->code, POOLMGR_E_SHUTTING_DOWN);
+    assert_untouched(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
+    world_fini(&world);
+}
+
+/* ---- external, in the file --------------------------------------------------------------------------------- */
+
+static void test_an_external_engine_of_the_file_is_the_same_kind_of_place(void **state_)
+{
+    struct world world;
+
+    (void)state_;
+    world_init(&world);
+    pm_pool_spec_unref(world.spec);
+    world.spec = handed_spec(POOL, "http://10.0.0.7:8000", 4);
+    world_add(&world, world.spec);
+    assert_int_equal(count_actions(&world, PM_ACT_FOLLOW), 0);
+    pm_actions_clear(&world.out);
+    pm_core_begin(world.core, world.now_ms, &world.out);
+    assert_int_equal(count_actions(&world, PM_ACT_FOLLOW), 1);
+    probed(&world, the_action(&world, PM_ACT_PROBE)->probe, true);
+    assert_int_equal(state(&world), PM_READY);
+    assert_int_equal(view(&world).owner, PM_OWNER_FILE);
+    assert_untouched(&world);
+    tick(&world, world.now_ms + UINT64_C(24) * 3600 * 1000); /* never idle for too long */
+    assert_untouched(&world);
+    assert_int_equal(state(&world), PM_READY);
+    world_fini(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_engine_that_answered_is_ready_at_once_and_serves),
+        cmocka_unit_test(test_one_that_was_not_asked_yet_is_waited_for_and_ready_when_it_answers),
+        cmocka_unit_test(test_one_that_does_not_answer_is_gone_until_two_probes_are_good),
+        cmocka_unit_test(test_one_that_misses_its_probes_is_sick_and_is_looked_at_for_ever),
+        cmocka_unit_test(test_a_busy_one_is_neither_sick_nor_stalled),
+        cmocka_unit_test(test_the_leases_of_one_that_is_gone_end_in_that_step),
+        cmocka_unit_test(test_the_same_content_again_is_nothing),
+        cmocka_unit_test(test_fewer_slots_are_taken_over_in_place_and_cut_nobody),
+        cmocka_unit_test(
+            test_another_engine_is_a_conflict_while_one_is_up_and_takes_the_place_of_a_gone_one),
+        cmocka_unit_test(test_a_pool_of_somebody_else_is_not_taken),
+        cmocka_unit_test(test_replicas_are_handed_over_one_by_one_in_any_order),
+        cmocka_unit_test(test_one_that_is_taken_back_is_emptied_and_let_go),
+        cmocka_unit_test(test_at_its_deadline_streams_end_and_the_engine_goes_on),
+        cmocka_unit_test(test_one_that_is_handed_over_again_before_it_was_let_go_stays),
+        cmocka_unit_test(test_a_drain_closes_its_gate_and_leaves_the_engine_alone),
+        cmocka_unit_test(test_nobody_starts_or_stops_it_here),
+        cmocka_unit_test(test_a_daemon_that_stops_empties_it_and_lets_it_live),
+        cmocka_unit_test(test_a_second_signal_cuts_its_streams_and_a_gone_one_holds_nothing_up),
+        cmocka_unit_test(test_an_external_engine_of_the_file_is_the_same_kind_of_place),
+    };
+
+    return cmocka_run_group_tests_name("core_handoff", tests, NULL, NULL);
+}
