@@ -598,7 +598,7 @@ static void try_connect(struct pm_http_call *call)
     if (parse_endpoint(call->endpoint->name, &address, &n))
         fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        fail_connect(call);
+        fail_connect(call, PM_CALL_CONNECT);
         return;
     }
     if (address.ss_family == AF_INET)

@@ -716,6 +716,7 @@ void books_take(struct sim *sim, const struct pm_action *action)
     case PM_ACT_SPAWN: take_spawn(sim, action); break;
     case PM_ACT_SIGNAL: take_signal(sim, action, false); break;
     case PM_ACT_KILL: take_signal(sim, action, true); break;
+    case PM_ACT_FOLLOW: break; /* no world has engines of somebody else yet */
     case PM_ACT_PROBE: take_probe(sim, action); break;
     case PM_ACT_ASK_BUSY: take_ask_busy(sim, action); break;
     case PM_ACT_FORGET: take_forget(sim, action); break;

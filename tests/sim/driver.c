@@ -272,6 +272,7 @@ static void tell_action(struct sim *sim, const struct pm_action *action)
         TELL(sim, SIM_NOBODY, "  → op-%" PRIu64 " %s", action->operation,
              action->error ? action->error->message : "is accepted");
         break;
+    case PM_ACT_FOLLOW:
     case PM_ACT_PROBE:
     case PM_ACT_ASK_BUSY: break;
     }
