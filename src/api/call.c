@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "api/json.h"
 #include "http/refusal.h"
 #include "util/jsontext.h"
 #include "util/str.h"
@@ -64,6 +65,49 @@ void pm_call_json_at(struct pm_call *call, int status, const char *location, jso
 void pm_call_json(struct pm_call *call, int status, json_t *body)
 {
     pm_call_json_at(call, status, NULL, body);
+}
+
+void pm_call_empty(struct pm_call *call, int status)
+{
+    const struct pm_http_field field = {"Cache-Control", "no-store"};
+
+    pm_exchange_respond(let_go(call), status, &field, 1, "", 0);
+}
+
+static json_t *error_at_json(const struct pm_config_errors *errors,
+                             const struct pm_config_error *error)
+{
+    json_t *value = json_object();
+
+    if (error->line > 0) {
+        pm_put_text(value, "file", errors->file);
+        pm_put_u64(value, "line", error->line);
+        pm_put_u64(value, "column", error->column);
+    }
+    pm_put(value, "message", pm_text(error->message));
+    return value;
+}
+
+void pm_call_config_invalid(struct pm_call *call, const struct pm_config_errors *errors,
+                            const struct poolmgr_error *error)
+{
+    const struct pm_http_field fields[] = {
+        {"Content-Type", "application/json"},
+        {"x-should-retry", "false"},
+    };
+    json_t *object = pm_error_json(error, NULL, pm_exchange_request_id(call->exchange));
+    json_t *list = json_array(), *body;
+    char *text;
+
+    for (size_t i = 0; i < errors->n; i++)
+        (void)json_array_append_new(list, error_at_json(errors, &errors->items[i]));
+    pm_put(object, "errors", list);
+    body = json_pack("{s:o}", "error", object);
+    text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    pm_exchange_respond(let_go(call), pm_status(error->code)->http_status, fields, 2, text,
+                        strlen(text));
+    free(text);
 }
 
 void pm_call_error(struct pm_call *call, const struct poolmgr_error *error)
@@ -140,6 +184,8 @@ static int check_members(json_t *body, const char *members, struct poolmgr_error
     const char *name;
     json_t *value;
 
+    if (strcmp(members, PM_ANY_MEMBERS) == 0)
+        return 0;
     json_object_foreach(body, name, value)
     {
         if (is_member(members, name))

@@ -38,6 +38,10 @@ struct pm_call {
 void pm_call_json(struct pm_call *call, int status, json_t *body);
 void pm_call_json_at(struct pm_call *call, int status, const char *location, json_t *body);
 void pm_call_text(struct pm_call *call, int status, const char *type, const void *data, size_t n);
+void pm_call_empty(struct pm_call *call, int status);
+/* 400 with all that is wrong: `errors` beside the error's other members. */
+void pm_call_config_invalid(struct pm_call *call, const struct pm_config_errors *errors,
+                            const struct poolmgr_error *error);
 void pm_call_error(struct pm_call *call, const struct poolmgr_error *error);
 void pm_call_fail(struct pm_call *call, int code, const char *param, const char *format, ...)
     __attribute__((__format__(__printf__, 4, 5)));
@@ -60,9 +64,13 @@ void pm_models_show(struct pm_call *call);
 void pm_pools_list(struct pm_call *call); /* pools.c */
 void pm_pools_show(struct pm_call *call);
 void pm_pools_health(struct pm_call *call);
-void pm_commands_start(struct pm_call *call); /* commands.c */
+void pm_pools_answer(struct pm_call *call, int status); /* with the pool of the first argument */
+void pm_commands_start(struct pm_call *call);           /* commands.c */
 void pm_commands_stop(struct pm_call *call);
 void pm_commands_reset(struct pm_call *call);
+void pm_commands_drain(struct pm_call *call);
+void pm_commands_resume(struct pm_call *call);
+void pm_change_remove(struct pm_call *call);   /* change.c */
 void pm_operations_list(struct pm_call *call); /* operations.c */
 void pm_operations_show(struct pm_call *call);
 void pm_operations_cancel(struct pm_call *call);

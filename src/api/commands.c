@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands on a pool. All of a request is checked before anything is done. */
 #include "api/json.h"
+#include "api/member.h"
 #include "api/waiting.h"
+#include "util/str.h"
 
 /* A pool, a good `wait` and a good body; NULL: it was answered. */
 static json_t *check(struct pm_call *call)
@@ -29,24 +31,6 @@ void pm_commands_start(struct pm_call *call)
         pm_call_operation(call, op, 202);
 }
 
-/* Reads an unsigned member; false: it was answered with 400. */
-static bool member_ms(struct pm_call *call, json_t *body, const char *name, bool *ret_there,
-                      uint64_t *ret)
-{
-    const json_t *value = json_object_get(body, name);
-
-    *ret_there = value != NULL;
-    if (!value)
-        return true;
-    if (json_is_integer(value) && json_integer_value(value) >= 0) {
-        *ret = (uint64_t)json_integer_value(value);
-        return true;
-    }
-    pm_call_fail(call, POOLMGR_E_INVALID_REQUEST, name, "'%s' must be a number of milliseconds",
-                 name);
-    return false;
-}
-
 void pm_commands_stop(struct pm_call *call)
 {
     struct poolmgr_error err = {0};
@@ -56,7 +40,7 @@ void pm_commands_stop(struct pm_call *call)
 
     if (!body)
         return;
-    good = member_ms(call, body, "deadline_ms", &has_deadline, &deadline_ms);
+    good = pm_member_ms(call, body, "deadline_ms", &has_deadline, &deadline_ms);
     json_decref(body);
     if (!good)
         return;
@@ -67,6 +51,65 @@ void pm_commands_stop(struct pm_call *call)
     else
         pm_call_operation(call, op, 202);
 }
+
+/* ---- drain and resume ------------------------------------------------------------------------------- */
+
+static bool read_drain(struct pm_call *call, const json_t *body, struct pm_drain *ret)
+{
+    static const char *const deadlines[] = {
+        [PM_DEADLINE_STOP] = "stop", [PM_DEADLINE_ABORT] = "abort"};
+    static const char *const thens[] = {[PM_THEN_STOP] = "stop", [PM_THEN_HOLD] = "hold"};
+    unsigned on_deadline = PM_DEADLINE_STOP, then = PM_THEN_STOP;
+
+    *ret = (struct pm_drain){0};
+    if (!pm_member_ms(call, body, "deadline_ms", &ret->has_deadline, &ret->deadline_ms) ||
+        !pm_member_word(call, body, "on_deadline", deadlines, PM_ARRAY_LEN(deadlines),
+                        &on_deadline) ||
+        !pm_member_word(call, body, "then", thens, PM_ARRAY_LEN(thens), &then))
+        return false;
+    ret->on_deadline = (enum pm_on_deadline)on_deadline;
+    ret->then = (enum pm_then)then;
+    return true;
+}
+
+void pm_commands_drain(struct pm_call *call)
+{
+    struct poolmgr_error err = {0};
+    json_t *body = check(call);
+    struct pm_drain drain;
+    uint64_t op;
+    bool good;
+
+    if (!body)
+        return;
+    good = read_drain(call, body, &drain);
+    json_decref(body);
+    if (!good)
+        return;
+
+    if (pm_manager_drain(call->api->manager, call->args[0], &drain, &op, &err) < 0)
+        pm_call_error(call, &err);
+    else
+        pm_call_operation(call, op, 202);
+}
+
+void pm_commands_resume(struct pm_call *call)
+{
+    struct poolmgr_error err = {0};
+    json_t *body = check(call);
+    uint64_t op;
+
+    if (!body)
+        return;
+    json_decref(body);
+
+    if (pm_manager_resume(call->api->manager, call->args[0], &op, &err) < 0)
+        pm_call_error(call, &err);
+    else
+        pm_call_operation(call, op, 202);
+}
+
+/* ---- reset ------------------------------------------------------------------------------------------ */
 
 /* Open and half-open are what the failures make of it, and nothing to ask for. */
 static bool member_breaker(struct pm_call *call, json_t *body, enum pm_breaker *ret)

@@ -156,6 +156,11 @@ static json_t *body_of(const struct pm_route *route)
                          content("application/json", schema));
 
     properties = json_object();
+    if (strcmp(route->body, PM_ANY_MEMBERS) == 0) {
+        pm_put(schema, "properties", properties);
+        return json_pack("{s:b,s:o}", "required", 1, "content",
+                         content("application/json", schema));
+    }
     for (const char *p = route->body; *p; p += strspn(p, " ")) {
         size_t n = strcspn(p, " ");
         bool is_ms = n > 3 && memcmp(p + n - 3, "_ms", 3) == 0;
@@ -194,8 +199,15 @@ static json_t *responses_of(const struct pm_route *route)
     if (route->status == 202) {
         add_answer(responses, 200, "it has ended", answer_content(route));
         add_answer(responses, 202, "it goes on", answer_content(route));
+    } else if (route->status == 204) {
+        pm_put(responses, "204", json_pack("{s:s}", "description", route->help));
     } else {
         add_answer(responses, route->status, route->help, answer_content(route));
+    }
+    if (route->methods == PM_METHOD(PM_PUT)) {
+        add_answer(responses, 201, "it is made", answer_content(route));
+        add_answer(responses, 202, "it is changed by a reload",
+                   content("application/json", reference("Operation", 9)));
     }
     if (strcmp(route->pattern, "/readyz") == 0 || strcmp(route->pattern, "/health") == 0)
         add_answer(responses, 503, "it does not serve; a line a reason", answer_content(route));

@@ -43,13 +43,18 @@ void pm_pools_list(struct pm_call *call)
     pm_call_json(call, 200, list);
 }
 
-void pm_pools_show(struct pm_call *call)
+void pm_pools_answer(struct pm_call *call, int status)
 {
     struct pm_clock clock = pm_clock_now(pm_manager_now(call->api->manager));
     struct pm_pool_view view;
 
     if (pm_call_pool(call, &view))
-        pm_call_json(call, 200, pool_json(call, &view, &clock));
+        pm_call_json(call, status, pool_json(call, &view, &clock));
+}
+
+void pm_pools_show(struct pm_call *call)
+{
+    pm_pools_answer(call, 200);
 }
 
 void pm_pools_health(struct pm_call *call)

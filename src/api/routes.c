@@ -16,6 +16,10 @@ static const struct pm_query_key wait_query[] = {
     {"wait", "duration", "answer when it has ended, at the latest after this time"},
     {0},
 };
+static const struct pm_query_key remove_query[] = {
+    {"drain_ms", "integer", "running requests end first, at most until then; 0: at once"},
+    {0},
+};
 static const struct pm_query_key events_query[] = {
     {"tail", "integer", "how many of the last events come first; 50"},
     {"pool", "string", "only events of this pool"},
@@ -68,6 +72,8 @@ const struct pm_route pm_routes[] = {
     API(GET, "/v1/pools", READ, pm_pools_list, NULL, NULL, "PoolList", 200,
         "all pools, by id, with a snapshot_version that counts up"),
     API(GET, "/v1/pools/{id}", READ, pm_pools_show, NULL, NULL, "Pool", 200, "one pool"),
+    API(DEL, "/v1/pools/{id}", ADMIN, pm_change_remove, remove_query, NULL, "", 204,
+        "remove a pool of the API; one that is in use needs drain_ms"),
     API(GET, "/v1/pools/{id}/health", READ, pm_pools_health, NULL, NULL, "PoolHealth", 200,
         "health of a pool and of its replicas, with the reason when it is not ready"),
     API(POST, "/v1/pools/{id}/start", ADMIN, pm_commands_start, wait_query, "", "Operation", 202,
@@ -76,6 +82,13 @@ const struct pm_route pm_routes[] = {
         "Operation", 202,
         "unload it: running requests end first, at most until deadline_ms (0: at once); the next "
         "request starts it again"),
+    API(POST, "/v1/pools/{id}/drain", ADMIN, pm_commands_drain, wait_query,
+        "deadline_ms on_deadline then", "Operation", 202,
+        "take nothing new, let running requests end by deadline_ms, then stop the engine or hold "
+        "it "
+        "(then: stop, hold); on_deadline: stop cuts what still runs, abort gives the drain up"),
+    API(POST, "/v1/pools/{id}/resume", ADMIN, pm_commands_resume, wait_query, "", "Operation", 202,
+        "undo a drain, running or ended"),
     API(POST, "/v1/pools/{id}/reset", ADMIN, pm_commands_reset, wait_query, "breaker", "Operation",
         200,
         "forget its failures and set the breaker: closed (the default), forced-open or disabled"),
@@ -117,9 +130,7 @@ const struct pm_route pm_routes[] = {
     LATER(GET | POST | PUT | DEL, "/upstream/{pool}/{path...}", ADMIN, "a pool's engine, raw"),
     LATER(POST, "/v1/audio/{path...}", INFER, "speech and transcription"),
     LATER(POST, "/v1/images/{path...}", INFER, "images"),
-    LATER(PUT | DEL, "/v1/pools/{id}", ADMIN, "make, change or delete a pool"),
-    LATER(POST, "/v1/pools/{id}/drain", ADMIN, "take nothing new, then stop or hold"),
-    LATER(POST, "/v1/pools/{id}/resume", ADMIN, "undo a drain"),
+    LATER(PUT, "/v1/pools/{id}", ADMIN, "make or change a pool"),
     LATER(POST, "/v1/pools/{id}/reload", ADMIN, "change model, engine or settings"),
     LATER(POST, "/v1/pools/{id}/handoff", ADMIN, "register somebody else's engine"),
     LATER(GET, "/v1/devices", READ, "devices and their memory"),

@@ -23,6 +23,8 @@ enum pm_route_kind {
 #define PM_ROUTE_ARGS_MAX  2
 #define PM_ROUTE_QUERY_MAX 6
 
+#define PM_ANY_MEMBERS "*" /* a body whose members its handler checks */
+
 /* A key of a query, and what it may be. */
 struct pm_query_key {
     const char *name, *type, *help; /* type: "integer" "duration" "string" "boolean" */

@@ -181,6 +181,33 @@ bool pm_operation_id(const char *text, uint64_t *ret)
     return pm_str_starts(text, "op-") && text[3] != '0' && pm_parse_u64(text + 3, ret);
 }
 
+static json_t *progress_json(const struct pm_operation *op)
+{
+    json_t *progress = json_object();
+
+    pm_put_text(progress, "phase", op->phase);
+    pm_put_text(progress, "text", op->text);
+    return progress;
+}
+
+/* What it came to: of a drain DRAIN-2's, of a reload RELOAD-1's. */
+static json_t *result_json(const struct pm_operation *op)
+{
+    json_t *result = json_object();
+
+    pm_put_u64(result, "duration_ms", op->ended_ms - op->created_ms);
+    if (op->kind == PM_OP_DRAIN && op->has_result) {
+        pm_put_bool(result, "forced", op->forced);
+        pm_put_u64(result, "leases_left", op->n_leases_left);
+    }
+    if (op->kind == PM_OP_RELOAD) {
+        pm_put_bool(result, "success", op->state == PM_OP_SUCCEEDED);
+        pm_put_bool(result, "rolled_back", op->rolled_back);
+        pm_put_text(result, "engine_version", op->engine_version);
+    }
+    return result;
+}
+
 json_t *pm_operation_json(const struct pm_operation *op, const struct pm_clock *clock)
 {
     static const char *const states[] = {
@@ -199,10 +226,9 @@ json_t *pm_operation_json(const struct pm_operation *op, const struct pm_clock *
     pm_put_time(value, "created_at", op->created_ms, clock);
     pm_put_time(value, "ended_at", op->ended_ms, clock);
     if (op->state == PM_OP_RUNNING && op->phase[0])
-        pm_put(value, "progress", json_pack("{s:s}", "phase", op->phase));
-    if (op->state == PM_OP_SUCCEEDED)
-        pm_put(value, "result",
-               json_pack("{s:I}", "duration_ms", (json_int_t)(op->ended_ms - op->created_ms)));
+        pm_put(value, "progress", progress_json(op));
+    if (op->state == PM_OP_SUCCEEDED || op->has_result)
+        pm_put(value, "result", result_json(op));
     if (op->error.code != 0)
         pm_put(value, "error", pm_error_json(&op->error, op->pool_id, NULL));
     if (op->replaced_by > 0) {

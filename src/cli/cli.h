@@ -37,6 +37,8 @@ extern const struct pm_verb pm_verbs[]; /* ends with a row without name */
 int pm_verb_ps(struct pm_cli *cli);
 int pm_verb_start(struct pm_cli *cli);
 int pm_verb_stop(struct pm_cli *cli);
+int pm_verb_drain(struct pm_cli *cli);
+int pm_verb_resume(struct pm_cli *cli);
 int pm_verb_reset(struct pm_cli *cli);
 int pm_verb_logs(struct pm_cli *cli);
 int pm_verb_events(struct pm_cli *cli);
@@ -60,6 +62,9 @@ void pm_cli_ask(struct pm_cli *cli, const char *method, const char *path, const 
                 void *ctx);
 /* The same, parsed. The caller owns the value. */
 json_t *pm_cli_ask_json(struct pm_cli *cli, const char *method, const char *path, const char *body);
+
+/* POST /v1/pools/POOL/VERB, and waiting for its operation (control.c); the exit status. */
+int pm_cli_command(struct pm_cli *cli, const char *pool, const char *verb, const char *body);
 
 /* ---- telling (format.c) ----------------------------------------------------------------------------- */
 

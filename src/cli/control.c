@@ -73,7 +73,7 @@ static int wait_for(struct pm_cli *cli, const char *pool, json_t *op)
     }
 }
 
-static int command(struct pm_cli *cli, const char *pool, const char *verb, const char *body)
+int pm_cli_command(struct pm_cli *cli, const char *pool, const char *verb, const char *body)
 {
     pm_auto_free char *id = pm_encode(pool);
     pm_auto_free char *path = pm_xasprintf("/v1/pools/%s/%s", id, verb);
@@ -97,7 +97,7 @@ int pm_verb_start(struct pm_cli *cli)
     if (cli->argc < 2)
         pm_cli_usage(cli);
     for (int i = 1; i < cli->argc; i++) {
-        int r = command(cli, cli->argv[i], "start", NULL);
+        int r = pm_cli_command(cli, cli->argv[i], "start", NULL);
 
         status = status ? status : r;
     }
@@ -117,7 +117,7 @@ int pm_verb_stop(struct pm_cli *cli)
         if (strcmp(cli->argv[i], "--now") == 0)
             continue;
         n++;
-        r = command(cli, cli->argv[i], "stop", now ? "{\"deadline_ms\":0}" : NULL);
+        r = pm_cli_command(cli, cli->argv[i], "stop", now ? "{\"deadline_ms\":0}" : NULL);
         status = status ? status : r;
     }
     if (!n)

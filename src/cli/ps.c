@@ -20,14 +20,14 @@ static char *note(const json_t *pool, uint64_t now_ms)
     const json_t *spec = json_object_get(pool, "spec");
 
     (void)now_ms;
+    if (reason[0])
+        return pm_xstrdup(reason);
     if (strcmp(state, "ready") == 0) {
         const char *ttl = pm_text(spec, "idle_ttl", "0");
         bool stays = strcmp(ttl, "0") == 0 || strcmp(pm_text(pool, "start", ""), "preload") == 0;
 
         return stays ? pm_xstrdup("") : pm_xasprintf("stops when idle for %s", ttl);
     }
-    if (reason[0])
-        return pm_xstrdup(reason);
     if (json_is_object(last) && strcmp(state, "cold") != 0)
         return pm_xstrdup(pm_text(last, "text", ""));
     if (strcmp(state, "cold") == 0)

@@ -300,6 +300,7 @@ struct pm_operation {
     enum pm_operation_kind kind;
     enum pm_operation_state state;
     char pool_id[PM_ID_MAX + 1];
+    bool accepted;                 /* it stands: whoever gave the command may be told */
     uint64_t created_ms, ended_ms; /* ended_ms 0: running */
     char phase[16];             /* staging waiting draining stopping starting switching; "" none */
     char text[96];              /* the phase in words, with numbers; "" none */

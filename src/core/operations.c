@@ -204,6 +204,7 @@ struct pm_op *pm_op_begin(struct pm_pool *pool, enum pm_operation_kind kind, enu
     struct pm_op *op = add(pool, kind, ++pool->core->last_operation);
 
     op->stage = stage;
+    op->view.accepted = stage != PM_OP_TO_COMMIT;
     return op;
 }
 
@@ -212,6 +213,7 @@ static void answer(struct pm_op *op, const struct poolmgr_error *error, struct p
     if (!op->owes_answer)
         return;
     op->owes_answer = false;
+    op->view.accepted = !error;
     pm_action_accepted(out, op->view.id, error);
 }
 

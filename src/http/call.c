@@ -490,9 +490,8 @@ static void connect_failed(struct pm_http_call *call, int errno_value)
 {
     close_connection(call);
     if (call->retried_connect) {
-        fail_connect(call, errno_value == ECONNREFUSED || errno_value == ENOENT
-                               ? PM_CALL_REFUSED
-                               : PM_CALL_CONNECT);
+        fail_connect(call, errno_value == ECONNREFUSED || errno_value == ENOENT ? PM_CALL_REFUSED
+                                                                                : PM_CALL_CONNECT);
         return;
     }
     call->retried_connect = true;

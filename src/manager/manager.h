@@ -88,13 +88,22 @@ int pm_manager_start(struct pm_manager *manager, const char *pool_id, uint64_t *
 int pm_manager_stop(struct pm_manager *manager, const char *pool_id, bool has_deadline,
                     uint64_t deadline_ms, uint64_t *ret_op,
                     struct poolmgr_error *err); /* default: the pool's drain_deadline */
+int pm_manager_drain(struct pm_manager *manager, const char *pool_id, const struct pm_drain *drain,
+                     uint64_t *ret_op, struct poolmgr_error *err);
+int pm_manager_resume(struct pm_manager *manager, const char *pool_id, uint64_t *ret_op,
+                      struct poolmgr_error *err);
+int pm_manager_remove_pool(struct pm_manager *manager, const char *pool_id, bool has_drain,
+                           uint64_t drain_ms, uint64_t *ret_op, struct poolmgr_error *err);
 int pm_manager_reset(struct pm_manager *manager, const char *pool_id, enum pm_breaker breaker,
                      struct poolmgr_error *err);
 int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, struct poolmgr_error *err);
 
-/* Calls fn once when the operation has ended (at once if it has); NULL when there is none such. */
+/* Calls fn once when the operation has come so far, or has ended (soon if it has already); NULL when there is none
+ * such. Accepted: what the command changes for good is durable; ended without having been accepted: refused. */
+enum pm_op_until { PM_UNTIL_ACCEPTED, PM_UNTIL_ENDED };
 struct pm_op_watch;
 struct pm_op_watch *pm_manager_watch_operation(struct pm_manager *manager, uint64_t op,
+                                               enum pm_op_until until,
                                                void (*fn)(void *ctx, const struct pm_operation *op),
                                                void *ctx);
 void pm_op_watch_free(struct pm_op_watch *watch);

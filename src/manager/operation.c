@@ -10,6 +10,7 @@ struct pm_op_watch {
     struct pm_link link;
     struct pm_manager *manager;
     uint64_t op;
+    enum pm_op_until until;
     bool told;
     void (*fn)(void *ctx, const struct pm_operation *op);
     void *ctx;
@@ -36,6 +37,36 @@ int pm_manager_stop(struct pm_manager *manager, const char *pool_id, bool has_de
         deadline_ms = view.spec->drain_deadline_ms;
 
     r = pm_core_stop(manager->core, pool_id, deadline_ms, now_ms, &manager->actions, ret_op, err);
+    pm_manager_flush(manager);
+    return r;
+}
+
+int pm_manager_drain(struct pm_manager *manager, const char *pool_id, const struct pm_drain *drain,
+                     uint64_t *ret_op, struct poolmgr_error *err)
+{
+    int r = pm_core_drain(manager->core, pool_id, drain, pm_manager_now(manager), &manager->actions,
+                          ret_op, err);
+
+    pm_manager_flush(manager);
+    return r;
+}
+
+int pm_manager_resume(struct pm_manager *manager, const char *pool_id, uint64_t *ret_op,
+                      struct poolmgr_error *err)
+{
+    int r = pm_core_resume(manager->core, pool_id, pm_manager_now(manager), &manager->actions,
+                           ret_op, err);
+
+    pm_manager_flush(manager);
+    return r;
+}
+
+int pm_manager_remove_pool(struct pm_manager *manager, const char *pool_id, bool has_drain,
+                           uint64_t drain_ms, uint64_t *ret_op, struct poolmgr_error *err)
+{
+    int r = pm_core_remove_pool(manager->core, pool_id, has_drain, drain_ms,
+                                pm_manager_now(manager), &manager->actions, ret_op, err);
+
     pm_manager_flush(manager);
     return r;
 }
@@ -79,7 +110,12 @@ void pm_manager_leave(struct pm_manager *manager)
     pm_runtime_unlock(&manager->lock_fd);
 }
 
-/* The first watcher of an operation that has ended and who was not told yet. */
+static bool is_so_far(const struct pm_operation *op, enum pm_op_until until)
+{
+    return op->state != PM_OP_RUNNING || (until == PM_UNTIL_ACCEPTED && op->accepted);
+}
+
+/* The first watcher whose operation has come so far and who was not told yet. */
 static struct pm_op_watch *next_to_tell(struct pm_manager *manager, struct pm_operation *op)
 {
     struct pm_link *link;
@@ -88,7 +124,7 @@ static struct pm_op_watch *next_to_tell(struct pm_manager *manager, struct pm_op
         struct pm_op_watch *watch = pm_container_of(link, struct pm_op_watch, link);
 
         if (!watch->told && pm_core_operation(manager->core, watch->op, op) &&
-            op->state != PM_OP_RUNNING)
+            is_so_far(op, watch->until))
             return watch;
     }
 
@@ -108,14 +144,14 @@ static void tell_watchers(struct pm_task *task)
     }
 }
 
-void pm_operation_ended(struct pm_manager *manager, uint64_t op)
+void pm_operation_moved(struct pm_manager *manager)
 {
-    (void)op;
     if (!pm_list_empty(&manager->op_watches))
         pm_loop_later(manager->loop, &manager->op_task);
 }
 
 struct pm_op_watch *pm_manager_watch_operation(struct pm_manager *manager, uint64_t op,
+                                               enum pm_op_until until,
                                                void (*fn)(void *ctx, const struct pm_operation *op),
                                                void *ctx)
 {
@@ -128,10 +164,11 @@ struct pm_op_watch *pm_manager_watch_operation(struct pm_manager *manager, uint6
     watch = pm_xalloc(sizeof *watch);
     watch->manager = manager;
     watch->op = op;
+    watch->until = until;
     watch->fn = fn;
     watch->ctx = ctx;
     pm_list_append(&manager->op_watches, &watch->link);
-    if (now.state != PM_OP_RUNNING)
+    if (is_so_far(&now, until))
         pm_loop_later(manager->loop, &manager->op_task);
     return watch;
 }
