@@ -147,6 +147,18 @@ static json_t *content(const char *type, json_t *schema)
     return json_pack("{s:{s:o}}", type, "schema", schema);
 }
 
+/* Of a control body: durations, and the numbers of a handoff. */
+static bool is_number(const char *name, size_t n)
+{
+    static const char *const numbers[] = {"version", "replica", "slots", "pid"};
+
+    for (size_t i = 0; i < PM_ARRAY_LEN(numbers); i++) {
+        if (strlen(numbers[i]) == n && memcmp(numbers[i], name, n) == 0)
+            return true;
+    }
+    return n > 3 && memcmp(name + n - 3, "_ms", 3) == 0;
+}
+
 static json_t *body_of(const struct pm_route *route)
 {
     json_t *schema = json_pack("{s:s}", "type", "object"), *properties;
@@ -163,9 +175,8 @@ static json_t *body_of(const struct pm_route *route)
     }
     for (const char *p = route->body; *p; p += strspn(p, " ")) {
         size_t n = strcspn(p, " ");
-        bool is_ms = n > 3 && memcmp(p + n - 3, "_ms", 3) == 0;
 
-        (void)json_object_setn_new(properties, p, n, type_of(is_ms ? "i" : "s", 1));
+        (void)json_object_setn_new(properties, p, n, type_of(is_number(p, n) ? "i" : "s", 1));
         p += n;
     }
     pm_put(schema, "properties", properties);

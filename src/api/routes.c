@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api/call.h"
+#include "config/handoff.h"
 #include "util/cleanup.h"
 
 static const struct pm_query_key wait_query[] = {
@@ -93,6 +94,11 @@ const struct pm_route pm_routes[] = {
         200,
         "forget its failures and set the breaker: closed (the default), forced-open or disabled"),
 
+    API(POST, "/v1/pools/{id}/handoff", ADMIN, pm_commands_handoff, wait_query, PM_HANDOFF_MEMBERS,
+        "Operation", 200,
+        "register an engine that somebody else started, as a replica of a pool; answered when the "
+        "engine has answered"),
+
     API(GET, "/v1/operations", READ, pm_operations_list, NULL, NULL, "OperationList", 200,
         "operations, newest first; ended ones are kept for a while"),
     API(GET, "/v1/operations/{id}", READ, pm_operations_show, wait_query, NULL, "Operation", 200,
@@ -132,7 +138,6 @@ const struct pm_route pm_routes[] = {
     LATER(POST, "/v1/images/{path...}", INFER, "images"),
     LATER(PUT, "/v1/pools/{id}", ADMIN, "make or change a pool"),
     LATER(POST, "/v1/pools/{id}/reload", ADMIN, "change model, engine or settings"),
-    LATER(POST, "/v1/pools/{id}/handoff", ADMIN, "register somebody else's engine"),
     LATER(GET, "/v1/devices", READ, "devices and their memory"),
     LATER(POST, "/v1/devices/{uuid}/clear", ADMIN, "end a device's quarantine"),
     LATER(POST, "/v1/plan", READ, "whether a model fits"),

@@ -336,8 +336,8 @@ const struct pm_setting pm_top_settings[] = {
      .type = PM_PATH,
      .offset = TOP(handoff_dir),
      .fallback = "",
-     .later = true,
-     .help = "watched folder of handoff files; off"},
+     .help = "watched folder of handoffs, files `<pool>.<replica>.json`; it must be ours and 0700; "
+             "empty: none"},
     {.name = "on_exit",
      .type = PM_WORD,
      .offset = TOP(on_exit),

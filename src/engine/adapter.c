@@ -5,6 +5,9 @@
  * cause ("out of memory") comes before its consequence ("failed to load model").
  */
 #include "engine/engine.h"
+
+#include <string.h>
+
 #include "engine/internal.h"
 #include "util/cleanup.h"
 #include "util/str.h"
@@ -124,6 +127,15 @@ void pm_engine_fill_habits(const struct pm_engine_spec *engine, struct pm_pool_s
         pool->habits.cancel = engine->cancel;
     if (engine->family == PM_FAMILY_EXTERNAL)
         fill_external(engine, pool);
+}
+
+void pm_engine_fill_handed(struct pm_pool_spec *pool)
+{
+    size_t i;
+
+    for (i = 0; i < PM_ARRAY_LEN(rows); i++)
+        if (strcmp(rows[i].adapter.name, pool->engine) == 0)
+            pool->habits.cancel = rows[i].adapter.habits.cancel;
 }
 
 const struct pm_engine_spec *pm_engine_of(const struct pm_config *config,

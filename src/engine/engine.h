@@ -33,6 +33,9 @@ const struct pm_adapter *pm_adapter(
 /* The spec's habits by its engine's adapter (and `cancel` of a command); of an external one where it is, too. */
 void pm_engine_fill_habits(const struct pm_engine_spec *engine, struct pm_pool_spec *pool);
 
+/* The habits of an engine that was handed over, by the name its handoff gives it. */
+void pm_engine_fill_handed(struct pm_pool_spec *pool);
+
 /* The engine of a pool: of the configuration, or what all engines are like that were handed over. NULL: there is none. */
 const struct pm_engine_spec *pm_engine_of(const struct pm_config *config,
                                           const struct pm_pool_spec *pool);

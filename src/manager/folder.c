@@ -13,8 +13,7 @@
 #include "util/cleanup.h"
 #include "util/file.h"
 
-/* The runtime folder holds sockets and keys: it must be ours, and nobody else's to look into. */
-static int check_private(const char *path, struct poolmgr_error *err)
+int pm_check_private(const char *setting, const char *path, struct poolmgr_error *err)
 {
     struct stat status;
 
@@ -22,25 +21,34 @@ static int check_private(const char *path, struct poolmgr_error *err)
         return pm_fail_errno(err, POOLMGR_E_INTERNAL, errno, "%s", path);
 
     if (!S_ISDIR(status.st_mode))
-        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "runtime_dir %s is not a folder", path);
+        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "%s %s is not a folder", setting, path);
 
     if (status.st_uid != geteuid())
         return pm_fail(err, POOLMGR_E_CONFIG_INVALID,
-                       "runtime_dir %s belongs to user %u, and we are user %u", path, status.st_uid,
+                       "%s %s belongs to user %u, and we are user %u", setting, path, status.st_uid,
                        geteuid());
 
-    if ((status.st_mode & 0077) == 0)
-        return POOLMGR_OK;
-
-    if (pm_str_starts(path, "/tmp/") || pm_str_starts(path, "/var/tmp/"))
+    if ((status.st_mode & 0077) != 0)
         return pm_fail(err, POOLMGR_E_CONFIG_INVALID,
-                       "runtime_dir %s is open to others (mode %04o): chmod 700, or remove it",
+                       "%s %s is open to others (mode %04o): chmod 700, or remove it", setting,
                        path, status.st_mode & 07777);
 
-    if (chmod(path, status.st_mode & 07700) < 0)
+    return POOLMGR_OK;
+}
+
+/* The runtime folder holds sockets and keys: it must be ours, and nobody else's to look into. Outside of /tmp, where
+ * somebody may have made it for us, it is made so. */
+static int make_private(const char *path, struct poolmgr_error *err)
+{
+    struct stat status;
+    bool shared = pm_str_starts(path, "/tmp/") || pm_str_starts(path, "/var/tmp/");
+
+    if (!shared && lstat(path, &status) == 0 && S_ISDIR(status.st_mode) &&
+        status.st_uid == geteuid() && (status.st_mode & 0077) != 0 &&
+        chmod(path, status.st_mode & 07700) < 0)
         return pm_fail_errno(err, POOLMGR_E_INTERNAL, errno, "chmod 700 %s", path);
 
-    return POOLMGR_OK;
+    return pm_check_private("runtime_dir", path, err);
 }
 
 int pm_folders_make(struct pm_manager *manager, struct poolmgr_error *err)
@@ -56,7 +64,7 @@ int pm_folders_make(struct pm_manager *manager, struct poolmgr_error *err)
             return r;
     }
 
-    r = check_private(config->runtime_dir, err);
+    r = make_private(config->runtime_dir, err);
     if (r < 0)
         return r;
 

@@ -19,6 +19,7 @@
 
 struct pm_stager;
 struct pm_file_watches;
+struct pm_handoff_folder;
 
 struct pm_manager {
     struct pm_loop *loop;
@@ -47,6 +48,8 @@ struct pm_manager {
     struct pm_worker *worker;
     struct pm_stager *stager;
     struct pm_file_watches *file_watches;
+    struct pm_handoff_folder *handoff_folder; /* NULL: none is watched */
+    struct pm_list handings;
 };
 
 /* One engine instance: a process, the way to its readiness, and the questions under way. */
@@ -133,10 +136,25 @@ void pm_file_watches_free(struct pm_file_watches *watches);
 void pm_file_watches_add(struct pm_file_watches *watches, const struct pm_pool_spec *spec,
                          const char *signature);
 
+/* ---- handoff.c */
+void pm_handings_forget(struct pm_manager *manager); /* they are their owners' */
+void pm_handoff_tell_refused(struct pm_manager *manager, const char *what,
+                             const struct poolmgr_error *error);
+
+/* ---- handoffdir.c: the watched folder of handoffs */
+int pm_handoff_folder_new(struct pm_manager *manager, struct pm_handoff_folder **ret,
+                          struct poolmgr_error *err);
+/* What is there already. */
+void pm_handoff_folder_begin(struct pm_handoff_folder *folder);
+void pm_handoff_folder_free(struct pm_handoff_folder *folder);
+
 /* ---- folder.c */
 int pm_folders_make(struct pm_manager *manager, struct poolmgr_error *err);
 int pm_runtime_lock(const char *runtime_dir, int *ret_fd, struct poolmgr_error *err);
 void pm_runtime_unlock(int *fd);
+
+/* A folder of ours that nobody else may look into: POOLMGR_E_CONFIG_INVALID names the setting and what is wrong. */
+int pm_check_private(const char *setting, const char *path, struct poolmgr_error *err);
 
 /* ---- adopt.c */
 int pm_adopt_all(struct pm_manager *manager, struct poolmgr_error *err);

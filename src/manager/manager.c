@@ -122,6 +122,10 @@ static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
     if (r < 0)
         return r;
 
+    r = pm_handoff_folder_new(manager, &manager->handoff_folder, err);
+    if (r < 0)
+        return r;
+
     make_core(manager);
     r = add_pools(manager, err);
     if (r < 0)
@@ -144,6 +148,7 @@ int pm_manager_new(struct pm_loop *loop, const struct pm_manager_options *option
     pm_list_init(&manager->instances);
     pm_list_init(&manager->strangers);
     pm_list_init(&manager->held);
+    pm_list_init(&manager->handings);
     pm_operations_init(manager);
 
     r = set_up(manager, err);
@@ -161,6 +166,7 @@ void pm_manager_begin(struct pm_manager *manager)
 {
     pm_core_begin(manager->core, pm_manager_now(manager), &manager->actions);
     pm_manager_flush(manager);
+    pm_handoff_folder_begin(manager->handoff_folder);
 }
 
 void pm_manager_free(struct pm_manager *manager)
@@ -174,6 +180,8 @@ void pm_manager_free(struct pm_manager *manager)
     if (pm_worker_free(manager->worker))
         pm_stager_free(manager->stager);
     pm_file_watches_free(manager->file_watches);
+    pm_handoff_folder_free(manager->handoff_folder);
+    pm_handings_forget(manager);
     while ((link = pm_list_first(&manager->instances)))
         pm_instance_free(pm_container_of(link, struct pm_instance, link));
     pm_strangers_free(manager);

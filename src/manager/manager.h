@@ -108,6 +108,17 @@ struct pm_op_watch *pm_manager_watch_operation(struct pm_manager *manager, uint6
                                                void *ctx);
 void pm_op_watch_free(struct pm_op_watch *watch);
 
+/* Registers somebody else's engine (REG-4): its endpoint is asked first. fn is called once, never from inside this call:
+ * NULL when it is registered, else why not. POOLMGR_E_ENGINE_GONE: nobody answers there, and nothing changed (`keep`:
+ * it is registered all the same, and ready when it answers); else what pm_core_handoff() says. Freed before: fn is not
+ * called, and nothing is registered. */
+struct pm_handing;
+struct pm_handing *pm_manager_handoff(struct pm_manager *manager, struct pm_pool_spec *spec,
+                                      unsigned replica, bool keep,
+                                      void (*fn)(void *ctx, const struct poolmgr_error *error),
+                                      void *ctx);
+void pm_handing_free(struct pm_handing *handing); /* also after fn */
+
 void pm_manager_shutdown(struct pm_manager *manager, bool at_once);
 void pm_manager_leave(struct pm_manager *manager);
 

@@ -347,12 +347,12 @@ static void test_a_socket_path_that_is_too_long_is_refused_and_names_the_pool(vo
 static void test_settings_without_effect_are_kept_and_named(void **state)
 {
     pm_auto(pm_config_free) struct pm_config *config =
-        parse("handoff_dir: /x\nkeys: [ { name: a, scopes: [infer] } ]\npools: { a: { model: m, "
+        parse("control_group: x\nkeys: [ { name: a, scopes: [infer] } ]\npools: { a: { model: m, "
               "pinned: true } }\n");
 
     (void)state;
     assert_non_null(config);
-    assert_true(pm_strv_contains(&config->no_effect_yet, "handoff_dir"));
+    assert_true(pm_strv_contains(&config->no_effect_yet, "control_group"));
     assert_true(pm_strv_contains(&config->no_effect_yet, "keys"));
     assert_true(pm_strv_contains(&config->no_effect_yet, "pinned"));
     assert_int_equal(config->no_effect_yet.n, 3);
