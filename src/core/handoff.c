@@ -147,7 +147,8 @@ bool pm_place_follow(struct pm_place *place, struct pm_actions *out)
 
     cut_at_deadline(place, out);
     pm_health_look(place, out);
-    if (place->state == PM_COLD && place->instance.n_missed > 0 && !place->gone)
+    if (place->state == PM_COLD && place->instance.n_missed >= place->spec->probe.fall &&
+        !place->gone)
         remember_gone(place, "it does not answer its health route");
     cause = due(place);
     return cause != PM_CAUSE_COUNT && pm_place_move(place, cause, out);

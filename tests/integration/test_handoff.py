@@ -14,7 +14,7 @@ from poolmgr_test import Daemon, FAULT_ENGINE, TEXT, alive, open_request, read_a
 from poolmgr_test.daemon import DaemonFailed
 from poolmgr_test.http import read_head
 
-QUICK = {"every": "100ms", "fall": 2, "rise": 2, "sick_restart": "60s"}
+QUICK = {"every": "400ms", "fall": 3, "rise": 2}
 
 
 class Engine:

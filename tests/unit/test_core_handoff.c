@@ -156,6 +156,27 @@ static void test_one_that_does_not_answer_is_gone_until_two_probes_are_good(void
     world_fini(&world);
 }
 
+/* A slow one is expected, a silent one is not: `fall` probes tell them apart. */
+static void test_one_that_stays_silent_is_waited_for_until_it_missed_as_many_as_a_sick_one(
+    void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+
+    (void)state_;
+    begin_empty(&world);
+    (void)hand_over(&world, handed_spec(POOL, ENDPOINT, 2), 0, false, &err);
+    (void)request(&world);
+    for (int i = 0; i < 2; i++) {
+        next_tick(&world); /* the probe before was not answered */
+        assert_int_equal(count_actions(&world, PM_ACT_REFUSE), 0);
+    }
+    next_tick(&world);
+    assert_refused_with(&world, POOLMGR_E_ENGINE_GONE);
+    assert_int_equal(view(&world).code, POOLMGR_E_ENGINE_GONE);
+    world_fini(&world);
+}
+
 /* ---- sick, gone -------------------------------------------------------------------------------------------- */
 
 static void miss_until(struct world *world, enum pm_state wanted)
@@ -523,6 +544,8 @@ int main(void)
         cmocka_unit_test(test_an_engine_that_answered_is_ready_at_once_and_serves),
         cmocka_unit_test(test_one_that_was_not_asked_yet_is_waited_for_and_ready_when_it_answers),
         cmocka_unit_test(test_one_that_does_not_answer_is_gone_until_two_probes_are_good),
+        cmocka_unit_test(
+            test_one_that_stays_silent_is_waited_for_until_it_missed_as_many_as_a_sick_one),
         cmocka_unit_test(test_one_that_misses_its_probes_is_sick_and_is_looked_at_for_ever),
         cmocka_unit_test(test_a_busy_one_is_neither_sick_nor_stalled),
         cmocka_unit_test(test_the_leases_of_one_that_is_gone_end_in_that_step),
