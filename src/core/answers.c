@@ -37,6 +37,12 @@ void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm
     struct pm_pool *pool;
 
     pm_core_enter(core, now_ms, out);
+    pool = pm_answered(core, token, PM_QUESTION_RELOAD);
+    if (pool) {
+        pm_reload_staged(pool, failure, out);
+        pm_pool_step(pool, out);
+        return;
+    }
     pool = pm_answered(core, token, PM_QUESTION_STAGING);
     if (!pool)
         return;
@@ -46,7 +52,7 @@ void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm
     if (!failure)
         pm_tell_staged(pool, size_bytes, out);
     for (unsigned i = 0; i < pool->n_places; i++) {
-        if (pool->places[i]->state != PM_STAGING)
+        if (pool->places[i]->state != PM_STAGING || pool->places[i]->spec != pool->staged_spec)
             continue;
         if (failure)
             staging_failed(pool->places[i], failure, out);

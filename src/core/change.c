@@ -7,6 +7,49 @@
 
 #include "core/inner.h"
 #include "util/error.h"
+#include "util/str.h"
+
+/* ---- specs ------------------------------------------------------------------------------------------------------ */
+
+static void replace(struct pm_pool_spec **spec, struct pm_pool_spec *by)
+{
+    struct pm_pool_spec *before = *spec;
+
+    *spec = pm_pool_spec_ref(by);
+    pm_pool_spec_unref(before);
+}
+
+void pm_pool_set_wanted(struct pm_pool *pool, struct pm_pool_spec *spec)
+{
+    replace(&pool->wanted, spec);
+}
+
+/* More replicas come cold; those beyond the last end when who runs there has finished. */
+static void resize(struct pm_pool *pool, unsigned n_places)
+{
+    for (unsigned i = n_places; i < pool->n_places; i++)
+        pm_place_retire(pool->places[i],
+                        pm_add_ms(pool->core->now_ms, pool->spec->drain_deadline_ms));
+    pool->places = pm_xrealloc(pool->places, n_places * sizeof(struct pm_place *));
+    for (unsigned i = pool->n_places; i < n_places; i++)
+        pool->places[i] = pm_place_new(pool, i, PM_SERVING, pool->spec);
+    pool->n_places = n_places;
+}
+
+void pm_pool_set_spec(struct pm_pool *pool, struct pm_pool_spec *spec)
+{
+    pm_registry_take_names(pool);
+    replace(&pool->spec, spec);
+    pm_registry_give_names(pool);
+    resize(pool, spec->n_replicas > 0 ? (unsigned)spec->n_replicas : 1);
+    for (unsigned i = 0; i < pool->n_places; i++) {
+        if (pm_place_has_process(pool->places[i]))
+            continue;
+        pm_place_set_spec(pool->places[i], spec);
+        pool->places[i]->slots_total = spec->n_slots;
+    }
+    pm_core_changed(pool->core);
+}
 
 /* ---- removal --------------------------------------------------------------------------------------------------- */
 
@@ -20,6 +63,7 @@ void pm_removal_begin(struct pm_op *op, struct pm_actions *out)
     while ((before = pm_pool_op(pool, PM_OP_STOP)))
         pm_op_replace(before, op, out);
     pm_operations_end(pool, PM_OP_START, PM_OP_CANCELLED, out);
+    pm_reload_call_off(pool, false, out);
     if (pool->removing)
         return; /* joined */
 

@@ -31,6 +31,8 @@ static void fill(const struct pm_pool *pool, const struct pm_op *op, struct pm_p
     ret->owner = pool->owner;
     ret->intent = op ? intent_after(op) : drain ? intent_after(drain) : pool->intent;
     ret->spec_text = pool->owner == PM_OWNER_API ? pool->spec->text : NULL;
+    if (op && op->view.kind == PM_OP_RELOAD)
+        ret->spec_text = op->spec->text;
     if (!op)
         op = drain;
     if (!op)
@@ -106,7 +108,10 @@ static void refuse(struct pm_op *op, const struct poolmgr_error *failure, struct
 
     op->stored = false; /* what was durable before still is */
     error.code = POOLMGR_E_STORE_FAILED;
-    pm_op_end(op, PM_OP_FAILED, &error, out);
+    if (op->view.kind == PM_OP_RELOAD)
+        pm_reload_not_committed(op, &error, out);
+    else
+        pm_op_end(op, PM_OP_FAILED, &error, out);
 }
 
 static void act(struct pm_op *op, struct pm_actions *out)
@@ -118,6 +123,8 @@ static void act(struct pm_op *op, struct pm_actions *out)
         pm_drain_begin(op, out);
     else if (op->view.kind == PM_OP_RESUME)
         pm_resume_begin(op, out);
+    else if (op->view.kind == PM_OP_RELOAD)
+        pm_reload_committed(op, out);
     else
         pm_removal_begin(op, out);
 }

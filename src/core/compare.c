@@ -123,6 +123,7 @@ static bool compare_staging(struct pm_place *place, struct pm_actions *out)
 {
     if (unwanted(place) || !breaker_permits(place))
         return pm_place_move(place, PM_CAUSE_UNWANTED, out);
+    pm_place_ask_stage(place, out); /* if it had to wait with its question */
     return false;
 }
 
@@ -130,7 +131,7 @@ static bool compare_waiting(struct pm_place *place, struct pm_actions *out)
 {
     if (unwanted(place) || !breaker_permits(place))
         return pm_place_move(place, PM_CAUSE_UNWANTED, out);
-    if (!daemon_permits(place) || !take_start_place(place))
+    if (!daemon_permits(place) || !pm_reload_permits(place) || !take_start_place(place))
         return false;
     return pm_place_move(place, PM_CAUSE_ROOM, out);
 }
@@ -240,9 +241,12 @@ static uint64_t place_due(const struct pm_place *place)
 static void set_due(struct pm_pool *pool)
 {
     uint64_t due_ms = PM_NEVER;
+    struct pm_link *link;
 
     for (unsigned i = 0; i < pool->n_places; i++)
         due_ms = earlier(due_ms, place_due(pool->places[i]));
+    pm_list_each (&pool->extras, link)
+        due_ms = earlier(due_ms, place_due(pm_container_of(link, struct pm_place, extra_link)));
     pm_due_set(pool->core, &pool->due, due_ms);
 }
 
@@ -272,18 +276,24 @@ static bool serve(struct pm_pool *pool, struct pm_actions *out)
     return served;
 }
 
+static void compare_until_at_rest(struct pm_place *place, struct pm_actions *out)
+{
+    do {
+        place->wanted = pm_place_want(place);
+        if (place->wanted.reason == PM_BECAUSE_WAITERS)
+            place->begun = PM_BECAUSE_WAITERS; /* whoever began it: now it is for them */
+        update_gate(place);
+    } while (compare_place(place, out));
+}
+
 static void compare_pool(struct pm_pool *pool, struct pm_actions *out)
 {
-    for (unsigned i = 0; i < pool->n_places; i++) {
-        struct pm_place *place = pool->places[i];
+    struct pm_link *link;
 
-        do {
-            place->wanted = pm_place_want(place);
-            if (place->wanted.reason == PM_BECAUSE_WAITERS)
-                place->begun = PM_BECAUSE_WAITERS; /* whoever began it: now it is for them */
-            update_gate(place);
-        } while (compare_place(place, out));
-    }
+    for (unsigned i = 0; i < pool->n_places; i++)
+        compare_until_at_rest(pool->places[i], out);
+    pm_list_each (&pool->extras, link)
+        compare_until_at_rest(pm_container_of(link, struct pm_place, extra_link), out);
 }
 
 static void note_state(struct pm_pool *pool)
@@ -303,8 +313,10 @@ static void settle_pool(struct pm_pool *pool, struct pm_actions *out)
     do {
         version = pool->core->version;
         pm_drain_look(pool, out);
+        pm_reload_look(pool, out);
         compare_pool(pool, out);
         pm_pool_sweep(pool, out);
+        pm_reload_step(pool, out);
         pm_operations_step(pool, out);
         (void)serve(pool, out);
     } while (version != pool->core->version);

@@ -156,6 +156,7 @@ void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struc
 
             pool->shutdown_by_ms = pm_add_ms(core->now_ms, pool->spec->drain_deadline_ms);
             pm_operations_end(pool, PM_OP_START, PM_OP_CANCELLED, out);
+            pm_reload_call_off(pool, false, out);
         }
     }
     step_all(core, out);
@@ -169,6 +170,9 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
         return;
 
     pm_core_changed(core);
+    for (size_t i = 0; i < core->n_pools; i++)
+        pm_reload_call_off(core->pools[i], false, out);
+    step_all(core, out); /* what only a reload wanted has its signal before we leave */
     core->leaving = true;
     step_all(core, out);
     pm_core_may_stop(core, out);

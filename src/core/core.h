@@ -338,6 +338,20 @@ int pm_core_drain(struct pm_core *core, const char *pool_id, const struct pm_dra
 int pm_core_resume(struct pm_core *core, const char *pool_id, uint64_t now_ms,
                    struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err);
 
+struct pm_reload {
+    struct pm_pool_spec *
+        spec; /* the whole wanted one; a reference is kept. NULL: the last that was wanted, again */
+    bool has_deadline;    /* false: the pool's drain_deadline */
+    uint64_t deadline_ms; /* of a swap, from the closing of the gate of a replica */
+    enum pm_on_deadline on_deadline;
+};
+
+/* RELOAD-1. Accepted at once; the spec is committed when the new engine is ready, before it takes over.
+ * POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT, POOLMGR_E_SHUTTING_DOWN. */
+int pm_core_reload(struct pm_core *core, const char *pool_id, const struct pm_reload *reload,
+                   uint64_t now_ms, struct pm_actions *out, uint64_t *ret_op,
+                   struct poolmgr_error *err);
+
 /* DELETE (REG-2): gone for good once nobody has a lease any more, or at the deadline; its names leave the routes as
  * soon as that is durable. POOLMGR_E_NOT_FOUND, POOLMGR_E_OWNED_BY_FILE, POOLMGR_E_HAS_LEASES (without has_drain),
  * POOLMGR_E_SHUTTING_DOWN. */

@@ -36,6 +36,7 @@ static void take_over(struct pm_op *op, struct pm_actions *out)
     while ((before = pm_pool_op(op->pool, PM_OP_STOP)))
         pm_op_replace(before, op, out);
     pm_operations_end(op->pool, PM_OP_START, PM_OP_CANCELLED, out);
+    pm_reload_call_off(op->pool, false, out);
 }
 
 void pm_drain_begin(struct pm_op *op, struct pm_actions *out)

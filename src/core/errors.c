@@ -237,6 +237,7 @@ void pm_error_of_cut(const struct pm_place *place, struct poolmgr_error *ret)
         (void)pm_fail(ret, POOLMGR_E_DRAINING, "an operator %s %s",
                       place->instance.stop_reason == PM_BECAUSE_STOP      ? "stops"
                       : place->instance.stop_reason == PM_BECAUSE_REMOVAL ? "removes"
+                      : place->instance.stop_reason == PM_BECAUSE_RELOAD  ? "reloads"
                                                                           : "drains",
                       id);
 }

@@ -104,6 +104,14 @@ static const struct pm_event_row rows[] = {
         "a handoff is not good, or its engine does not answer; nothing changed"),
     ROW(HANDOFF_WITHDRAWN, "handoff_withdrawn", PM_INFO, "manager", "withdraw",
         "a handoff is taken back: its engine gets nothing new, and goes on by itself"),
+    ROW(RELOAD_STARTED, "reload_started", PM_INFO, "manager", "reload",
+        "a pool shall run another model, engine or setting"),
+    ROW(RELOAD_SWITCHED, "reload_switched", PM_INFO, "manager", "reload",
+        "the new one serves; who still runs on the former one may finish"),
+    ROW(RELOAD_FAILED, "reload_failed", PM_ERROR, "manager", "reload",
+        "a reload ended and nothing changed"),
+    ROW(RELOAD_ROLLED_BACK, "reload_rolled_back", PM_ERROR, "manager", "reload",
+        "a reload failed and what served before was started again"),
 };
 static_assert(PM_ARRAY_LEN(rows) == PM_EV_COUNT, "an event has no row");
 

@@ -27,6 +27,7 @@ enum pm_question_kind {
     PM_QUESTION_INSTANCE, /* owner: the place */
     PM_QUESTION_PROBE,    /* owner: the place */
     PM_QUESTION_BUSY,     /* owner: the place */
+    PM_QUESTION_RELOAD,   /* owner: the pool; the model it is reloaded to */
     PM_QUESTION_COMMIT,   /* owner: the operation that acts when it is durable */
     PM_QUESTION_TIDY,     /* owner: the pool; nothing waits for it */
 };
@@ -87,6 +88,7 @@ enum pm_reason {
     PM_BECAUSE_STOP,  /* a stop operation */
     PM_BECAUSE_DRAIN, /* a drain operation */
     PM_BECAUSE_REMOVAL,
+    PM_BECAUSE_RELOAD,
     PM_BECAUSE_DISABLED,
     PM_BECAUSE_HELD,    /* intent draining: it stays, behind a closed gate */
     PM_BECAUSE_WAITERS, /* requests wait */
@@ -156,6 +158,9 @@ struct pm_place {
     struct pm_pool_spec *spec; /* what runs or shall run here; a reference */
     enum pm_role role;
     struct pm_link extra_link; /* in pool->extras, while it does not serve */
+    uint64_t old_by_ms;        /* old: when who still runs there is cut */
+    bool fresh;                /* serves since the reload under way */
+    bool returns;              /* makes room for the reload under way: comes back if that fails */
     unsigned index;            /* of the replica */
     enum pm_state state;
     uint64_t since_ms;
@@ -197,8 +202,9 @@ struct pm_op {
     bool owes_answer; /* PM_ACT_ACCEPTED is still to come */
     bool stored;      /* it stands in the pool's record */
     struct pm_question commit;
-    uint64_t deadline_ms; /* stop, drain, remove */
-    bool was_parked;      /* stop */
+    uint64_t deadline_ms;      /* stop, drain, remove; reload: relative */
+    struct pm_pool_spec *spec; /* reload; a reference */
+    bool was_parked;           /* stop */
     enum pm_on_deadline on_deadline;
     enum pm_then then;     /* drain */
     enum pm_intent former; /* drain: what an abort goes back to */
@@ -210,6 +216,8 @@ enum pm_runs {
     PM_RUNS_DRAIN,
     PM_RUNS_STOP,
     PM_RUNS_START,
+    PM_RUNS_RELOAD, /* before its first switch or signal */
+    PM_RUNS_SWAP,   /* after it */
     PM_RUNS_REMOVAL,
     PM_RUNS_IDLE,
     PM_RUNS_COUNT
@@ -226,11 +234,31 @@ enum pm_meeting {
     PM_CONFLICTS,     /* is refused */
 };
 
+enum pm_reload_phase {
+    PM_RELOAD_STAGING,
+    PM_RELOAD_CHANGING,
+    PM_RELOAD_COMMITTING,
+    PM_RELOAD_BACK
+};
+
+struct pm_reloading {
+    struct pm_op *op;
+    enum pm_reload_phase phase;
+    struct pm_pool_spec *spec; /* a reference */
+    struct pm_question staging;
+    struct pm_place *next; /* of the replica that changes now; NULL: none */
+    bool swaps;            /* the former makes room for it first */
+    uint64_t swap_by_ms;
+    struct poolmgr_error cause; /* code 0: all is well so far */
+    enum pm_operation_state ends_as;
+};
+
 struct pm_pool {
     struct pm_core *core;
-    uint32_t number;           /* counts up with each that is added: the order of the file */
-    uint32_t handle;           /* in core->handles, for leases */
-    struct pm_pool_spec *spec; /* the last that was good */
+    uint32_t number;             /* counts up with each that is added: the order of the file */
+    uint32_t handle;             /* in core->handles, for leases */
+    struct pm_pool_spec *spec;   /* the last that was good */
+    struct pm_pool_spec *wanted; /* the last that was asked for */
     enum pm_owner owner;
     struct pm_place **places; /* one a replica: those that serve */
     unsigned n_places;
@@ -239,6 +267,8 @@ struct pm_pool {
     struct pm_queue queue;
     struct pm_list operations; /* running ones, oldest first */
     struct pm_question staging;
+    const struct pm_pool_spec *staged_spec; /* what the question is about */
+    struct pm_reloading *reload;            /* NULL: none is under way */
     enum pm_intent intent;
     uint64_t intent_ms;      /* since when */
     struct pm_question tidy; /* its record is written once more, behind */
@@ -341,6 +371,7 @@ bool pm_place_move(struct pm_place *place, enum pm_cause cause, struct pm_action
 void pm_place_judge(struct pm_place *place, const struct pm_verdict *verdict,
                     struct pm_actions *out);
 void pm_place_begin_instance(struct pm_place *place, uint64_t n, uint64_t started_ms);
+void pm_place_ask_stage(struct pm_place *place, struct pm_actions *out);
 void pm_place_ladder(struct pm_place *place, struct pm_actions *out);
 uint64_t pm_place_ladder_due(const struct pm_place *place);
 bool pm_place_coming(const struct pm_place *place); /* up, or on its way */
@@ -425,7 +456,11 @@ void pm_operations_fail_starts(struct pm_pool *pool, const struct poolmgr_error 
 void pm_operations_end(struct pm_pool *pool, enum pm_operation_kind kind,
                        enum pm_operation_state state, struct pm_actions *out);
 void pm_operations_interrupt(struct pm_pool *pool, struct pm_actions *out);
-void pm_operations_part(struct pm_pool *pool); /* they outlive it */
+/* Its own staging is over: the starts that were there before it are not wanted any more. */
+void pm_operations_cancel_starts_before(struct pm_pool *pool, const struct pm_op *op,
+                                        struct pm_actions *out);
+void pm_pool_forgive(struct pm_pool *pool, struct pm_actions *out); /* what failed is forgotten */
+void pm_operations_part(struct pm_pool *pool);                      /* they outlive it */
 void pm_operations_fini(struct pm_core *core);
 
 /* intent.c: what an operator wants of a pool for good */
@@ -440,7 +475,25 @@ void pm_pool_set_intent(struct pm_pool *pool, enum pm_intent intent);
 void pm_commit_step(struct pm_pool *pool, struct pm_actions *out); /* asks, one at a time */
 void pm_commit_forget(struct pm_op *op);                           /* whatever the answer is */
 
-/* change.c: pools that go */
+/* reload.c */
+void pm_reload_begin(struct pm_op *op, struct pm_actions *out);
+void pm_reload_staged(struct pm_pool *pool, const struct pm_failure *failure,
+                      struct pm_actions *out);
+void pm_reload_committed(struct pm_op *op, struct pm_actions *out);
+void pm_reload_not_committed(struct pm_op *op, const struct poolmgr_error *failure,
+                             struct pm_actions *out);
+void pm_reload_call_off(struct pm_pool *pool, bool goes_back, struct pm_actions *out);
+void pm_reload_judged(struct pm_place *place);
+void pm_reload_look(struct pm_pool *pool, struct pm_actions *out); /* is its deadline there? */
+void pm_reload_step(struct pm_pool *pool, struct pm_actions *out);
+bool pm_reload_want(const struct pm_place *place, struct pm_wanted *ret); /* false: no opinion */
+bool pm_reload_permits(const struct pm_place *place);
+bool pm_reload_is_past_return(const struct pm_pool *pool);
+void pm_place_retire(struct pm_place *place, uint64_t by_ms); /* it becomes an old one */
+
+/* change.c: pools that change, and go */
+void pm_pool_set_wanted(struct pm_pool *pool, struct pm_pool_spec *spec);
+void pm_pool_set_spec(struct pm_pool *pool, struct pm_pool_spec *spec);
 void pm_removal_begin(struct pm_op *op, struct pm_actions *out);
 bool pm_removal_is_over(const struct pm_pool *pool);
 void pm_removal_end(struct pm_pool *pool, struct pm_actions *out); /* frees the pool */
@@ -472,6 +525,8 @@ void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct
 void pm_tell_staged(const struct pm_pool *pool, uint64_t size_bytes, struct pm_actions *out);
 void pm_tell_reset(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct pm_actions *out);
+void pm_tell_reload(const struct pm_op *op, enum pm_event_kind kind, const struct pm_pool *pool,
+                    struct pm_actions *out);
 void pm_tell_removed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_drain(const struct pm_op *op, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_file_changed(const struct pm_pool *pool, struct pm_actions *out);

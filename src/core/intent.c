@@ -88,12 +88,16 @@ bool pm_intent_want(const struct pm_place *place, struct pm_wanted *ret)
     const struct pm_op *drain = pm_pool_op(pool, PM_OP_DRAIN);
     uint64_t now_ms = pool->core->now_ms;
 
+    if (place->role == PM_OLD)
+        return pm_reload_want(place, ret);
     if (pool->removing)
         *ret = pm_empty_by(PM_BECAUSE_REMOVAL, pm_pool_empty_by(pool), now_ms);
     else if (pm_pool_op(pool, PM_OP_STOP))
         *ret = pm_empty_by(PM_BECAUSE_STOP, pm_pool_empty_by(pool), now_ms);
     else if (drain)
         *ret = drain_want(drain, place);
+    else if (pm_reload_want(place, ret))
+        return true;
     else if (pool->intent == PM_DISABLED)
         *ret = pm_empty_by(PM_BECAUSE_DISABLED,
                            pm_add_ms(pool->intent_ms, pool->spec->drain_deadline_ms), now_ms);

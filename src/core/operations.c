@@ -35,6 +35,8 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_START] = PM_CANCELS,
             [PM_RUNS_IDLE] = PM_REPLACES,
             [PM_RUNS_REMOVAL] = PM_CONFLICTS,
+            [PM_RUNS_RELOAD] = PM_CANCELS,
+            [PM_RUNS_SWAP] = PM_CANCELS,
         },
     [PM_OP_RESUME] =
         {
@@ -49,6 +51,8 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_START] = PM_JOINS,
             [PM_RUNS_IDLE] = PM_QUEUES,
             [PM_RUNS_REMOVAL] = PM_CONFLICTS,
+            [PM_RUNS_RELOAD] = PM_JOINS,
+            [PM_RUNS_SWAP] = PM_JOINS,
         },
     [PM_OP_STOP] =
         {
@@ -58,6 +62,19 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_START] = PM_CANCELS,
             [PM_RUNS_IDLE] = PM_JOINS,
             [PM_RUNS_REMOVAL] = PM_JOINS,
+            [PM_RUNS_RELOAD] = PM_CONFLICTS,
+            [PM_RUNS_SWAP] = PM_CONFLICTS,
+        },
+    [PM_OP_RELOAD] =
+        {
+            [PM_RUNS_NOTHING] = PM_BESIDE,
+            [PM_RUNS_DRAIN] = PM_CONFLICTS,
+            [PM_RUNS_STOP] = PM_CONFLICTS,
+            [PM_RUNS_START] = PM_CANCELS,
+            [PM_RUNS_RELOAD] = PM_CONFLICTS,
+            [PM_RUNS_SWAP] = PM_CONFLICTS,
+            [PM_RUNS_REMOVAL] = PM_CONFLICTS,
+            [PM_RUNS_IDLE] = PM_CANCELS,
         },
     [PM_OP_REMOVE] =
         {
@@ -67,6 +84,8 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_START] = PM_CANCELS,
             [PM_RUNS_REMOVAL] = PM_JOINS,
             [PM_RUNS_IDLE] = PM_REPLACES,
+            [PM_RUNS_RELOAD] = PM_CANCELS,
+            [PM_RUNS_SWAP] = PM_CANCELS,
         },
 };
 
@@ -126,6 +145,8 @@ static enum pm_runs who_runs(const struct pm_pool *pool)
         return PM_RUNS_REMOVAL;
     if (has_op(pool, PM_OP_DRAIN))
         return PM_RUNS_DRAIN;
+    if (pool->reload)
+        return pm_reload_is_past_return(pool) ? PM_RUNS_SWAP : PM_RUNS_RELOAD;
     if (has_op(pool, PM_OP_STOP))
         return PM_RUNS_STOP;
     if (has_op(pool, PM_OP_START) || pm_pool_any(pool, pm_place_is_on_its_way))
@@ -143,6 +164,8 @@ static const char *const runs_in_words[PM_RUNS_COUNT] = {
     [PM_RUNS_DRAIN] = "is draining",
     [PM_RUNS_STOP] = "is stopping",
     [PM_RUNS_START] = "is starting",
+    [PM_RUNS_RELOAD] = "is reloading",
+    [PM_RUNS_SWAP] = "is reloading",
     [PM_RUNS_REMOVAL] = "is being removed",
     [PM_RUNS_IDLE] = "is stopping",
 };
@@ -150,6 +173,11 @@ static const char *const runs_in_words[PM_RUNS_COUNT] = {
 int pm_pool_refuses_command(const struct pm_pool *pool, enum pm_operation_kind arrives,
                             struct poolmgr_error *err)
 {
+    bool needs_ours = arrives == PM_OP_START || arrives == PM_OP_STOP || arrives == PM_OP_RELOAD;
+
+    if (needs_ours && !pool->spec->habits.ours)
+        return pm_fail(err, POOLMGR_E_CONFLICT, "the engine of %s is not ours: no %s",
+                       pool->spec->id, kind_names[arrives]);
     if (pm_pool_meets(pool, arrives) != PM_CONFLICTS)
         return POOLMGR_OK;
     return pm_fail(err, POOLMGR_E_CONFLICT, "%s %s: no %s now", pool->spec->id,
@@ -249,6 +277,7 @@ void pm_op_end(struct pm_op *op, enum pm_operation_state state, const struct poo
     if (error)
         op->view.error = *error;
     pm_commit_forget(op);
+    pm_pool_spec_unref(pm_take(op->spec));
     pm_list_remove(&op->pool_link);
     pm_core_changed(core);
     answer_at_end(op, error, out);
@@ -294,6 +323,17 @@ void pm_operations_end(struct pm_pool *pool, enum pm_operation_kind kind,
     end_kind(pool, kind, state, NULL, out);
 }
 
+void pm_operations_cancel_starts_before(struct pm_pool *pool, const struct pm_op *op,
+                                        struct pm_actions *out)
+{
+    struct pm_link *link, *after;
+
+    pm_list_each_safe (&pool->operations, link, after) {
+        if (op_of(link)->view.kind == PM_OP_START && op_of(link)->view.id < op->view.id)
+            pm_op_end(op_of(link), PM_OP_CANCELLED, NULL, out);
+    }
+}
+
 void pm_operations_part(struct pm_pool *pool)
 {
     struct pm_link *link;
@@ -325,8 +365,12 @@ void pm_operations_fini(struct pm_core *core)
 {
     struct pm_link *link, *after;
 
-    pm_list_each_safe (&core->operation_list, link, after)
-        free(pm_container_of(link, struct pm_op, link));
+    pm_list_each_safe (&core->operation_list, link, after) {
+        struct pm_op *op = pm_container_of(link, struct pm_op, link);
+
+        pm_pool_spec_unref(op->spec);
+        free(op);
+    }
     pm_map_fini(&core->operations);
 }
 
@@ -408,7 +452,8 @@ static void step_op(struct pm_op *op, struct pm_actions *out)
 
     if (op->view.kind == PM_OP_STOP && !pm_pool_any(pool, pm_place_has_process))
         pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
-    else if (op->view.kind == PM_OP_START && !pm_pool_op(pool, PM_OP_STOP) && start_is_done(pool))
+    else if (op->view.kind == PM_OP_START && !pm_pool_op(pool, PM_OP_STOP) && !pool->reload &&
+             start_is_done(pool))
         pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
     else if (op->view.kind == PM_OP_DRAIN)
         pm_drain_step(op, out);
@@ -423,7 +468,7 @@ void pm_operations_step(struct pm_pool *pool, struct pm_actions *out)
             step_op(op_of(link), out);
     }
     pm_list_each (&pool->operations, link) {
-        if (op_of(link)->stage == PM_OP_ACTING)
+        if (op_of(link)->stage == PM_OP_ACTING && op_of(link)->view.kind != PM_OP_RELOAD)
             show_phase(op_of(link));
     }
 }
@@ -519,9 +564,12 @@ int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms
     if (r < 0)
         return r;
     r = pm_pool_check_ours(pool, "stop", err);
+    if (r == POOLMGR_OK && !(deadline_ms == 0 && pool->reload))
+        r = pm_pool_refuses_command(pool, PM_OP_STOP, err);
     if (r < 0)
         return r;
 
+    pm_reload_call_off(pool, false, out);
     refuse_those_who_wait_for_a_start(pool, out);
     end_kind(pool, PM_OP_START, PM_OP_CANCELLED, NULL, out);
     op = pm_op_begin(pool, PM_OP_STOP, PM_OP_ACTING);
@@ -558,6 +606,8 @@ int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
     pool = op->pool;
     if (op->view.kind == PM_OP_DRAIN && op->stage == PM_OP_ACTING)
         pm_drain_call_off(op, PM_OP_CANCELLED, NULL, out);
+    else if (op->view.kind == PM_OP_RELOAD && pool->reload && pool->reload->op == op)
+        pm_reload_call_off(pool, true, out);
     else if (op->view.state == PM_OP_RUNNING)
         pm_op_end(op, PM_OP_CANCELLED, NULL, out);
     pm_pool_step(pool, out);
@@ -570,7 +620,7 @@ static bool waits_for_its_clock(const struct pm_place *place)
 }
 
 /* What failed is forgotten; what runs is left alone. */
-static void forgive(struct pm_pool *pool, struct pm_actions *out)
+void pm_pool_forgive(struct pm_pool *pool, struct pm_actions *out)
 {
     pool->failed = false;
     for (unsigned i = 0; i < pool->n_places; i++) {
@@ -596,7 +646,7 @@ int pm_core_reset(struct pm_core *core, const char *pool_id, enum pm_breaker bre
                     : breaker == PM_BREAKER_DISABLED  ? PM_BREAKER_OFF
                                                       : PM_BREAKER_AUTOMATIC;
     pm_tell_reset(pool, out);
-    forgive(pool, out);
+    pm_pool_forgive(pool, out);
     pm_pool_step(pool, out);
     return POOLMGR_OK;
 }
@@ -612,7 +662,7 @@ void pm_core_file_changed(struct pm_core *core, const char *pool_id, uint64_t no
         return;
 
     pm_tell_file_changed(pool, out);
-    forgive(pool, out);
+    pm_pool_forgive(pool, out);
     pm_pool_step(pool, out);
 }
 

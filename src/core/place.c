@@ -24,6 +24,7 @@ struct pm_place *pm_place_new(struct pm_pool *pool, unsigned index, enum pm_role
     place->pool = pool;
     place->index = index;
     place->role = role;
+    place->state = role == PM_NEXT ? PM_WAITING : PM_COLD; /* a reload stages before it makes one */
     place->spec = pm_pool_spec_ref(spec);
     place->since_ms = pool->core->now_ms;
     place->slots_total = spec->n_slots;
@@ -166,6 +167,12 @@ void pm_place_judge(struct pm_place *place, const struct pm_verdict *verdict,
     place->verdict.random = pm_core_random(place->pool->core);
     remember_error(place, &place->verdict, place->pool->core->now_ms);
     tell_judged(place, was_up, out);
+    pm_reload_judged(place);
+    if (place->role != PM_SERVING) {
+        place->pool->counters.crashes += was_up;
+        place->pool->counters.start_failures += !was_up;
+        return; /* the replica has another place, and its own clock */
+    }
 
     if (verdict->permanent) {
         place->pool->failed = true;
@@ -232,9 +239,9 @@ static enum pm_state settle(struct pm_place *place, struct pm_actions *out)
 {
     enum pm_state to = PM_COLD;
 
-    if (try_failed(place))
+    if (try_failed(place) && place->role == PM_SERVING)
         to = settle_failure(place, out);
-    else
+    else if (!try_failed(place))
         pm_tell_place(place, PM_EV_INSTANCE_STOPPED, out);
 
     forget_instance(place, out);
@@ -242,27 +249,36 @@ static enum pm_state settle(struct pm_place *place, struct pm_actions *out)
     memset(&place->verdict, 0, sizeof(place->verdict));
     place->begun = PM_BECAUSE_NOTHING;
     place->slots_total = place->spec->n_slots;
-    return place->pool->failed ? PM_FAILED : to; /* stopped as planned beside one that failed */
+    if (place->pool->failed && place->role == PM_SERVING)
+        return PM_FAILED; /* stopped as planned beside one that failed */
+    return to;
 }
 
 /* ---- entering a state -------------------------------------------------------------------------------- */
 
-static void stage(struct pm_place *place, struct pm_actions *out)
+/* One question a spec is open: its answer is for all places that shall run it. */
+void pm_place_ask_stage(struct pm_place *place, struct pm_actions *out)
 {
     struct pm_pool *pool = place->pool;
     struct pm_action *action;
 
-    memset(&place->verdict, 0, sizeof(place->verdict));
-    place->begun = place->wanted.reason;
     if (pool->staging.serial != 0)
-        return; /* the question is open: its answer is for all places of the pool */
+        return;
 
+    pool->staged_spec = place->spec;
     pm_ask(pool->core, &pool->staging, PM_QUESTION_STAGING, pool);
     action = pm_action_add(out, PM_ACT_STAGE);
     action->token.serial = pool->staging.serial;
     action->spec = pm_pool_spec_ref(place->spec);
     action->replica = place->index;
     pm_tell_place(place, PM_EV_MODEL_STAGING, out);
+}
+
+static void stage(struct pm_place *place, struct pm_actions *out)
+{
+    memset(&place->verdict, 0, sizeof(place->verdict));
+    place->begun = place->wanted.reason;
+    pm_place_ask_stage(place, out);
 }
 
 /* What a fresh start and an adoption have in common. */

@@ -68,6 +68,7 @@ static struct pm_pool *make_pool(struct pm_core *core, struct pm_pool_spec *spec
     pool->number = ++core->last_number;
     pool->handle = take_handle(core, pool);
     pool->spec = pm_pool_spec_ref(spec);
+    pool->wanted = pm_pool_spec_ref(spec);
     pool->owner = owner;
     pool->due.kind = PM_DUE_POOL;
     pool->since_ms = pool->idle_ms = pool->waiterless_ms = core->now_ms;
@@ -211,6 +212,10 @@ static void free_pool(struct pm_pool *pool)
         pm_place_free(pool->places[i]);
     free(pool->places);
     pm_pool_spec_unref(pool->spec);
+    pm_pool_spec_unref(pool->wanted);
+    if (pool->reload)
+        pm_pool_spec_unref(pool->reload->spec);
+    free(pool->reload);
     free(pool);
 }
 

@@ -57,6 +57,7 @@ static void say_starting(const struct pm_place *place, const char *name, struct 
             pm_event_human(event, "%s starts again", name); /* its failures are forgotten */
         break;
     case PM_BECAUSE_PRELOAD: pm_event_human(event, "%s starts: it is preloaded", name); break;
+    case PM_BECAUSE_RELOAD: pm_event_human(event, "%s starts: it is reloaded", name); break;
     default: pm_event_human(event, "%s starts", name); break;
     }
 }
@@ -125,6 +126,7 @@ static void say_stopping(const struct pm_place *place, const char *name, struct 
     case PM_BECAUSE_SHUTDOWN: pm_event_human(event, "%s stops: the daemon ends", name); break;
     case PM_BECAUSE_STOP: pm_event_human(event, "%s stops: an operator asks for it", name); break;
     case PM_BECAUSE_DRAIN: pm_event_human(event, "%s stops: an operator drains it", name); break;
+    case PM_BECAUSE_RELOAD: pm_event_human(event, "%s stops: it is reloaded", name); break;
     case PM_BECAUSE_REMOVAL: pm_event_human(event, "%s stops: it is removed", name); break;
     case PM_BECAUSE_DISABLED: pm_event_human(event, "%s stops: it is disabled", name); break;
     default: pm_event_human(event, "%s stops", name); break;
@@ -356,6 +358,47 @@ void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct 
         pm_event_human(&event, "%s is drained and held: loaded, behind a closed gate", id);
     else
         pm_event_human(&event, "%s is drained and disabled", id);
+    pm_action_tell(out, &event);
+}
+
+static void say_reload(const struct pm_op *op, enum pm_event_kind kind, struct pm_event *event)
+{
+    const char *id = op->view.pool_id;
+    char text[DURATION];
+
+    (void)duration(text, event->duration_ms);
+    if (kind == PM_EV_RELOAD_STARTED)
+        pm_event_human(event, "%s is reloaded: the new model is checked first", id);
+    else if (kind == PM_EV_RELOAD_SWITCHED)
+        pm_event_human(event, "%s is reloaded after %s", id, text);
+    else if (op->view.state == PM_OP_CANCELLED)
+        pm_event_human(event, "the reload of %s is called off after %s", id, text);
+    else
+        pm_event_human(event, "the reload of %s fails%s: %s", id,
+                       op->view.rolled_back ? ", the former one is back" : "",
+                       op->view.error.message);
+}
+
+void pm_tell_reload(const struct pm_op *op, enum pm_event_kind kind, const struct pm_pool *pool,
+                    struct pm_actions *out)
+{
+    struct pm_event event;
+
+    pm_event_init(&event, kind, op->view.pool_id);
+    pm_event_pool(&event, op->view.pool_id);
+    if (kind != PM_EV_RELOAD_STARTED) {
+        event.fields |= PM_EF_DURATION_MS;
+        event.duration_ms = op->view.ended_ms - op->view.created_ms;
+    }
+    if (op->view.error.code != 0) {
+        event.fields |= PM_EF_ERROR_CODE;
+        event.error_code = op->view.error.code;
+    }
+    if (pool->wanted->model.main) {
+        event.fields |= PM_EF_MODEL;
+        (void)pm_str_copy(event.model, sizeof(event.model), pool->wanted->model.main);
+    }
+    say_reload(op, kind, &event);
     pm_action_tell(out, &event);
 }
 

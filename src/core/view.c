@@ -24,15 +24,18 @@ static const unsigned char rank[PM_STATE_COUNT] = {
     [PM_STOPPING] = 5, [PM_BACKOFF] = 6,  [PM_COLD] = 7,    [PM_FAILED] = 8,
 };
 
+static const struct pm_place *better(const struct pm_place *a, const struct pm_place *b)
+{
+    return rank[b->state] < rank[a->state] ? b : a;
+}
+
 static const struct pm_place *best_place(const struct pm_pool *pool)
 {
     const struct pm_place *best = pool->places[0];
 
-    for (unsigned i = 1; i < pool->n_places; i++) {
-        if (rank[pool->places[i]->state] < rank[best->state])
-            best = pool->places[i];
-    }
-    return best;
+    for (unsigned i = 1; i < pool->n_places; i++)
+        best = better(best, pool->places[i]);
+    return pool->reload && pool->reload->next ? better(best, pool->reload->next) : best;
 }
 
 enum pm_state pm_pool_best_state(const struct pm_pool *pool)
@@ -202,6 +205,8 @@ static const char *code_name(const struct pm_place *place, int code)
 {
     if (code != 0)
         return pm_status(code)->name;
+    if (place->pool->reload)
+        return "reloading";
     if (place->state == PM_STOPPING && place->instance.stop_reason == PM_BECAUSE_IDLE)
         return "idle_stop";
     return pm_state_name(place->state);
@@ -243,6 +248,8 @@ static uint64_t idle_stop_at(const struct pm_pool *pool)
 
 static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
 {
+    struct pm_link *link;
+
     memset(ret, 0, sizeof(*ret));
     ret->spec = pool->spec;
     ret->owner = pool->owner;
@@ -256,6 +263,8 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
     ret->idle_stop_ms = idle_stop_at(pool);
     for (unsigned i = 0; i < pool->n_places; i++)
         add_place(pool->places[i], ret);
+    pm_list_each (&pool->extras, link)
+        ret->active_leases += pm_place_leases(pm_container_of(link, struct pm_place, extra_link));
     if (ret->slots_total == 0) /* none is up: what it will have */
         ret->slots_total = pool->n_places * pool->spec->n_slots;
     ret->code_name = "";
@@ -307,6 +316,15 @@ static void view_instance(const struct pm_place *place, struct pm_replica_view *
     ret->n_failed_checks = instance->n_missed;
 }
 
+/* While a reload swaps, the next one stands for its replica. */
+static const struct pm_place *place_of(const struct pm_pool *pool, unsigned index)
+{
+    const struct pm_place *place = pool->places[index];
+    const struct pm_place *next = pool->reload ? pool->reload->next : NULL;
+
+    return next && next->index == index && !pm_place_has_process(place) ? next : place;
+}
+
 bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned index,
                      struct pm_replica_view *ret)
 {
@@ -316,7 +334,7 @@ bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned i
     if (!pool || index >= pool->n_places)
         return false;
 
-    place = pool->places[index];
+    place = place_of(pool, index);
     memset(ret, 0, sizeof(*ret));
     ret->index = index;
     ret->state = place->state;

@@ -101,6 +101,8 @@ struct pm_wanted pm_place_want(const struct pm_place *place)
         return pm_wanted(PM_KEEP, PM_BECAUSE_HOPE, hope_until(place));
     if ((place->state == PM_READY || place->state == PM_SICK) && !is_idle(pool))
         return pm_wanted(PM_KEEP, PM_BECAUSE_IN_USE, idle_at(pool));
+    if (pool->reload)
+        return pm_wanted(PM_KEEP, PM_BECAUSE_RELOAD, PM_NEVER);
     return pm_wanted(PM_EMPTY, hope_until(place) > 0 ? PM_BECAUSE_ABANDONED : PM_BECAUSE_IDLE,
                      PM_NEVER);
 }

@@ -99,6 +99,23 @@ static inline uint64_t resume(struct world *world)
     return op;
 }
 
+static inline uint64_t reload_with(struct world *world, struct pm_reload reload)
+{
+    struct poolmgr_error err = {0};
+    uint64_t op = 0;
+
+    pm_actions_clear(&world->out);
+    assert_int_equal(
+        pm_core_reload(world->core, POOL, &reload, world->now_ms, &world->out, &op, &err), 0);
+    return op;
+}
+
+/* The reload's own staging is over; next comes what is started or stopped for it. */
+static inline void staged_reload(struct world *world)
+{
+    staged(world, the_action(world, PM_ACT_STAGE)->token, NULL);
+}
+
 static inline int cancel(struct world *world, uint64_t op)
 {
     struct poolmgr_error err = {0};
