@@ -115,8 +115,7 @@ static void put_sizes(json_t *pool, const struct pm_pool_view *view, const struc
     pm_put_u64(pool, "queue_depth", view->queue_depth);
     pm_put_time(pool, "since_at", view->since_ms, clock);
     pm_put_time(pool, "idle_stop_at", view->idle_stop_ms, clock);
-    pm_put_bool(pool, "config_drift",
-                false); /* a running pool is what the file says: there is no reload yet */
+    pm_put_bool(pool, "config_drift", view->config_drift);
 }
 
 json_t *pm_pool_json(const struct pm_pool_view *view, const struct pm_replica_view *replicas,

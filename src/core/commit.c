@@ -30,17 +30,27 @@ static void fill(const struct pm_pool *pool, const struct pm_op *op, struct pm_p
     (void)pm_str_copy(ret->pool_id, sizeof(ret->pool_id), pool->spec->id);
     ret->owner = pool->owner;
     ret->intent = op ? intent_after(op) : drain ? intent_after(drain) : pool->intent;
-    ret->spec_text = pool->owner == PM_OWNER_API ? pool->spec->text : NULL;
-    if (op && op->view.kind == PM_OP_RELOAD)
+    ret->removed = pool->removing || (op && op->view.kind == PM_OP_REMOVE);
+    if (op && op->spec)
         ret->spec_text = op->spec->text;
+    else if (pool->owner == PM_OWNER_API || pm_pool_has_drift(pool))
+        ret->spec_text = pool->spec->text;
     if (!op)
         op = drain;
     if (!op)
         return;
-    ret->removed = op->view.kind == PM_OP_REMOVE;
     ret->has_operation = true;
     ret->operation = op->view.id;
     ret->kind = op->view.kind;
+}
+
+/* Of a pool that comes into being when this is durable. */
+static void fill_new(const struct pm_op *op, struct pm_pool_record *ret)
+{
+    (void)pm_str_copy(ret->pool_id, sizeof(ret->pool_id), op->spec->id);
+    ret->owner = op->owner;
+    ret->intent = PM_ENABLED;
+    ret->spec_text = op->spec->text;
 }
 
 /* The first that waits for the disk; NULL while one is under way. */
@@ -58,14 +68,18 @@ static struct pm_op *next_to_commit(const struct pm_pool *pool)
     return first;
 }
 
-static void commit(struct pm_op *op, struct pm_actions *out)
+void pm_commit(struct pm_op *op, struct pm_actions *out)
 {
     struct pm_pool_record record = {0};
 
-    fill(op->pool, op, &record);
+    if (op->pool)
+        fill(op->pool, op, &record);
+    else
+        fill_new(op, &record);
     op->stored = true;
-    op->pool->to_tidy = false; /* this one says it all */
-    pm_ask(op->pool->core, &op->commit, PM_QUESTION_COMMIT, op);
+    if (op->pool)
+        op->pool->to_tidy = false; /* this one says it all */
+    pm_ask(op->core, &op->commit, PM_QUESTION_COMMIT, op);
     pm_action_persist(out, &op->commit, &record);
 }
 
@@ -87,8 +101,8 @@ void pm_commit_step(struct pm_pool *pool, struct pm_actions *out)
         return;
     op = next_to_commit(pool);
     if (op)
-        commit(op, out);
-    else if (pool->to_tidy && !pool->removing && !pool->core->shutting_down && !pool->core->leaving)
+        pm_commit(op, out);
+    else if (pool->to_tidy && !pool->core->shutting_down && !pool->core->leaving)
         tidy(pool, out);
 }
 
@@ -97,7 +111,7 @@ void pm_commit_forget(struct pm_op *op)
 {
     if (op->stored && op->pool)
         op->pool->to_tidy = op->pool->is_behind = true;
-    pm_unask(op->pool->core, &op->commit);
+    pm_unask(op->core, &op->commit);
 }
 
 /* ---- the answer ----------------------------------------------------------------------------------------------- */
@@ -108,7 +122,7 @@ static void refuse(struct pm_op *op, const struct poolmgr_error *failure, struct
 
     op->stored = false; /* what was durable before still is */
     error.code = POOLMGR_E_STORE_FAILED;
-    if (op->view.kind == PM_OP_RELOAD)
+    if (op->pool && op->pool->reload && op->pool->reload->op == op)
         pm_reload_not_committed(op, &error, out);
     else
         pm_op_end(op, PM_OP_FAILED, &error, out);
@@ -118,30 +132,36 @@ static void act(struct pm_op *op, struct pm_actions *out)
 {
     op->stage = PM_OP_ACTING;
     pm_op_accept(op, out);
-    pm_core_changed(op->pool->core);
+    pm_core_changed(op->core);
     if (op->view.kind == PM_OP_DRAIN)
         pm_drain_begin(op, out);
     else if (op->view.kind == PM_OP_RESUME)
         pm_resume_begin(op, out);
-    else if (op->view.kind == PM_OP_RELOAD)
+    else if (op->pool && op->pool->reload && op->pool->reload->op == op)
         pm_reload_committed(op, out);
+    else if (op->spec)
+        pm_put_begin(op, out);
     else
         pm_removal_begin(op, out);
 }
 
 static void committed(struct pm_op *op, const struct poolmgr_error *failure, struct pm_actions *out)
 {
+    struct pm_core *core = op->core;
     struct pm_pool *pool = op->pool;
 
-    pm_unask(pool->core, &op->commit);
-    if (failure) {
+    pm_unask(core, &op->commit);
+    if (failure && pool)
         pool->to_tidy = pool->is_behind;
-        refuse(op, failure, out);
-    } else {
+    else if (pool)
         pool->is_behind = pool->to_tidy;
+    if (failure)
+        refuse(op, failure, out);
+    else
         act(op, out);
-    }
-    pm_pool_step(pool, out);
+    if (pool)
+        pm_pool_step(pool, out);
+    pm_poolless_step(core, out);
 }
 
 void pm_core_persisted(struct pm_core *core, struct pm_token token,

@@ -318,6 +318,7 @@ static void settle_pool(struct pm_pool *pool, struct pm_actions *out)
         pm_pool_sweep(pool, out);
         pm_reload_step(pool, out);
         pm_operations_step(pool, out);
+        pm_change_step(pool, out);
         (void)serve(pool, out);
     } while (version != pool->core->version);
 
@@ -346,5 +347,6 @@ void pm_pool_step(struct pm_pool *pool, struct pm_actions *out)
     if (pm_removal_is_over(pool))
         pm_removal_end(pool, out);
     hand_out_start_places(core, out);
+    pm_poolless_step(core, out);
     pm_core_may_stop(core, out);
 }

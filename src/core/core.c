@@ -20,6 +20,7 @@ struct pm_core *pm_core_new(const struct pm_core_options *options)
         core->options.max_parallel_starts = 1;
     core->random = options->seed;
     pm_list_init(&core->operation_list);
+    pm_list_init(&core->poolless);
     pm_list_init(&core->start_queue);
     return core;
 }
@@ -138,7 +139,8 @@ void pm_core_may_stop(struct pm_core *core, struct pm_actions *out)
 
     core->stopped = true;
     for (size_t i = 0; i < core->n_pools; i++)
-        pm_operations_interrupt(core->pools[i], out);
+        pm_operations_interrupt(&core->pools[i]->operations, out);
+    pm_operations_interrupt(&core->poolless, out);
     (void)pm_action_add(out, PM_ACT_STOPPED);
 }
 
@@ -157,6 +159,7 @@ void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struc
             pool->shutdown_by_ms = pm_add_ms(core->now_ms, pool->spec->drain_deadline_ms);
             pm_operations_end(pool, PM_OP_START, PM_OP_CANCELLED, out);
             pm_reload_call_off(pool, false, out);
+            pm_operations_end(pool, PM_OP_RELOAD, PM_OP_CANCELLED, out);
         }
     }
     step_all(core, out);

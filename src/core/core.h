@@ -352,6 +352,18 @@ int pm_core_reload(struct pm_core *core, const char *pool_id, const struct pm_re
                    uint64_t now_ms, struct pm_actions *out, uint64_t *ret_op,
                    struct poolmgr_error *err);
 
+/* PUT (REG-2): a new pool, limits in place, or a reload; the API's own only. Keeps a reference to spec.
+ * POOLMGR_E_OWNED_BY_FILE, POOLMGR_E_ALREADY_EXISTS (another owner's), POOLMGR_E_CONFLICT, POOLMGR_E_SHUTTING_DOWN. */
+int pm_core_put_pool(struct pm_core *core, struct pm_pool_spec *spec, uint64_t now_ms,
+                     struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err);
+
+/* RELOAD-2: from now on the file wants these pools, and no others. What differs from what it wanted last is applied;
+ * an error changes nothing. Ends when every change has ended. POOLMGR_E_CONFLICT while another runs,
+ * POOLMGR_E_ALREADY_EXISTS, POOLMGR_E_SHUTTING_DOWN. */
+int pm_core_apply_file(struct pm_core *core, struct pm_pool_spec *const *specs, size_t n,
+                       uint64_t now_ms, struct pm_actions *out, uint64_t *ret_op,
+                       struct poolmgr_error *err);
+
 /* DELETE (REG-2): gone for good once nobody has a lease any more, or at the deadline; its names leave the routes as
  * soon as that is durable. POOLMGR_E_NOT_FOUND, POOLMGR_E_OWNED_BY_FILE, POOLMGR_E_HAS_LEASES (without has_drain),
  * POOLMGR_E_SHUTTING_DOWN. */
@@ -420,6 +432,7 @@ struct pm_pool_view {
     char reason[192];     /* with numbers, and what to do next; "" when ready */
     uint64_t model_bytes; /* as it was last staged; 0 unknown */
     uint64_t slots_total, slots_free, active_leases, queue_depth, queue_bytes;
+    bool config_drift;     /* it runs something else than its owner asked for last */
     uint64_t idle_stop_ms; /* 0: none is due */
     uint64_t since_ms;     /* of the state */
     uint64_t n_replicas;

@@ -30,6 +30,8 @@ static const struct pm_event_row rows[] = {
         "a setting has no effect, or not the one expected"),
     ROW(POOL_ADDED, "pool_added", PM_DEBUG, "manager", "add", "a pool came into being"),
     ROW(POOL_REMOVED, "pool_removed", PM_INFO, "manager", "remove", "a pool is gone"),
+    ROW(POOL_CHANGED, "pool_changed", PM_INFO, "manager", "change",
+        "settings of a pool that its engine does not see are changed in place"),
     ROW(POOL_DISABLED, "pool_disabled", PM_INFO, "manager", "drain",
         "a pool is drained and stays at rest until it is resumed"),
     ROW(POOL_RESUMED, "pool_resumed", PM_INFO, "manager", "resume",

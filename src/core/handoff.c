@@ -291,9 +291,10 @@ static int find_or_add(struct pm_core *core, struct pm_pool_spec *spec, struct p
     *ret = pm_registry_find(core, spec->id);
     if (*ret)
         return check_owner(*ret, err);
-    r = pm_registry_add(core, spec, PM_OWNER_HANDOFF, out, ret, err);
+    r = pm_registry_check_names(core, spec, NULL, err);
     if (r < 0)
         return r;
+    *ret = pm_registry_add(core, spec, PM_OWNER_HANDOFF, out);
     (*ret)->places[0]->vacant = true;
     return POOLMGR_OK;
 }

@@ -195,15 +195,18 @@ enum pm_op_stage { PM_OP_TO_COMMIT, PM_OP_QUEUED, PM_OP_ACTING };
 
 struct pm_op {
     struct pm_link link;      /* in core->operations, newest first */
-    struct pm_link pool_link; /* in pool->operations while it runs */
-    struct pm_pool *pool;     /* NULL: gone, or it has none */
+    struct pm_link pool_link; /* in pool->operations while it runs, or in core->poolless */
+    struct pm_core *core;
+    struct pm_pool *pool; /* NULL: gone, or it has none */
+    struct pm_op *parent; /* the config reload it is a part of; NULL: none */
     struct pm_operation view;
     enum pm_op_stage stage;
     bool owes_answer; /* PM_ACT_ACCEPTED is still to come */
     bool stored;      /* it stands in the pool's record */
     struct pm_question commit;
     uint64_t deadline_ms;      /* stop, drain, remove; reload: relative */
-    struct pm_pool_spec *spec; /* reload; a reference */
+    struct pm_pool_spec *spec; /* reload, put; a reference */
+    enum pm_owner owner;       /* put of a new pool */
     bool was_parked;           /* stop */
     enum pm_on_deadline on_deadline;
     enum pm_then then;     /* drain */
@@ -255,10 +258,11 @@ struct pm_reloading {
 
 struct pm_pool {
     struct pm_core *core;
-    uint32_t number;             /* counts up with each that is added: the order of the file */
-    uint32_t handle;             /* in core->handles, for leases */
-    struct pm_pool_spec *spec;   /* the last that was good */
-    struct pm_pool_spec *wanted; /* the last that was asked for */
+    uint32_t number;               /* counts up with each that is added: the order of the file */
+    uint32_t handle;               /* in core->handles, for leases */
+    struct pm_pool_spec *spec;     /* the last that was good */
+    struct pm_pool_spec *wanted;   /* the last that was asked for, by whom ever */
+    struct pm_pool_spec *declared; /* the last that its owner asked for */
     enum pm_owner owner;
     struct pm_place **places; /* one a replica: those that serve */
     unsigned n_places;
@@ -313,6 +317,7 @@ struct pm_core {
     size_t n_handles;
     struct pm_map operations; /* id → struct pm_op */
     struct pm_list operation_list;
+    struct pm_list poolless; /* operations that run without a pool: new ones, config reloads */
     size_t n_operations;
     struct pm_list start_queue; /* places that wait for a start place, in the order of the file */
     uint64_t n_start_places_taken;
@@ -349,11 +354,12 @@ void pm_unask(struct pm_core *core, struct pm_question *question);
 void *pm_answered(const struct pm_core *core, struct pm_token token, enum pm_question_kind kind);
 
 /* registry.c */
-/* What pm_core_add_pool() does before the first comparison. */
-int pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
-                    struct pm_actions *out, struct pm_pool **ret, struct poolmgr_error *err);
 struct pm_pool *pm_registry_find(const struct pm_core *core, const char *id);
 struct pm_pool *pm_registry_route(const struct pm_core *core, const char *route);
+int pm_registry_check_names(const struct pm_core *core, const struct pm_pool_spec *spec,
+                            const struct pm_pool *but, struct poolmgr_error *err);
+struct pm_pool *pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec,
+                                enum pm_owner owner, struct pm_actions *out);
 void pm_registry_give_names(struct pm_pool *pool); /* requests find it by them */
 void pm_registry_take_names(struct pm_pool *pool);
 void pm_registry_forget(struct pm_pool *pool); /* frees it: nothing of it runs */
@@ -444,6 +450,8 @@ int pm_pool_refuses_command(const struct pm_pool *pool, enum pm_operation_kind a
 enum pm_meeting pm_pool_meets(const struct pm_pool *pool, enum pm_operation_kind arrives);
 struct pm_op *pm_op_begin(struct pm_pool *pool, enum pm_operation_kind kind,
                           enum pm_op_stage stage);
+struct pm_op *pm_op_begin_poolless(struct pm_core *core, const char *pool_id,
+                                   enum pm_operation_kind kind, enum pm_op_stage stage);
 void pm_op_accept(struct pm_op *op, struct pm_actions *out);
 void pm_op_end(struct pm_op *op, enum pm_operation_state state, const struct poolmgr_error *error,
                struct pm_actions *out);
@@ -455,7 +463,7 @@ void pm_operations_fail_starts(struct pm_pool *pool, const struct poolmgr_error 
                                struct pm_actions *out);
 void pm_operations_end(struct pm_pool *pool, enum pm_operation_kind kind,
                        enum pm_operation_state state, struct pm_actions *out);
-void pm_operations_interrupt(struct pm_pool *pool, struct pm_actions *out);
+void pm_operations_interrupt(struct pm_list *operations, struct pm_actions *out);
 /* Its own staging is over: the starts that were there before it are not wanted any more. */
 void pm_operations_cancel_starts_before(struct pm_pool *pool, const struct pm_op *op,
                                         struct pm_actions *out);
@@ -472,6 +480,7 @@ bool pm_intent_want(const struct pm_place *place, struct pm_wanted *ret); /* fal
 void pm_pool_set_intent(struct pm_pool *pool, enum pm_intent intent);
 
 /* commit.c */
+void pm_commit(struct pm_op *op, struct pm_actions *out);
 void pm_commit_step(struct pm_pool *pool, struct pm_actions *out); /* asks, one at a time */
 void pm_commit_forget(struct pm_op *op);                           /* whatever the answer is */
 
@@ -491,9 +500,13 @@ bool pm_reload_permits(const struct pm_place *place);
 bool pm_reload_is_past_return(const struct pm_pool *pool);
 void pm_place_retire(struct pm_place *place, uint64_t by_ms); /* it becomes an old one */
 
-/* change.c: pools that change, and go */
+/* change.c: pools that come, change and go */
 void pm_pool_set_wanted(struct pm_pool *pool, struct pm_pool_spec *spec);
 void pm_pool_set_spec(struct pm_pool *pool, struct pm_pool_spec *spec);
+bool pm_pool_has_drift(const struct pm_pool *pool);
+void pm_change_step(struct pm_pool *pool, struct pm_actions *out); /* what is queued has its turn */
+void pm_poolless_step(struct pm_core *core, struct pm_actions *out);
+void pm_put_begin(struct pm_op *op, struct pm_actions *out);
 void pm_removal_begin(struct pm_op *op, struct pm_actions *out);
 bool pm_removal_is_over(const struct pm_pool *pool);
 void pm_removal_end(struct pm_pool *pool, struct pm_actions *out); /* frees the pool */
@@ -527,6 +540,7 @@ void pm_tell_reset(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_reload(const struct pm_op *op, enum pm_event_kind kind, const struct pm_pool *pool,
                     struct pm_actions *out);
+void pm_tell_changed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_removed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_drain(const struct pm_op *op, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_file_changed(const struct pm_pool *pool, struct pm_actions *out);

@@ -76,6 +76,17 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_REMOVAL] = PM_CONFLICTS,
             [PM_RUNS_IDLE] = PM_CANCELS,
         },
+    [PM_OP_PUT] =
+        {
+            [PM_RUNS_NOTHING] = PM_BESIDE,
+            [PM_RUNS_DRAIN] = PM_QUEUES,
+            [PM_RUNS_STOP] = PM_QUEUES,
+            [PM_RUNS_START] = PM_CANCELS,
+            [PM_RUNS_RELOAD] = PM_QUEUES,
+            [PM_RUNS_SWAP] = PM_QUEUES,
+            [PM_RUNS_REMOVAL] = PM_QUEUES,
+            [PM_RUNS_IDLE] = PM_CANCELS,
+        },
     [PM_OP_REMOVE] =
         {
             [PM_RUNS_NOTHING] = PM_BESIDE,
@@ -204,32 +215,49 @@ static void forget_oldest(struct pm_core *core)
     }
 }
 
-static struct pm_op *add(struct pm_pool *pool, enum pm_operation_kind kind, uint64_t id)
+static struct pm_op *add(struct pm_core *core, struct pm_list *list, const char *pool_id,
+                         enum pm_operation_kind kind, uint64_t id)
 {
-    struct pm_core *core = pool->core;
     struct pm_op *op = pm_xalloc(sizeof(*op));
 
     forget_oldest(core);
-    op->pool = pool;
+    op->core = core;
     op->view.id = id;
     op->view.kind = kind;
     op->view.state = PM_OP_RUNNING;
     op->view.created_ms = core->now_ms;
-    op->was_parked = pool->parked;
     op->deadline_ms = PM_NEVER;
-    (void)pm_str_copy(op->view.pool_id, sizeof(op->view.pool_id), pool->spec->id);
+    (void)pm_str_copy(op->view.pool_id, sizeof(op->view.pool_id), pool_id);
 
     (void)pm_map_set_u64(&core->operations, op->view.id, op);
     pm_list_prepend(&core->operation_list, &op->link);
-    pm_list_append(&pool->operations, &op->pool_link);
+    pm_list_append(list, &op->pool_link);
     core->n_operations++;
     pm_core_changed(core);
     return op;
 }
 
+static struct pm_op *add_to(struct pm_pool *pool, enum pm_operation_kind kind, uint64_t id)
+{
+    struct pm_op *op = add(pool->core, &pool->operations, pool->spec->id, kind, id);
+
+    op->pool = pool;
+    op->was_parked = pool->parked;
+    return op;
+}
+
 struct pm_op *pm_op_begin(struct pm_pool *pool, enum pm_operation_kind kind, enum pm_op_stage stage)
 {
-    struct pm_op *op = add(pool, kind, ++pool->core->last_operation);
+    struct pm_op *op = add_to(pool, kind, ++pool->core->last_operation);
+
+    op->stage = stage;
+    return op;
+}
+
+struct pm_op *pm_op_begin_poolless(struct pm_core *core, const char *pool_id,
+                                   enum pm_operation_kind kind, enum pm_op_stage stage)
+{
+    struct pm_op *op = add(core, &core->poolless, pool_id, kind, ++core->last_operation);
 
     op->stage = stage;
     op->view.accepted = stage != PM_OP_TO_COMMIT;
@@ -254,7 +282,7 @@ void pm_op_accept(struct pm_op *op, struct pm_actions *out)
 static void answer_at_end(struct pm_op *op, const struct poolmgr_error *error,
                           struct pm_actions *out)
 {
-    const struct pm_core *core = op->pool->core;
+    const struct pm_core *core = op->core;
     struct poolmgr_error why = {0};
 
     if (core->shutting_down || core->leaving)
@@ -268,7 +296,7 @@ static void answer_at_end(struct pm_op *op, const struct poolmgr_error *error,
 void pm_op_end(struct pm_op *op, enum pm_operation_state state, const struct poolmgr_error *error,
                struct pm_actions *out)
 {
-    struct pm_core *core = op->pool->core;
+    struct pm_core *core = op->core;
 
     op->view.state = state;
     op->view.ended_ms = core->now_ms;
@@ -276,6 +304,8 @@ void pm_op_end(struct pm_op *op, enum pm_operation_state state, const struct poo
     op->view.text[0] = '\0';
     if (error)
         op->view.error = *error;
+    if (error && op->parent && op->parent->view.error.code == 0)
+        op->parent->view.error = *error;
     pm_commit_forget(op);
     pm_pool_spec_unref(pm_take(op->spec));
     pm_list_remove(&op->pool_link);
@@ -300,7 +330,7 @@ void pm_op_restore(struct pm_pool *pool, enum pm_operation_kind kind, uint64_t i
         return;
     if (id > pool->core->last_operation)
         pool->core->last_operation = id;
-    op = add(pool, kind, id);
+    op = add_to(pool, kind, id);
     op->stored = true; /* until a record without it is */
     pm_op_end(op, PM_OP_INTERRUPTED, NULL, out);
 }
@@ -346,11 +376,11 @@ void pm_operations_part(struct pm_pool *pool)
     }
 }
 
-void pm_operations_interrupt(struct pm_pool *pool, struct pm_actions *out)
+void pm_operations_interrupt(struct pm_list *operations, struct pm_actions *out)
 {
     struct pm_link *link, *after;
 
-    pm_list_each_safe (&pool->operations, link, after)
+    pm_list_each_safe (operations, link, after)
         pm_op_end(op_of(link), PM_OP_INTERRUPTED, NULL, out);
 }
 
@@ -598,6 +628,10 @@ int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
         return pm_fail(err, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
     if (op->view.kind == PM_OP_REMOVE)
         return pm_fail(err, POOLMGR_E_CONFLICT, "a removal is for good");
+    if (op->view.kind == PM_OP_CONFIG_RELOAD)
+        return pm_fail(err, POOLMGR_E_CONFLICT, "its parts can be cancelled, one by one");
+    if (!op->pool && op->commit.serial != 0)
+        return pm_fail(err, POOLMGR_E_CONFLICT, "it is on its way to the disk");
     if (op->view.kind == PM_OP_STOP && !call_off_stop(op->pool, out))
         return pm_fail(err, POOLMGR_E_CONFLICT,
                        "the engine of %s has its signal: the stop is finished first",
@@ -610,7 +644,9 @@ int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
         pm_reload_call_off(pool, true, out);
     else if (op->view.state == PM_OP_RUNNING)
         pm_op_end(op, PM_OP_CANCELLED, NULL, out);
-    pm_pool_step(pool, out);
+    if (pool)
+        pm_pool_step(pool, out);
+    pm_poolless_step(core, out);
     return POOLMGR_OK;
 }
 

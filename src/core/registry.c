@@ -24,19 +24,21 @@ struct pm_pool *pm_registry_route(const struct pm_core *core, const char *route)
     return core->n_pools == 1 ? core->pools[0] : NULL;
 }
 
-static int check_names(const struct pm_core *core, const struct pm_pool_spec *spec,
-                       struct poolmgr_error *err)
+/* An alias may stand in several pools, an id may not be anything else. `but`: the pool that changes to this spec. */
+int pm_registry_check_names(const struct pm_core *core, const struct pm_pool_spec *spec,
+                            const struct pm_pool *but, struct poolmgr_error *err)
 {
     const struct pm_pool *other = pm_map_get(&core->routes, spec->id);
 
-    if (pm_registry_find(core, spec->id))
+    if (!but && pm_registry_find(core, spec->id))
         return pm_fail(err, POOLMGR_E_ALREADY_EXISTS, "pool '%s' already exists", spec->id);
-    if (other)
+    if (other && other != but)
         return pm_fail(err, POOLMGR_E_CONFLICT, "'%s' is already an alias of pool '%s'", spec->id,
                        other->spec->id);
 
     for (size_t i = 0; i < spec->aliases.n; i++) {
-        if (pm_registry_find(core, spec->aliases.items[i]))
+        other = pm_registry_find(core, spec->aliases.items[i]);
+        if (other && other != but)
             return pm_fail(err, POOLMGR_E_CONFLICT,
                            "alias '%s' of pool '%s' is the id of another pool",
                            spec->aliases.items[i], spec->id);
@@ -69,6 +71,7 @@ static struct pm_pool *make_pool(struct pm_core *core, struct pm_pool_spec *spec
     pool->handle = take_handle(core, pool);
     pool->spec = pm_pool_spec_ref(spec);
     pool->wanted = pm_pool_spec_ref(spec);
+    pool->declared = pm_pool_spec_ref(spec);
     pool->owner = owner;
     pool->due.kind = PM_DUE_POOL;
     pool->since_ms = pool->idle_ms = pool->waiterless_ms = core->now_ms;
@@ -140,18 +143,12 @@ static void insert(struct pm_core *core, struct pm_pool *pool)
     pm_registry_give_names(pool);
 }
 
-int pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
-                    struct pm_actions *out, struct pm_pool **ret, struct poolmgr_error *err)
+struct pm_pool *pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec,
+                                enum pm_owner owner, struct pm_actions *out)
 {
-    struct pm_pool *pool;
+    struct pm_pool *pool = make_pool(core, spec, owner);
     struct pm_event event;
-    int r;
 
-    r = check_names(core, spec, err);
-    if (r < 0)
-        return r;
-
-    pool = make_pool(core, spec, owner);
     insert(core, pool);
     pm_core_changed(core);
 
@@ -160,22 +157,20 @@ int pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec, enum pm_own
     pm_event_human(&event, "%s is added: %u %s with %llu slots", spec->id, pool->n_places,
                    pool->n_places == 1 ? "replica" : "replicas", (unsigned long long)spec->n_slots);
     pm_action_tell(out, &event);
-    *ret = pool;
-    return POOLMGR_OK;
+    return pool;
 }
 
 int pm_core_add_pool(struct pm_core *core, struct pm_pool_spec *spec, enum pm_owner owner,
                      uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err)
 {
-    struct pm_pool *pool;
     int r;
 
     pm_core_enter(core, now_ms, out);
-    r = pm_registry_add(core, spec, owner, out, &pool, err);
+    r = pm_registry_check_names(core, spec, NULL, err);
     if (r < 0)
         return r;
 
-    pm_pool_step(pool, out);
+    pm_pool_step(pm_registry_add(core, spec, owner, out), out);
     return POOLMGR_OK;
 }
 
@@ -213,6 +208,7 @@ static void free_pool(struct pm_pool *pool)
     free(pool->places);
     pm_pool_spec_unref(pool->spec);
     pm_pool_spec_unref(pool->wanted);
+    pm_pool_spec_unref(pool->declared);
     if (pool->reload)
         pm_pool_spec_unref(pool->reload->spec);
     free(pool->reload);

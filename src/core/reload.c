@@ -393,7 +393,7 @@ void pm_reload_committed(struct pm_op *op, struct pm_actions *out)
         (void)pm_fail(&reload->cause, POOLMGR_E_ENGINE_TIMEOUT,
                       "the new engine of %s does not answer any more", pool->spec->id);
     if (reload->cause.code != 0) {
-        pool->to_tidy = true; /* what is durable is taken back */
+        pool->to_tidy = pool->is_behind = true; /* what is durable is taken back */
         reload->phase = PM_RELOAD_CHANGING;
         change(pool, out);
         return;

@@ -6,7 +6,11 @@
 #include "core/spec.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "util/cleanup.h"
 
 static void set_limits(struct pm_pool_spec *spec)
 {
@@ -98,4 +102,91 @@ void pm_pool_spec_unref(struct pm_pool_spec *spec)
     free(spec->filters);
     free(spec->text);
     free(spec);
+}
+
+/* ---- comparing -------------------------------------------------------------------------------------------------- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+#define MEMBER(name) offsetof(struct pm_pool_spec, name)
+
+static const size_t engine_texts[] = {
+    MEMBER(model.main), MEMBER(model.mmproj), MEMBER(model.draft),  MEMBER(model.sha256),
+    MEMBER(engine),     MEMBER(devices),      MEMBER(tensor_split), MEMBER(vram),
+};
+
+static const size_t engine_numbers[] = {MEMBER(n_slots), MEMBER(context)};
+
+static const size_t engine_lists[] = {
+    MEMBER(model.lora),
+    MEMBER(args),
+    MEMBER(env.names),
+    MEMBER(env.values),
+};
+
+static const size_t limit_numbers[] = {
+    MEMBER(n_replicas),        MEMBER(idle_ttl_ms),           MEMBER(evict_cost),
+    MEMBER(max_queue_wait_ms), MEMBER(queue.n_requests),      MEMBER(queue.bytes),
+    MEMBER(queue.max_age_ms),  MEMBER(drain_deadline_ms),     MEMBER(stop_grace_ms),
+    MEMBER(start_stall_ms),    MEMBER(start_max_ms),          MEMBER(abandon_after_ms),
+    MEMBER(stall_timeout_ms),  MEMBER(probe.every_ms),        MEMBER(probe.fall),
+    MEMBER(probe.rise),        MEMBER(probe.sick_restart_ms), MEMBER(backoff.base_ms),
+    MEMBER(backoff.cap_ms),    MEMBER(backoff.settle_ms),     MEMBER(backoff.reset_ms),
+    MEMBER(backoff.open_at),   MEMBER(cancel_settle_ms),      MEMBER(abandon_max_ms),
+};
+
+static const void *at(const struct pm_pool_spec *spec, size_t offset)
+{
+    return (const char *)spec + offset;
+}
+
+static bool same_texts(const struct pm_pool_spec *a, const struct pm_pool_spec *b)
+{
+    for (size_t i = 0; i < PM_ARRAY_LEN(engine_texts); i++) {
+        if (!same_text(*(char *const *)at(a, engine_texts[i]),
+                       *(char *const *)at(b, engine_texts[i])))
+            return false;
+    }
+    return true;
+}
+
+static bool same_numbers(const struct pm_pool_spec *a, const struct pm_pool_spec *b,
+                         const size_t *members, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (*(const uint64_t *)at(a, members[i]) != *(const uint64_t *)at(b, members[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool same_lists(const struct pm_pool_spec *a, const struct pm_pool_spec *b)
+{
+    for (size_t i = 0; i < PM_ARRAY_LEN(engine_lists); i++) {
+        if (!pm_strv_equal(at(a, engine_lists[i]), at(b, engine_lists[i])))
+            return false;
+    }
+    return true;
+}
+
+static bool same_limits(const struct pm_pool_spec *a, const struct pm_pool_spec *b)
+{
+    return same_numbers(a, b, limit_numbers, PM_ARRAY_LEN(limit_numbers)) &&
+           pm_strv_equal(&a->aliases, &b->aliases) && a->start == b->start &&
+           a->pinned == b->pinned && a->restart == b->restart &&
+           a->queue.policy == b->queue.policy && a->backoff.jitter == b->backoff.jitter &&
+           same_text(a->filters, b->filters) && same_text(a->text, b->text);
+}
+
+enum pm_spec_change pm_spec_compare(const struct pm_pool_spec *a, const struct pm_pool_spec *b)
+{
+    if (a == b)
+        return PM_SPEC_SAME;
+    if (!same_texts(a, b) || !same_lists(a, b) ||
+        !same_numbers(a, b, engine_numbers, PM_ARRAY_LEN(engine_numbers)))
+        return PM_SPEC_ENGINE;
+    return same_limits(a, b) ? PM_SPEC_SAME : PM_SPEC_LIMITS;
 }

@@ -90,6 +90,15 @@ struct pm_pool_spec {
         text; /* the whole as canonical JSON in the file's words (API's `spec`); never NULL from config */
 };
 
+/* What lies between two specs of a pool. */
+enum pm_spec_change {
+    PM_SPEC_SAME,
+    PM_SPEC_LIMITS, /* nothing that an engine sees: applied in place */
+    PM_SPEC_ENGINE, /* another engine, model, device or argument: a reload */
+};
+
+enum pm_spec_change pm_spec_compare(const struct pm_pool_spec *a, const struct pm_pool_spec *b);
+
 struct pm_pool_spec *pm_pool_spec_new(
     const char *id); /* with the defaults of INTERFACES §3; refs = 1 */
 struct pm_pool_spec *pm_pool_spec_ref(struct pm_pool_spec *spec);

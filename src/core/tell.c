@@ -402,6 +402,16 @@ void pm_tell_reload(const struct pm_op *op, enum pm_event_kind kind, const struc
     pm_action_tell(out, &event);
 }
 
+void pm_tell_changed(const struct pm_pool *pool, struct pm_actions *out)
+{
+    struct pm_event event;
+
+    pm_event_init(&event, PM_EV_POOL_CHANGED, pool->spec->id);
+    pm_event_pool(&event, pool->spec->id);
+    pm_event_human(&event, "limits of %s change in place", pool->spec->id);
+    pm_action_tell(out, &event);
+}
+
 void pm_tell_removed(const struct pm_pool *pool, struct pm_actions *out)
 {
     struct pm_event event;

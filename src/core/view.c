@@ -258,6 +258,7 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
     ret->since_ms = pool->since_ms;
     ret->model_bytes = pool->model_bytes;
     ret->n_replicas = pool->n_places;
+    ret->config_drift = pm_pool_has_drift(pool);
     ret->queue_depth = pm_pool_n_waiters(pool);
     ret->queue_bytes = pm_pool_waiting_bytes(pool);
     ret->idle_stop_ms = idle_stop_at(pool);
