@@ -133,7 +133,8 @@ bool pm_reload_want(const struct pm_place *place, struct pm_wanted *ret)
 {
     const struct pm_pool *pool = place->pool;
 
-    if (place->role == PM_OLD || (!pool->reload && place->spec != pool->spec))
+    if (place->role == PM_OLD ||
+        (!pool->reload && place->spec->habits.ours && place->spec != pool->spec))
         *ret = pm_empty_by(PM_BECAUSE_RELOAD, earlier(place->old_by_ms, pm_pool_empty_by(pool)),
                            pool->core->now_ms);
     else if (place->role == PM_NEXT)
