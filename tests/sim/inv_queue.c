@@ -43,9 +43,12 @@ static bool is_late(const struct sim *sim, const struct book_pool *pool)
 {
     EACH_REPLICA(pool, k)
     {
-        const struct book_engine *engine = &sim->books.engines[pool->replicas[k].engine];
+        const struct book_engine *engine;
 
-        if (pool->replicas[k].engine != SIM_NOBODY && !engine->ready && !engine->signalled &&
+        if (pool->replicas[k].engine == SIM_NOBODY)
+            continue;
+        engine = &sim->books.engines[pool->replicas[k].engine];
+        if (!engine->ready && !engine->signalled &&
             (sim->now_ms >= engine->start_by_ms ||
              sim->now_ms - engine->progress_ms >= engine->spec->start_stall_ms))
             return true;

@@ -30,6 +30,7 @@ struct options {
     uint64_t first, n_rounds, n_steps;
     unsigned n_workers;
     bool whole; /* all must come up */
+    bool kept;  /* those that failed once are run, too */
     bool until_broken, clauses;
     const char *mutants;
 };
@@ -91,7 +92,7 @@ static void run_one(struct result *result, uint64_t seed, uint64_t n_steps)
 
 static void work(const struct options *options, unsigned worker, struct result *result)
 {
-    if (options->whole) {
+    if (options->kept) {
         for (size_t i = worker; i < PM_ARRAY_LEN(kept); i += options->n_workers)
             run_one(result, kept[i].seed, kept[i].n_steps);
     }
@@ -354,6 +355,7 @@ static struct options parse(int argc, char **argv)
     }
     if (seed && !rounds)
         options.n_rounds = 1;
+    options.kept = !seed && !options.until_broken;
     if (options.n_rounds < WHOLE_FROM || options.until_broken)
         options.whole = false;
     if (options.n_workers == 0 || options.n_workers > WORKERS_MAX ||
