@@ -59,6 +59,7 @@ static const struct sim_mood moods[] = {
      .permanent = 20,
      .lose = 12,
      .jump = 12,
+     .hasty = 10,
      .full = 6},
     {.name = "operated",
      .time = 50,
@@ -71,6 +72,7 @@ static const struct sim_mood moods[] = {
      .deaf = 6,
      .permanent = 15,
      .jump = 20,
+     .hasty = 10,
      .full = 8},
     {.name = "mortal",
      .time = 55,
@@ -98,6 +100,7 @@ static const struct sim_mood moods[] = {
      .lose = 20,
      .kill_daemon = 40,
      .jump = 10,
+     .hasty = 10,
      .full = 6},
 };
 
@@ -284,17 +287,41 @@ static void look_at_event(struct sim *sim, const struct pm_event *event)
           pm_event_row(event->kind)->name);
 }
 
+static bool is_cut_later(const struct sim *sim, size_t i, uint64_t request)
+{
+    for (; i < sim->out.n; i++) {
+        if (sim->out.items[i].kind == PM_ACT_CUT && sim->out.items[i].request == request)
+            return true;
+    }
+    return false;
+}
+
+/* While the list is executed, something comes up: the client of a grant is gone already. What follows is appended. */
+static void comes_up(struct sim *sim, size_t i, uint64_t request)
+{
+    struct pm_lease lease = sim->books.requests[request].lease;
+
+    if (sim->books.requests[request].state != REQ_GRANTED || is_cut_later(sim, i, request))
+        return;
+    sim_input(sim, sim->books.requests[request].pool, "its client is gone already");
+    world_stream_over(sim, (int)request);
+    books_released(sim, (int)request, PM_RELEASE_UNUSED);
+    pm_core_release(sim->core, &lease, PM_RELEASE_UNUSED, sim->now_ms, &sim->out);
+}
+
 void sim_taken(struct sim *sim)
 {
     for (size_t i = 0; i < sim->out.n; i++) {
-        const struct pm_action *action = &sim->out.items[i];
+        struct pm_action action = sim->out.items[i]; /* the list may move */
 
         if (sim->story)
-            tell_action(sim, action);
-        if (action->kind == PM_ACT_NARRATE)
-            look_at_event(sim, action->event);
-        invariants_at(sim, action);
-        books_take(sim, action);
+            tell_action(sim, &action);
+        if (action.kind == PM_ACT_NARRATE)
+            look_at_event(sim, action.event);
+        invariants_at(sim, &action);
+        books_take(sim, &action);
+        if (action.kind == PM_ACT_GRANT && sim_one_in(&sim->random, sim->mood->hasty))
+            comes_up(sim, i, action.request);
     }
     books_look(sim);
     invariants_after(sim);
@@ -564,10 +591,17 @@ static void shut_down(struct sim *sim)
           book_n_waiting(&books->pools[i]));
 }
 
+static bool is_full(const struct sim *sim)
+{
+    return sim->world.n_engines + SIM_SPARE > SIM_ENGINES ||
+           sim->books.n_requests + SIM_SPARE > SIM_REQUESTS ||
+           sim->books.last_op + SIM_SPARE > SIM_OPS;
+}
+
 bool sim_run(struct sim *sim, uint64_t seed, uint64_t n_steps)
 {
     start(sim, seed, n_steps);
-    while (goes_on(sim) && sim->step <= n_steps) {
+    while (goes_on(sim) && sim->step <= n_steps && !is_full(sim)) {
         if (!sim->left_out || !sim->left_out[sim->step])
             step(sim);
     }

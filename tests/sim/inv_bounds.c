@@ -33,6 +33,9 @@ static void look_at_wanted(struct sim *sim, int index, struct book_pool *pool, u
 
     HOLDS(sim, 32, index, "what somebody waits for does not stay cold",
           view->state != PM_COLD || pool->forced, "replica %u", k);
+    if (pool->n_writes > 0)
+        HOLDS(sim, 27, index, "a start waits for no disk", view->state != PM_COLD || pool->forced,
+              "replica %u", k);
     HOLDS(sim, 32, index, "what somebody waits for does not queue behind preloads",
           view->state != PM_WAITING, "replica %u", k);
     if (view->state == PM_BACKOFF)

@@ -120,6 +120,9 @@ void inv13_request(struct sim *sim, int request, bool was_free)
     if (was_free)
         HOLDS(sim, 4, mine->pool, "a free slot behind an open gate is granted",
               mine->state != REQ_WAITING, "request %d waits", request);
+    if (was_free && pool->n_writes > 0)
+        HOLDS(sim, 27, mine->pool, "a lease waits for no disk", mine->state != REQ_WAITING,
+              "request %d waits", request);
     if (was_free && breaker_open)
         HOLDS(sim, 13, mine->pool, "an open breaker closes no ready place",
               mine->state == REQ_GRANTED || mine->state == REQ_OVER, "request %d", request);

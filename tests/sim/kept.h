@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Seeds that failed once, and how many steps they need; they are run first. */
 /* clang-format off */
-{1, 100},
+{5, 500},  /* a resume that was accepted while the disk still said disabled */
+{13, 500}, /* the same, after a drain that was given up */

@@ -23,10 +23,11 @@
 
 #define SIM_POOLS     4
 #define SIM_REPLICAS  4
-#define SIM_ENGINES   2048
-#define SIM_REQUESTS  8192
+#define SIM_ENGINES   8192
+#define SIM_REQUESTS  65536
 #define SIM_QUESTIONS 128
-#define SIM_OPS       1024
+#define SIM_OPS       8192
+#define SIM_SPARE     64 /* of each: a world that has less left than this comes to its end */
 #define SIM_NOBODY    (-1)
 
 struct sim;
@@ -57,6 +58,7 @@ struct sim_mood {
     unsigned crash, hang, deaf, permanent; /* of an engine */
     unsigned lose;                         /* an action or an answer */
     unsigned full;                         /* the disk */
+    unsigned hasty;                        /* a client that is gone in the step of its grant */
     unsigned kill_daemon, jump;            /* of a trouble */
 };
 
