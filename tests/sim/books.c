@@ -572,6 +572,13 @@ void books_staged(struct sim *sim, int index, const struct pm_failure *failure)
 
 /* ---- operations --------------------------------------------------------------------------------------------------- */
 
+/* Which deadlines cut what still runs. */
+static bool cuts(const struct book_op *op)
+{
+    return op->kind == PM_OP_STOP || op->kind == PM_OP_REMOVE ||
+           (op->kind == PM_OP_DRAIN && !op->aborts);
+}
+
 /* When the first of those that run may cut. */
 static void look_at_deadlines(struct sim *sim, int index)
 {
@@ -581,16 +588,16 @@ static void look_at_deadlines(struct sim *sim, int index)
     for (uint64_t id = 1; id <= sim->books.last_op; id++) {
         const struct book_op *op = &sim->books.ops[id % SIM_OPS];
 
-        if (op->known && op->acts && !op->ended && !op->aborts && op->pool == index &&
-            (op->kind == PM_OP_STOP || op->kind == PM_OP_DRAIN) && op->by_ms < pool->stop_by_ms)
+        if (op->known && op->acts && !op->ended && op->pool == index && cuts(op) &&
+            op->by_ms < pool->stop_by_ms)
             pool->stop_by_ms = op->by_ms;
     }
 }
 
-/* A drain and a resume act when they are accepted. */
+/* What is durable before it is answered acts when it is accepted. */
 static bool is_answered_later(enum pm_operation_kind kind)
 {
-    return kind == PM_OP_DRAIN || kind == PM_OP_RESUME;
+    return kind == PM_OP_DRAIN || kind == PM_OP_RESUME || kind == PM_OP_REMOVE;
 }
 
 static void acts(struct sim *sim, struct book_op *op)
@@ -641,6 +648,12 @@ static void take_accepted(struct sim *sim, const struct pm_action *action)
     op->answered = true;
     if (action->error || !op->known)
         return;
+    if (op->kind == PM_OP_REMOVE) {
+        sim->books.pools[op->pool].acknowledged_removed = true;
+        sim->books.pools[op->pool].removing = true;
+        acts(sim, op);
+        return;
+    }
     sim->books.pools[op->pool].acknowledged = op->intent;
     op->former = former_of(sim, op);
     acts(sim, op);
@@ -663,7 +676,10 @@ static void take_operation(struct sim *sim, const struct pm_action *action)
     sim->books.pools[op->pool].n_running[op->kind]--;
     look_at_deadlines(sim, op->pool);
     (void)pm_core_operation(sim->core, action->operation, &view);
-    if (!is_answered_later(op->kind) || view.replaced_by != 0 || view.state == PM_OP_INTERRUPTED)
+    if (op->kind == PM_OP_REMOVE)
+        sim->books.pools[op->pool].there = view.state != PM_OP_SUCCEEDED;
+    if (op->kind == PM_OP_REMOVE || !is_answered_later(op->kind) || view.replaced_by != 0 ||
+        view.state == PM_OP_INTERRUPTED)
         return;
     set_intent(sim, op->pool, view.state == PM_OP_SUCCEEDED ? op->intent : op->former);
 }
@@ -678,6 +694,11 @@ static void take_persist(struct sim *sim, const struct pm_action *action)
     world_persist(sim, action->token, action->record);
 }
 
+unsigned book_written(const struct world_record *record)
+{
+    return record->removed ? SIM_REMOVED : 1U << record->intent;
+}
+
 void books_persisted(struct sim *sim, int index, const struct world_record *record, bool failed)
 {
     struct book_pool *pool = &sim->books.pools[index];
@@ -688,7 +709,7 @@ void books_persisted(struct sim *sim, int index, const struct world_record *reco
         return;
     }
     pool->written = sim->books.leaving || sim->books.ops[record->operation % SIM_OPS].ended
-                        ? 1U << record->intent /* its command was called off meanwhile */
+                        ? book_written(record) /* its command was called off meanwhile */
                         : 0;
     if (!record->has_operation)
         pool->acknowledged = record->intent; /* what came of it is written behind it */
@@ -776,6 +797,8 @@ void books_look(struct sim *sim)
     for (int i = 0; i < books->n_pools; i++) {
         struct book_pool *pool = &books->pools[i];
 
+        if (!pool->there)
+            continue;
         for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
             look_at_replica(sim, pool, k);
             forgive(sim, pool->spec, &pool->replicas[k]);
@@ -806,11 +829,13 @@ void books_begin(struct sim *sim)
     }
 }
 
-void books_open_pool(struct sim *sim, int index, struct pm_pool_spec *spec)
+void books_open_pool(struct sim *sim, int index, struct pm_pool_spec *spec, enum pm_owner owner)
 {
     struct book_pool *pool = &sim->books.pools[index];
 
     pool->spec = spec;
+    pool->owner = owner;
+    pool->there = true;
     pool->stop_by_ms = PM_NEVER;
     pool->idle_ms = pool->waiterless_ms = pool->intent_ms = sim->now_ms;
     for (size_t k = 0; k < 2; k++)
@@ -856,11 +881,15 @@ void books_daemon_died(struct sim *sim)
         struct book_pool *pool = &books->pools[i];
         struct pm_pool_spec *spec = pool->spec;
         enum pm_intent acknowledged = pool->acknowledged;
+        bool was_removed = pool->acknowledged_removed;
+        enum pm_owner owner = pool->owner;
         unsigned written = pool->written;
 
         memset(pool, 0, sizeof(*pool));
-        books_open_pool(sim, i, spec);
+        books_open_pool(sim, i, spec, owner);
+        pool->there = !sim->world.disk[i].removed;
         pool->acknowledged = acknowledged;
+        pool->acknowledged_removed = was_removed;
         pool->written = written;
     }
     books->last_op = 0;

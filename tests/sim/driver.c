@@ -159,9 +159,11 @@ void sim_make_core(struct sim *sim)
     for (int i = 0; i < sim->books.n_pools; i++) {
         struct poolmgr_error err = {0};
 
+        if (!sim->books.pools[i].there)
+            continue;
         sim_input(sim, i, "%s is added", sim->books.pools[i].spec->id);
-        if (pm_core_add_pool(sim->core, sim->books.pools[i].spec, PM_OWNER_FILE, sim->now_ms,
-                             &sim->out, &err) < 0)
+        if (pm_core_add_pool(sim->core, sim->books.pools[i].spec, sim->books.pools[i].owner,
+                             sim->now_ms, &sim->out, &err) < 0)
             abort(); /* the simulator's own mistake */
     }
 }
@@ -180,7 +182,8 @@ static void draw_pools(struct sim *sim)
 
     books->n_pools = 1 + (int)sim_below(&sim->random, SIM_POOLS);
     for (int i = 0; i < books->n_pools; i++) {
-        books_open_pool(sim, i, draw_spec(&sim->random, i));
+        books_open_pool(sim, i, draw_spec(&sim->random, i),
+                        sim_one_in(&sim->random, 3) ? PM_OWNER_API : PM_OWNER_FILE);
     }
 }
 
@@ -420,7 +423,8 @@ void sim_request(struct sim *sim, int pool_index, int retried)
     mine->deadline_ms += mine->arrived_ms;
     if (mine->deadline_ms <= sim->now_ms)
         mine->deadline_ms = sim->now_ms + 1; /* due already: with the next tick */
-    was_free = pool->view.slots_free > 0 && !sim->books.shutting_down && !sim->books.leaving;
+    was_free = pool->there && pool->view.slots_free > 0 && !sim->books.shutting_down &&
+               !sim->books.leaving;
     sim_input(sim, pool_index, "%s request %" PRIu64 " comes for %s%s",
               mine->priority == PM_BATCH ? "batch" : "interactive", request.id, request.route,
               retried ? ", once more" : "");

@@ -86,7 +86,7 @@ static bool is_left_alone(const struct sim *sim, const struct book_pool *pool,
                           const struct book_replica *replica)
 {
     return is_on_its_way(replica->view.state) && book_n_waiting(pool) == 0 &&
-           pool->n_running[PM_OP_START] == 0 && pool->intent == PM_ENABLED &&
+           pool->n_running[PM_OP_START] == 0 && pool->intent == PM_ENABLED && !pool->removing &&
            pool->n_running[PM_OP_DRAIN] == 0 && pool->spec->start != PM_PRELOAD &&
            !replica->crashed_when_ready && book_leases(pool, &sim->books) == 0 &&
            pool->view.active_leases == 0;
@@ -176,7 +176,7 @@ static void look_at_up(struct sim *sim, int index, const struct book_pool *pool,
     const struct book_engine *engine = &sim->books.engines[replica->engine];
     bool in_use = book_leases(pool, &sim->books) > 0 || book_n_waiting(pool) > 0 ||
                   pool->n_running[PM_OP_START] > 0 || pool->intent != PM_ENABLED ||
-                  pool->spec->start == PM_PRELOAD;
+                  pool->removing || pool->spec->start == PM_PRELOAD;
 
     if (replica->view.state == PM_SICK)
         HOLDS(sim, 34, index, "sick ends by sick_restart",

@@ -132,8 +132,9 @@ void inv4_at(struct sim *sim, const struct pm_action *action)
               sim->books.pools[engine->pool].replicas[engine->replica].before.state != PM_SICK,
           "request %" PRIu64, action->request);
     HOLDS(sim, 4, engine->pool, "a grant goes to a pool that is enabled",
-          sim->books.pools[engine->pool].intent == PM_ENABLED, "it is %s",
-          pm_intent_name(sim->books.pools[engine->pool].intent));
+          sim->books.pools[engine->pool].intent == PM_ENABLED &&
+              !sim->books.pools[engine->pool].removing,
+          "it is %s", pm_intent_name(sim->books.pools[engine->pool].intent));
     HOLDS(sim, 4, engine->pool, "a grant goes to the pool that was asked for",
           engine->pool == sim->books.requests[action->request].pool, "request %" PRIu64,
           action->request);

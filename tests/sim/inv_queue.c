@@ -71,6 +71,7 @@ static bool may_be_refused(const struct sim *sim, const struct book_pool *pool,
     case POOLMGR_E_QUEUE_TIMEOUT: return sim->now_ms >= request->deadline_ms;
     case POOLMGR_E_QUEUE_FULL:
     case POOLMGR_E_QUEUE_DROPPED: return is_over_its_bounds(pool, request);
+    case POOLMGR_E_MODEL_NOT_FOUND: return pool->removing || !pool->there;
     case POOLMGR_E_DRAINING: return pool->intent == PM_DRAINING;
     case POOLMGR_E_DISABLED: return pool->intent == PM_DISABLED;
     case POOLMGR_E_POOL_FAILED: return pool->failed;
@@ -103,7 +104,7 @@ void inv17_after(struct sim *sim)
 {
     EACH_POOL(sim, i)
     {
-        if (sim->books.pools[i].intent != PM_ENABLED)
+        if (sim->books.pools[i].intent != PM_ENABLED || sim->books.pools[i].removing)
             HOLDS(sim, 17, i, "an operator's drain leaves nobody waiting",
                   book_n_waiting(&sim->books.pools[i]) == 0, "%" PRIu64 " wait",
                   book_n_waiting(&sim->books.pools[i]));
@@ -145,8 +146,9 @@ void inv18_after(struct sim *sim)
 
         if (!sim->books.leaving && !sim->books.stopped)
             HOLDS(sim, 18, i, "the intent is what the last word made it",
-                  pool->view.intent == pool->intent, "it is %s, not %s",
-                  pm_intent_name(pool->view.intent), pm_intent_name(pool->intent));
+                  pool->view.intent == (pool->removing ? PM_DRAINING : pool->intent),
+                  "it is %s, not %s", pm_intent_name(pool->view.intent),
+                  pm_intent_name(pool->intent));
     }
 }
 
@@ -258,6 +260,9 @@ void inv26_at(struct sim *sim, const struct pm_action *action)
               action->error->message[0] != '\0' &&
                   (action->error->code != POOLMGR_E_STORE_FAILED || pool->not_written_in_step),
               "op-%" PRIu64 ": %d", action->operation, action->error->code);
+    else if (op->kind == PM_OP_REMOVE)
+        HOLDS(sim, 26, op->pool, "a removal is durable before the answer",
+              op->joins || (disk->exists && disk->removed), "op-%" PRIu64, action->operation);
     else
         HOLDS(sim, 26, op->pool, "an intent is durable before the answer",
               disk->exists ? disk->intent == op->intent : op->intent == PM_ENABLED,
@@ -275,17 +280,30 @@ void inv28_restarted(struct sim *sim)
 
 /* ---- STATE ------------------------------------------------------------------------------------------------------ */
 
+static void look_at_removed(struct sim *sim, int index)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+
+    HOLDS(sim, 26, index, "what is removed for good stays so, and nothing else",
+          pool->there ? !pool->acknowledged_removed
+                      : pool->acknowledged_removed || (pool->written & SIM_REMOVED),
+          "it is %s", pool->there ? "there" : "gone");
+    pool->acknowledged_removed = !pool->there;
+}
+
 void inv26_restarted(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    for (int i = 0; i < sim->books.n_pools; i++) {
         struct book_pool *pool = &sim->books.pools[i];
 
-        HOLDS(sim, 26, i, "the next daemon has the last acknowledged intent, or what was written",
-              pool->view.intent == pool->acknowledged ||
-                  (pool->written & (1U << pool->view.intent)),
-              "it is %s, not %s", pm_intent_name(pool->view.intent),
-              pm_intent_name(pool->acknowledged));
+        look_at_removed(sim, i);
+        if (pool->there)
+            HOLDS(sim, 26, i,
+                  "the next daemon has the last acknowledged intent, or what was written",
+                  pool->view.intent == pool->acknowledged ||
+                      (pool->written & (1U << pool->view.intent)),
+                  "it is %s, not %s", pm_intent_name(pool->view.intent),
+                  pm_intent_name(pool->acknowledged));
         pool->acknowledged = pool->view.intent;
         pool->written = 0;
     }

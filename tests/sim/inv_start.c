@@ -34,8 +34,8 @@ void inv9_at(struct sim *sim, const struct pm_action *action)
     HOLDS(sim, 9, pool, "nothing starts while the daemon ends",
           !sim->books.shutting_down && !sim->books.leaving, "%s", "it does");
     HOLDS(sim, 9, pool, "nothing starts in a pool that shall rest",
-          sim->books.pools[pool].intent == PM_ENABLED, "it is %s",
-          pm_intent_name(sim->books.pools[pool].intent));
+          sim->books.pools[pool].intent == PM_ENABLED && !sim->books.pools[pool].removing,
+          "it is %s", pm_intent_name(sim->books.pools[pool].intent));
     if (action->kind == PM_ACT_STAGE) {
         HOLDS(sim, 9, pool, "one fetch at a time", !sim->books.pools[pool].staging, "%s", "two");
         return;
@@ -180,7 +180,7 @@ static bool may_be_stopped(const struct sim *sim, const struct book_engine *engi
     const struct book_pool *pool = &sim->books.pools[engine->pool];
 
     if (sim->books.shutting_down || pool->n_running[PM_OP_STOP] > 0 || pool->stopped_in_step ||
-        pool->n_running[PM_OP_DRAIN] > 0 || pool->intent == PM_DISABLED)
+        pool->n_running[PM_OP_DRAIN] > 0 || pool->intent == PM_DISABLED || pool->removing)
         return true;
     if (book_n_waiting(pool) > 0 || pool->n_running[PM_OP_START] > 0 ||
         book_leases(pool, &sim->books) > 0)

@@ -53,8 +53,11 @@ void inv30_early_look(struct sim *sim);
 void invariants_at(struct sim *sim, const struct pm_action *action);
 void invariants_after(struct sim *sim);
 
-/* Calls `look` for each replica; the pool's index and the replica's. */
-#define EACH_POOL(sim, i)     for (int(i) = 0; (i) < (sim)->books.n_pools; (i)++)
+/* Each pool that is there; each replica of one. */
+#define EACH_POOL(sim, i)                                                                          \
+    for (int(i) = 0; (i) < (sim)->books.n_pools; (i)++)                                            \
+        if (!(sim)->books.pools[i].there) {                                                        \
+        } else
 #define EACH_REPLICA(pool, k) for (unsigned(k) = 0; (k) < (pool)->spec->n_replicas; (k)++)
 
 #endif

@@ -73,6 +73,27 @@ static void command_resume(struct sim *sim, int index)
     sim_taken(sim);
 }
 
+static void command_remove(struct sim *sim, int index)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+    uint64_t drain_ms = SIM_PICK(&sim->random, 0, 1000, 30000, PM_NEVER), id = 0;
+    struct book_op op = {.kind = PM_OP_REMOVE, .pool = index, .joins = pool->removing};
+    bool has_drain = sim_one_in(&sim->random, 2);
+    struct poolmgr_error err = {0};
+    int r;
+
+    sim_input(sim, index, "an operator removes %s by %" PRIu64 " ms", pool->spec->id,
+              has_drain ? drain_ms : pool->spec->drain_deadline_ms);
+    op.by_ms = pm_add_ms(sim->now_ms, has_drain ? drain_ms : pool->spec->drain_deadline_ms);
+    r = pm_core_remove_pool(sim->core, pool->spec->id, has_drain, drain_ms, sim->now_ms, &sim->out,
+                            &id, &err);
+    HOLDS(sim, 2, index, "the file's pools are removed by the file only",
+          pool->owner == PM_OWNER_API || r < 0, "op-%" PRIu64, id);
+    if (r == 0)
+        books_command(sim, id, &op);
+    sim_taken(sim);
+}
+
 static void command_cancel(struct sim *sim)
 {
     uint64_t id = 1 + sim_below(&sim->random, 12);
@@ -128,7 +149,9 @@ void sim_operator(struct sim *sim)
 {
     int index = (int)sim_below(&sim->random, (uint64_t)sim->books.n_pools);
 
-    switch (sim_below(&sim->random, 10)) {
+    if (!sim->books.pools[index].there)
+        return;
+    switch (sim_below(&sim->random, 21) / 2) {
     case 0: command_start(sim, index); break;
     case 1:
     case 2: command_stop(sim, index); break;
@@ -137,6 +160,8 @@ void sim_operator(struct sim *sim)
     case 5: file_changes(sim, index); break;
     case 6:
     case 7: command_drain(sim, index); break;
-    default: command_resume(sim, index); break;
+    case 8:
+    case 9: command_resume(sim, index); break;
+    default: command_remove(sim, index); break;
     }
 }

@@ -29,6 +29,7 @@
 #define SIM_OPS       8192
 #define SIM_SPARE     64 /* of each: a world that has less left than this comes to its end */
 #define SIM_NOBODY    (-1)
+#define SIM_REMOVED   (1U << PM_INTENT_COUNT) /* a bit beside those of the intents */
 
 struct sim;
 
@@ -95,7 +96,7 @@ struct world_stream {
 
 /* What the disk has of a pool. */
 struct world_record {
-    bool exists, has_operation;
+    bool exists, removed, has_operation;
     enum pm_intent intent;
     uint64_t operation;
     enum pm_operation_kind kind;
@@ -196,6 +197,8 @@ struct book_queue {
 
 struct book_pool {
     struct pm_pool_spec *spec;
+    enum pm_owner owner;
+    bool there, removing; /* until it is forgotten; from the acceptance of its removal on */
     struct book_replica replicas[SIM_REPLICAS];
     struct book_queue queue;
     enum pm_intent intent;
@@ -206,7 +209,8 @@ struct book_pool {
     unsigned n_writes;           /* that are under way */
     enum pm_intent acknowledged; /* what the next daemon must have */
     unsigned written;            /* intents that were being written when the daemon died, as bits */
-    uint64_t staged_by_ms;       /* when the disk will have answered */
+    bool acknowledged_removed;
+    uint64_t staged_by_ms; /* when the disk will have answered */
     uint64_t idle_ms, waiterless_ms, keep_alive_ms;
     bool has_keep_alive;
     struct pm_pool_view view, before;
@@ -217,7 +221,7 @@ struct book_pool {
 struct book_op {
     enum pm_operation_kind kind;
     int pool;
-    bool known, ended, answered, acts, persisted;
+    bool known, ended, answered, acts, persisted, joins;
     bool aborts;           /* at its deadline */
     uint64_t by_ms;        /* … which is this */
     enum pm_intent intent; /* a drain or a resume: what comes after it */
@@ -243,7 +247,8 @@ void books_take(struct sim *sim, const struct pm_action *action);
 void books_look(struct sim *sim);  /* at what the core shows, after a step */
 void books_begin(struct sim *sim); /* what is of one step only is forgotten */
 void books_clear(struct sim *sim);
-void books_open_pool(struct sim *sim, int pool, struct pm_pool_spec *spec);
+void books_open_pool(struct sim *sim, int pool, struct pm_pool_spec *spec, enum pm_owner owner);
+unsigned book_written(const struct world_record *record);
 void books_daemon_died(struct sim *sim);
 
 /* What goes in, before it does. */

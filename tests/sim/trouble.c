@@ -15,7 +15,10 @@ static void dead_inputs(struct sim *sim)
     struct pm_ready ready = {0};
     struct pm_exit how = {0};
     uint64_t id = 0;
+    size_t n_there = 0;
 
+    EACH_POOL(sim, i)
+    n_there++;
     sim_input(sim, SIM_NOBODY, "inputs for nobody");
     pm_core_staged(sim->core, never, NULL, 0, sim->now_ms, &sim->out);
     pm_core_staged(sim->core, none, NULL, 0, sim->now_ms, &sim->out);
@@ -37,9 +40,8 @@ static void dead_inputs(struct sim *sim)
               pm_core_reset(sim->core, "nobody", PM_BREAKER_CLOSED, sim->now_ms, &sim->out, &err) ==
                   POOLMGR_E_NOT_FOUND,
           "%s", "it is not");
-    HOLDS(sim, 2, SIM_NOBODY, "a typo makes no pool",
-          pm_core_n_pools(sim->core) == (size_t)sim->books.n_pools, "%zu pools",
-          pm_core_n_pools(sim->core));
+    HOLDS(sim, 2, SIM_NOBODY, "a typo makes no pool", pm_core_n_pools(sim->core) == n_there,
+          "%zu pools", pm_core_n_pools(sim->core));
     sim_nothing(sim);
 }
 
@@ -164,7 +166,7 @@ static void restore(struct sim *sim)
     EACH_POOL(sim, i)
     {
         const struct world_record *record = &sim->world.disk[i];
-        struct pm_pool_record there = {.owner = PM_OWNER_FILE,
+        struct pm_pool_record there = {.owner = sim->books.pools[i].owner,
                                        .intent = record->intent,
                                        .has_operation = record->has_operation,
                                        .operation = record->operation,
@@ -178,6 +180,18 @@ static void restore(struct sim *sim)
         sim->books.pools[i].intent = record->intent;
         pm_core_restore(sim->core, &there, sim->now_ms, &sim->out);
     }
+}
+
+/* Nothing runs there, or what runs is a stranger to the new daemon, which ends it. */
+static void sweep_away(struct sim *sim, int index)
+{
+    struct world_engine *there = &sim->world.engines[index];
+
+    there->gone = sim->books.engines[index].forgotten = true;
+    there->alive = false;
+    world_schedule(sim, &there->launched, PM_NEVER);
+    world_schedule(sim, &there->life, PM_NEVER);
+    world_schedule(sim, &there->end, PM_NEVER);
 }
 
 /* The daemon is gone, by SIGKILL or because it left; the next one finds what runs. */
@@ -197,10 +211,9 @@ static void next_daemon(struct sim *sim)
         pm_core_seen_instance(sim->core, sim->books.pools[engine->pool].spec->id, engine->instance);
         if (engine->forgotten)
             continue;
-        if (there->gone || there->never_launched || there->launch_fails) {
-            there->gone = engine->forgotten = true;
-            world_schedule(sim, &there->launched, PM_NEVER);
-            world_schedule(sim, &there->end, PM_NEVER);
+        if (there->gone || there->never_launched || there->launch_fails ||
+            !sim->books.pools[engine->pool].there) {
+            sweep_away(sim, i);
             continue;
         }
         adopt(sim, i);

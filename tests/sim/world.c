@@ -340,6 +340,7 @@ void world_persist(struct sim *sim, struct pm_token token, const struct pm_pool_
         sim->now_ms > sim->world.disk_free_ms ? sim->now_ms : sim->world.disk_free_ms;
 
     question->record = (struct world_record){.exists = true,
+                                             .removed = record->removed,
                                              .has_operation = record->has_operation,
                                              .intent = record->intent,
                                              .operation = record->operation,
@@ -414,6 +415,12 @@ static void answers(struct sim *sim, struct world_question *question)
     struct world_question asked = *question;
 
     question->open = false;
+    if (!sim->books.pools[asked.pool].there && asked.kind == PM_ACT_STAGE) {
+        sim_input(sim, asked.pool, "the model of a pool that is gone is there");
+        pm_core_staged(sim->core, asked.token, NULL, 1000, sim->now_ms, &sim->out);
+        sim_nothing(sim);
+        return;
+    }
     switch (asked.kind) {
     case PM_ACT_STAGE: staged(sim, &asked); break;
     case PM_ACT_PERSIST: persisted(sim, &asked); break;
@@ -512,7 +519,7 @@ void world_happens(struct sim *sim)
 /* What was being written is there or not: a rename is whole. */
 static void dies_writing(struct sim *sim, const struct world_question *question)
 {
-    sim->books.pools[question->pool].written |= 1U << question->record.intent;
+    sim->books.pools[question->pool].written |= book_written(&question->record);
     if (sim_one_in(&sim->random, 2))
         sim->world.disk[question->pool] = question->record;
 }
