@@ -265,6 +265,10 @@ static const enum pm_event_kind not_by_core[] = {
     PM_EV_RELOAD_ROLLED_BACK,
 };
 
+/* Engines that are not ours have no world yet. */
+static const enum pm_event_kind not_yet[] = {PM_EV_HANDOFF_ACCEPTED, PM_EV_HANDOFF_REFUSED,
+                                             PM_EV_HANDOFF_WITHDRAWN};
+
 static const int refusals[] = {
     POOLMGR_E_QUEUE_FULL,   POOLMGR_E_QUEUE_DROPPED,   POOLMGR_E_QUEUE_TIMEOUT,
     POOLMGR_E_POOL_FAILED,  POOLMGR_E_START_FAILED,    POOLMGR_E_START_TIMEOUT,
@@ -276,6 +280,10 @@ static bool is_told_by_others(enum pm_event_kind kind)
 {
     for (size_t i = 0; i < PM_ARRAY_LEN(not_by_core); i++) {
         if (not_by_core[i] == kind)
+            return true;
+    }
+    for (size_t i = 0; i < PM_ARRAY_LEN(not_yet); i++) {
+        if (not_yet[i] == kind)
             return true;
     }
     return false;
@@ -296,7 +304,8 @@ static unsigned n_unseen(const struct sim_seen *seen)
 
     for (int i = 0; i <= PM_ACT_STOPPED; i++) {
         (void)snprintf(number, sizeof(number), "%d", i);
-        n += missed("action", number, seen->actions[i]);
+        if (i != PM_ACT_FOLLOW)
+            n += missed("action", number, seen->actions[i]);
     }
     for (int i = 0; i < PM_STATE_COUNT; i++)
         n += missed("state", pm_state_name((enum pm_state)i), seen->states[i]);
