@@ -70,6 +70,8 @@ void pm_commands_stop(struct pm_call *call);
 void pm_commands_reset(struct pm_call *call);
 void pm_commands_drain(struct pm_call *call);
 void pm_commands_resume(struct pm_call *call);
+void pm_change_put(struct pm_call *call);
+void pm_change_reload(struct pm_call *call);
 void pm_change_remove(struct pm_call *call);    /* change.c */
 void pm_commands_handoff(struct pm_call *call); /* handoff.c */
 void pm_operations_list(struct pm_call *call);  /* operations.c */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* drain, resume: what an operator wants of a pool for good. */
+/* drain, resume, reload: what an operator wants of a pool for good. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "util/cleanup.h"
+#include "util/file.h"
 #include "util/str.h"
+
+#define SPEC_MAX (1024 * 1024)
 
 /* An option of these verbs: what stands behind it becomes a member of the body. */
 struct option {
@@ -32,10 +36,52 @@ static json_t *read_word(const char *text)
     return value;
 }
 
+/* The daemon does not know where we stand: a path is made absolute here. */
+static json_t *read_ref(const char *text)
+{
+    pm_auto_free char *here = getcwd(NULL, 0), *path = NULL;
+    const char *home = getenv("HOME");
+
+    if (pm_str_starts(text, "file:"))
+        text += 5;
+    if (text[0] == '/' || pm_str_starts(text, "hf:") || strstr(text, "://"))
+        return read_word(text);
+    if (pm_str_starts(text, "~/") && home)
+        path = pm_xasprintf("%s/%s", home, text + 2);
+    else
+        path = pm_xasprintf("%s/%s", here ? here : "", text);
+    return read_word(path);
+}
+
+static json_t *read_spec(const char *path)
+{
+    pm_auto_free char *text = NULL;
+    struct poolmgr_error err = {0};
+    json_error_t where;
+    json_t *spec;
+    size_t n;
+
+    if (pm_read_file(path, SPEC_MAX, &text, &n, &err) < 0)
+        pm_cli_die(1, "%s", err.message);
+    spec = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
+    if (!json_is_object(spec))
+        pm_cli_die(2, "%s:%d:%d: a pool's settings as a JSON object are wanted: %s", path,
+                   where.line, where.column, spec ? "this is another value" : where.text);
+    return spec;
+}
+
 static const struct option drain_options[] = {
     {"--deadline", "deadline_ms", read_duration},
     {"--on-deadline", "on_deadline", read_word},
     {"--then", "then", read_word},
+    {0},
+};
+static const struct option reload_options[] = {
+    {"--model", "new_model_ref", read_ref},
+    {"--engine-version", "new_engine_version", read_word},
+    {"--file", "spec", read_spec},
+    {"--deadline", "deadline_ms", read_duration},
+    {"--on-deadline", "on_deadline", read_word},
     {0},
 };
 
@@ -81,6 +127,11 @@ static int change(struct pm_cli *cli, const char *verb, const struct option *opt
 int pm_verb_drain(struct pm_cli *cli)
 {
     return change(cli, "drain", drain_options);
+}
+
+int pm_verb_reload(struct pm_cli *cli)
+{
+    return change(cli, "reload", reload_options);
 }
 
 int pm_verb_resume(struct pm_cli *cli)

@@ -15,6 +15,10 @@ const struct pm_verb pm_verbs[] = {
      "take nothing new, let running requests end, and keep it down (hold: up, but closed)",
      pm_verb_drain},
     {"resume", "POOL…", "undo a drain", pm_verb_resume},
+    {"reload",
+     "POOL [--model REF] [--engine-version V] [--file F] [--deadline 5m] [--on-deadline "
+     "abort|stop]",
+     "change model or settings; the old ones go on serving if the new ones fail", pm_verb_reload},
     {"reset", "POOL [--breaker forced-open|closed|disabled]", "forget failures and try again",
      pm_verb_reset},
     {"logs", "POOL [-f] [-n 200] [--replica 0]", "what its engine says", pm_verb_logs},

@@ -92,6 +92,10 @@ int pm_manager_drain(struct pm_manager *manager, const char *pool_id, const stru
                      uint64_t *ret_op, struct poolmgr_error *err);
 int pm_manager_resume(struct pm_manager *manager, const char *pool_id, uint64_t *ret_op,
                       struct poolmgr_error *err);
+int pm_manager_reload(struct pm_manager *manager, const char *pool_id,
+                      const struct pm_reload *reload, uint64_t *ret_op, struct poolmgr_error *err);
+int pm_manager_put_pool(struct pm_manager *manager, struct pm_pool_spec *spec, uint64_t *ret_op,
+                        struct poolmgr_error *err);
 int pm_manager_remove_pool(struct pm_manager *manager, const char *pool_id, bool has_drain,
                            uint64_t drain_ms, uint64_t *ret_op, struct poolmgr_error *err);
 int pm_manager_reset(struct pm_manager *manager, const char *pool_id, enum pm_breaker breaker,

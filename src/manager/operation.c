@@ -61,6 +61,26 @@ int pm_manager_resume(struct pm_manager *manager, const char *pool_id, uint64_t 
     return r;
 }
 
+int pm_manager_reload(struct pm_manager *manager, const char *pool_id,
+                      const struct pm_reload *reload, uint64_t *ret_op, struct poolmgr_error *err)
+{
+    int r = pm_core_reload(manager->core, pool_id, reload, pm_manager_now(manager),
+                           &manager->actions, ret_op, err);
+
+    pm_manager_flush(manager);
+    return r;
+}
+
+int pm_manager_put_pool(struct pm_manager *manager, struct pm_pool_spec *spec, uint64_t *ret_op,
+                        struct poolmgr_error *err)
+{
+    int r = pm_core_put_pool(manager->core, spec, pm_manager_now(manager), &manager->actions,
+                             ret_op, err);
+
+    pm_manager_flush(manager);
+    return r;
+}
+
 int pm_manager_remove_pool(struct pm_manager *manager, const char *pool_id, bool has_drain,
                            uint64_t drain_ms, uint64_t *ret_op, struct poolmgr_error *err)
 {
