@@ -25,8 +25,7 @@ static json_t *pool_json(const struct pm_call *call, const struct pm_pool_view *
     struct pm_manager *manager = call->api->manager;
     pm_auto_free struct pm_replica_view *replicas = replicas_of(pm_manager_core(manager), view);
 
-    return pm_pool_json(view, replicas, pm_engine_of(pm_manager_config(manager), view->spec),
-                        clock);
+    return pm_pool_json(view, replicas, clock);
 }
 
 void pm_pools_list(struct pm_call *call)

@@ -40,14 +40,13 @@ static json_t *model_json(const struct pm_pool_view *view)
 }
 
 /* The version is that of the first replica that has told one. */
-static json_t *engine_json(const struct pm_pool_view *view, const struct pm_replica_view *replicas,
-                           const struct pm_engine_spec *engine)
+static json_t *engine_json(const struct pm_pool_view *view, const struct pm_replica_view *replicas)
 {
     json_t *value = json_object();
 
     pm_put_text(value, "name", view->spec->engine);
-    if (engine)
-        pm_put_text(value, "family", pm_family_name(engine->family));
+    if (view->spec->runs)
+        pm_put_text(value, "family", pm_family_name(view->spec->runs->family));
     for (uint64_t i = 0; i < view->n_replicas; i++) {
         if (replicas[i].engine_version[0]) {
             pm_put_text(value, "version", replicas[i].engine_version);
@@ -119,7 +118,7 @@ static void put_sizes(json_t *pool, const struct pm_pool_view *view, const struc
 }
 
 json_t *pm_pool_json(const struct pm_pool_view *view, const struct pm_replica_view *replicas,
-                     const struct pm_engine_spec *engine, const struct pm_clock *clock)
+                     const struct pm_clock *clock)
 {
     const struct pm_pool_spec *spec = view->spec;
     json_t *pool = json_object(), *list = json_array(), *aliases = json_array();
@@ -138,7 +137,7 @@ json_t *pm_pool_json(const struct pm_pool_view *view, const struct pm_replica_vi
     pm_put_text(pool, "start", spec->start == PM_PRELOAD ? "preload" : "on-demand");
     pm_put_text(pool, "devices", spec->devices);
     pm_put(pool, "model", model_json(view));
-    pm_put(pool, "engine", engine_json(view, replicas, engine));
+    pm_put(pool, "engine", engine_json(view, replicas));
     pm_put(pool, "health", health_json(view, clock));
     put_sizes(pool, view, clock);
     if (text)

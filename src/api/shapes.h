@@ -6,9 +6,9 @@
 #include "api/json.h"
 #include "config/config.h"
 
-/* `replicas`: view->n_replicas of them. `engine` may be NULL. */
+/* `replicas`: view->n_replicas of them. */
 json_t *pm_pool_json(const struct pm_pool_view *view, const struct pm_replica_view *replicas,
-                     const struct pm_engine_spec *engine, const struct pm_clock *clock);
+                     const struct pm_clock *clock);
 json_t *pm_pool_health_json(const struct pm_pool_view *view, const struct pm_replica_view *replicas,
                             const struct pm_clock *clock);
 json_t *pm_operation_json(const struct pm_operation *op, const struct pm_clock *clock);

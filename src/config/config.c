@@ -21,31 +21,12 @@
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
-static void free_engine(struct pm_engine_spec *engine)
-{
-    free(engine->name);
-    free(engine->mode);
-    free(engine->path);
-    free(engine->url);
-    free(engine->sha256);
-    free(engine->image);
-    free(engine->runtime);
-    free(engine->model_name);
-    pm_strv_fini(&engine->args);
-    pm_strv_fini(&engine->argv);
-    pm_strv_fini(&engine->stop);
-    pm_strv_fini(&engine->env.names);
-    pm_strv_fini(&engine->env.values);
-    free(engine->ready);
-    free(engine);
-}
-
 void pm_config_free(struct pm_config *config)
 {
     if (!config)
         return;
     for (size_t i = 0; i < config->n_engines; i++)
-        free_engine(config->engines[i]);
+        pm_engine_spec_unref(config->engines[i]);
     for (size_t i = 0; i < config->n_pools; i++)
         pm_pool_spec_unref(config->pools[i]);
     for (struct pm_strv *const *list =
@@ -73,7 +54,7 @@ void pm_config_free(struct pm_config *config)
 PM_DEFINE_AUTO(struct pm_config *, pm_config_free)
 PM_DEFINE_AUTO(struct pm_yaml_file *, pm_yaml_free)
 
-const struct pm_engine_spec *pm_config_engine(const struct pm_config *config, const char *name)
+struct pm_engine_spec *pm_config_engine(const struct pm_config *config, const char *name)
 {
     for (size_t i = 0; i < config->n_engines; i++) {
         if (strcmp(config->engines[i]->name, name) == 0)
@@ -86,10 +67,9 @@ const struct pm_engine_spec *pm_config_engine(const struct pm_config *config, co
 
 static struct pm_engine_spec *add_engine(struct pm_config *config, const char *name)
 {
-    struct pm_engine_spec *engine = pm_xalloc(sizeof(*engine));
+    struct pm_engine_spec *engine = pm_engine_spec_new(name);
 
     pm_settings_defaults(pm_engine_settings, engine);
-    engine->name = pm_xstrdup(name);
     config->engines =
         pm_xrealloc(config->engines, (config->n_engines + 1) * sizeof(struct pm_engine_spec *));
     config->engines[config->n_engines++] = engine;
@@ -121,7 +101,7 @@ static void read_engines(struct pm_reading *reading, const struct pm_yaml *map,
 
 static void use_engine_path(struct pm_config *config, const char *path, const char *here)
 {
-    struct pm_engine_spec *llama = (struct pm_engine_spec *)pm_config_engine(config, "llama");
+    struct pm_engine_spec *llama = pm_config_engine(config, "llama");
 
     if (!path)
         return;
@@ -177,7 +157,7 @@ static void add_model(struct pm_reading *reading, const struct pm_yaml *root,
     spec->model.main = pm_settings_model_ref(ref, here);
     if (strcmp(alias, id) != 0)
         pm_strv_add(&spec->aliases, alias);
-    pm_finish_pool(spec, here);
+    pm_finish_pool(config, spec, here);
     pm_check_pool(reading->errors, &nowhere, &nowhere, config, spec);
     pm_check_storm(config, spec);
     pm_add_pool(config, spec);

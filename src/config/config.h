@@ -20,31 +20,8 @@
 #define PM_CONFIG_ERRORS_MAX 20
 #define PM_CONFIG_POOLS_MAX  1000
 
-enum pm_family {
-    PM_FAMILY_LLAMA_CPP,
-    PM_FAMILY_VLLM,
-    PM_FAMILY_SGLANG,
-    PM_FAMILY_TGI,
-    PM_FAMILY_COMMAND,
-    PM_FAMILY_EXTERNAL
-};
-enum pm_transport { PM_TRANSPORT_UNIX, PM_TRANSPORT_TCP };
 enum pm_log_format { PM_LOG_AUTO, PM_LOG_PRETTY, PM_LOG_JSON };
 enum pm_on_exit { PM_EXIT_STOP, PM_EXIT_LEAVE };
-
-/* An entry of `engines`. */
-struct pm_engine_spec {
-    char *name;
-    enum pm_family family;
-    char *mode; /* "external" "binary" "container"; as given or derived */
-    char *path; /* absolute; NULL: looked up in PATH */
-    char *url, *sha256, *image, *runtime, *model_name;
-    struct pm_strv args, argv, stop;
-    struct pm_pairs env;
-    enum pm_transport transport;
-    char *ready;           /* command: path of its health route */
-    enum pm_cancel cancel; /* command */
-};
 
 struct pm_config {
     char *path;   /* of the file; NULL: none */
@@ -123,7 +100,7 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
                     struct pm_config_errors *errors, struct poolmgr_error *err);
 void pm_config_free(struct pm_config *config);
 
-const struct pm_engine_spec *pm_config_engine(const struct pm_config *config, const char *name);
+struct pm_engine_spec *pm_config_engine(const struct pm_config *config, const char *name);
 
 /* One pool that does not stand in the file (PUT): a JSON object in the file's words, below the file's `defaults`, with
  * its engines. One reference is the caller's. POOLMGR_E_CONFIG_INVALID with errors filled; err names the member. */

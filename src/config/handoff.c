@@ -166,6 +166,9 @@ static struct pm_pool_spec *make_spec(const json_t *json, const struct document 
     struct pm_pool_spec *spec = pm_pool_spec_new(document->pool);
 
     replace(&spec->engine, document->engine);
+    spec->runs = pm_engine_spec_new("external");
+    spec->runs->family = PM_FAMILY_EXTERNAL;
+    spec->runs->mode = pm_xstrdup("external");
     replace(&spec->devices, document->device_mask ? document->device_mask : "");
     spec->habits = (struct pm_engine_habits){.ours = false, .cancel = PM_CANCEL_NONE};
     spec->model.main = pm_xstrdup(document->model);

@@ -13,10 +13,13 @@
 #include "util/cleanup.h"
 #include "util/jsontext.h"
 
-void pm_finish_pool(struct pm_pool_spec *spec, const char *folder)
+void pm_finish_pool(const struct pm_config *config, struct pm_pool_spec *spec, const char *folder)
 {
+    struct pm_engine_spec *engine = pm_config_engine(config, spec->engine);
     json_t *json;
 
+    if (engine)
+        spec->runs = pm_engine_spec_ref(engine);
     for (size_t i = 0; i < spec->model.lora.n; i++) {
         char *path = pm_settings_path(spec->model.lora.items[i], folder);
 
@@ -70,7 +73,7 @@ static void read_pool(struct pm_reading *reading, const struct pm_yaml *root,
     spec = pm_new_pool(reading, root, key->text);
     (void)snprintf(where, sizeof(where), " in pool '%s'", key->text);
     pm_settings_read(reading, pm_pool_settings, value, where, spec);
-    pm_finish_pool(spec, reading->folder);
+    pm_finish_pool(config, spec, reading->folder);
     pm_check_pool(reading->errors, key, value, config, spec);
     pm_check_storm(config, spec);
     pm_add_pool(config, spec);

@@ -14,7 +14,7 @@ struct pm_pool_spec *pm_new_pool(const struct pm_reading *reading, const struct 
                                  const char *id);
 
 /* What follows from the settings themselves; folder is where relative paths start. */
-void pm_finish_pool(struct pm_pool_spec *spec, const char *folder);
+void pm_finish_pool(const struct pm_config *config, struct pm_pool_spec *spec, const char *folder);
 void pm_add_pool(struct pm_config *config, struct pm_pool_spec *spec); /* takes the reference */
 
 #endif

@@ -69,6 +69,12 @@ struct pm_pool_spec *pm_pool_spec_ref(struct pm_pool_spec *spec)
     return spec;
 }
 
+static void pairs_fini(struct pm_pairs *pairs)
+{
+    pm_strv_fini(&pairs->names);
+    pm_strv_fini(&pairs->values);
+}
+
 static void model_fini(struct pm_model_spec *model)
 {
     free(model->main);
@@ -90,18 +96,60 @@ void pm_pool_spec_unref(struct pm_pool_spec *spec)
     pm_strv_fini(&spec->aliases);
     model_fini(&spec->model);
     free(spec->engine);
+    pm_engine_spec_unref(spec->runs);
     free(spec->external.endpoint);
     free(spec->external.model_name);
     free(spec->external.engine_version);
     free(spec->devices);
     free(spec->tensor_split);
     pm_strv_fini(&spec->args);
-    pm_strv_fini(&spec->env.names);
-    pm_strv_fini(&spec->env.values);
+    pairs_fini(&spec->env);
     free(spec->vram);
     free(spec->filters);
     free(spec->text);
     free(spec);
+}
+
+/* ---- engines ------------------------------------------------------------------------------------------------- */
+
+struct pm_engine_spec *pm_engine_spec_new(const char *name)
+{
+    struct pm_engine_spec *engine = pm_xalloc(sizeof(*engine));
+
+    engine->refs = 1;
+    engine->name = pm_xstrdup(name);
+    return engine;
+}
+
+struct pm_engine_spec *pm_engine_spec_ref(struct pm_engine_spec *engine)
+{
+    engine->refs++;
+    return engine;
+}
+
+void pm_engine_spec_unref(struct pm_engine_spec *engine)
+{
+    if (!engine)
+        return;
+
+    assert(engine->refs > 0);
+    if (--engine->refs > 0)
+        return;
+
+    free(engine->name);
+    free(engine->mode);
+    free(engine->path);
+    free(engine->url);
+    free(engine->sha256);
+    free(engine->image);
+    free(engine->runtime);
+    free(engine->model_name);
+    pm_strv_fini(&engine->args);
+    pm_strv_fini(&engine->argv);
+    pm_strv_fini(&engine->stop);
+    pairs_fini(&engine->env);
+    free(engine->ready);
+    free(engine);
 }
 
 /* ---- comparing -------------------------------------------------------------------------------------------------- */
@@ -109,6 +157,25 @@ void pm_pool_spec_unref(struct pm_pool_spec *spec)
 static bool same_text(const char *a, const char *b)
 {
     return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_pairs(const struct pm_pairs *a, const struct pm_pairs *b)
+{
+    return pm_strv_equal(&a->names, &b->names) && pm_strv_equal(&a->values, &b->values);
+}
+
+bool pm_engine_spec_equal(const struct pm_engine_spec *a, const struct pm_engine_spec *b)
+{
+    if (a == b || !a || !b)
+        return a == b;
+
+    return same_text(a->name, b->name) && a->family == b->family && same_text(a->mode, b->mode) &&
+           same_text(a->path, b->path) && same_text(a->url, b->url) &&
+           same_text(a->sha256, b->sha256) && same_text(a->image, b->image) &&
+           same_text(a->runtime, b->runtime) && same_text(a->model_name, b->model_name) &&
+           pm_strv_equal(&a->args, &b->args) && pm_strv_equal(&a->argv, &b->argv) &&
+           pm_strv_equal(&a->stop, &b->stop) && same_pairs(&a->env, &b->env) &&
+           a->transport == b->transport && same_text(a->ready, b->ready) && a->cancel == b->cancel;
 }
 
 #define MEMBER(name) offsetof(struct pm_pool_spec, name)
@@ -185,7 +252,7 @@ enum pm_spec_change pm_spec_compare(const struct pm_pool_spec *a, const struct p
 {
     if (a == b)
         return PM_SPEC_SAME;
-    if (!same_texts(a, b) || !same_lists(a, b) ||
+    if (!pm_engine_spec_equal(a->runs, b->runs) || !same_texts(a, b) || !same_lists(a, b) ||
         !same_numbers(a, b, engine_numbers, PM_ARRAY_LEN(engine_numbers)))
         return PM_SPEC_ENGINE;
     return same_limits(a, b) ? PM_SPEC_SAME : PM_SPEC_LIMITS;

@@ -25,6 +25,32 @@ struct pm_model_spec {
     char *sha256; /* of main, lower-case hex; NULL: unknown */
 };
 
+enum pm_family {
+    PM_FAMILY_LLAMA_CPP,
+    PM_FAMILY_VLLM,
+    PM_FAMILY_SGLANG,
+    PM_FAMILY_TGI,
+    PM_FAMILY_COMMAND,
+    PM_FAMILY_EXTERNAL
+};
+enum pm_transport { PM_TRANSPORT_UNIX, PM_TRANSPORT_TCP };
+
+/* An entry of `engines`: what is run, and how. Made by config/ and never changed after; kept by the pools that name
+ * it, so that an instance knows what it was started with when the file says something else by now. */
+struct pm_engine_spec {
+    unsigned refs;
+    char *name;
+    enum pm_family family;
+    char *mode; /* "external" "binary" "container"; as given or derived */
+    char *path; /* absolute; NULL: looked up in PATH */
+    char *url, *sha256, *image, *runtime, *model_name;
+    struct pm_strv args, argv, stop;
+    struct pm_pairs env;
+    enum pm_transport transport;
+    char *ready;           /* command: path of its health route */
+    enum pm_cancel cancel; /* command */
+};
+
 /* What core must know of an engine's habits; filled from its adapter's table (ENGINE-2). */
 struct pm_engine_habits {
     const char *family; /* "llama.cpp", for events; static; NULL: unknown */
@@ -48,6 +74,8 @@ struct pm_pool_spec {
     struct pm_strv aliases;
     struct pm_model_spec model;
     char *engine; /* name of an entry of `engines` */
+    struct pm_engine_spec
+        *runs; /* that entry, a reference; NULL where nothing is run (core's tests) */
     struct pm_engine_habits habits;
     struct pm_external_spec external;
     char *devices;      /* "auto", "cpu", or a mask as written */
@@ -103,5 +131,11 @@ struct pm_pool_spec *pm_pool_spec_new(
     const char *id); /* with the defaults of INTERFACES §3; refs = 1 */
 struct pm_pool_spec *pm_pool_spec_ref(struct pm_pool_spec *spec);
 void pm_pool_spec_unref(struct pm_pool_spec *spec); /* NULL is fine */
+
+struct pm_engine_spec *pm_engine_spec_new(const char *name); /* the rest zeros; refs = 1 */
+struct pm_engine_spec *pm_engine_spec_ref(struct pm_engine_spec *engine);
+void pm_engine_spec_unref(struct pm_engine_spec *engine); /* NULL is fine */
+/* Nothing that is run sees a difference. NULL is equal to NULL only. */
+bool pm_engine_spec_equal(const struct pm_engine_spec *a, const struct pm_engine_spec *b);
 
 #endif

@@ -138,22 +138,6 @@ void pm_engine_fill_handed(struct pm_pool_spec *pool)
             pool->habits.cancel = rows[i].adapter.habits.cancel;
 }
 
-const struct pm_engine_spec *pm_engine_of(const struct pm_config *config,
-                                          const struct pm_pool_spec *pool)
-{
-    static char external[] = "external";
-    static const struct pm_engine_spec handed_over = {
-        .name = external,
-        .family = PM_FAMILY_EXTERNAL,
-        .mode = external,
-    };
-    const struct pm_engine_spec *engine = pm_config_engine(config, pool->engine);
-
-    if (pool->habits.ours || (engine && engine->family == PM_FAMILY_EXTERNAL))
-        return engine;
-    return &handed_over;
-}
-
 const char *pm_engine_health_path(const struct pm_engine_spec *engine)
 {
     const struct pm_adapter *adapter = pm_adapter(engine->family);

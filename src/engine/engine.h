@@ -36,10 +36,6 @@ void pm_engine_fill_habits(const struct pm_engine_spec *engine, struct pm_pool_s
 /* The habits of an engine that was handed over, by the name its handoff gives it. */
 void pm_engine_fill_handed(struct pm_pool_spec *pool);
 
-/* The engine of a pool: of the configuration, or what all engines are like that were handed over. NULL: there is none. */
-const struct pm_engine_spec *pm_engine_of(const struct pm_config *config,
-                                          const struct pm_pool_spec *pool);
-
 /* What one start needs. Everything is owned by it. */
 struct pm_engine_command {
     struct pm_strv argv, env; /* env: the whole environment, selectors and secrets taken out */

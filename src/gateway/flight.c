@@ -370,7 +370,6 @@ static void on_granted(struct pm_ticket *ticket, const struct pm_grant *grant)
     flight->phase = FLIGHT_CALLING;
     flight->granted_ms = pm_flight_now(flight);
     flight->lease = grant->lease;
-    flight->engine = grant->engine;
     pm_pool_spec_unref(flight->spec);
     flight->spec = pm_pool_spec_ref((struct pm_pool_spec *)grant->spec);
     (void)pm_str_copy(flight->engine_version, sizeof(flight->engine_version),

@@ -66,7 +66,6 @@ struct pm_flight {
 
     /* the try */
     struct pm_pool_spec *spec; /* a reference, from the first grant on */
-    const struct pm_engine_spec *engine;
     struct pm_lease lease;
     char engine_version[64];
     bool holds_lease; /* the ticket is granted and not given back */

@@ -148,9 +148,10 @@ static void make_head(struct pm_flight *flight, const struct pm_grant *grant, ui
 
 static void name_model(struct pm_flight *flight)
 {
-    const struct pm_adapter *adapter = pm_adapter(flight->engine->family);
-    const char *name = flight->spec->external.model_name ? flight->spec->external.model_name
-                                                         : flight->engine->model_name;
+    const struct pm_engine_spec *engine = flight->spec->runs;
+    const struct pm_adapter *adapter = pm_adapter(engine->family);
+    const char *name =
+        flight->spec->external.model_name ? flight->spec->external.model_name : engine->model_name;
     pm_auto_buf struct pm_buf quoted = {0};
 
     free(flight->model_text);

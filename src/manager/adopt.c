@@ -257,15 +257,13 @@ static bool try_adopt(struct pm_manager *manager, const struct pm_found_instance
     struct poolmgr_error err = {0};
     struct pm_token token;
     struct pm_instance probe = {0};
-    const struct pm_engine_spec *engine;
 
     *ret_why = "is of no pool any more and is stopped";
     if (!pm_core_pool(manager->core, found->pool_id, now_ms, &view))
         return false;
 
     *ret_why = "was started with other settings and is stopped";
-    engine = pm_config_engine(manager->options.config, view.spec->engine);
-    if (!meta_read(found->meta, engine, view.spec, &probe))
+    if (!meta_read(found->meta, view.spec->runs, view.spec, &probe))
         return false;
 
     *ret_why = "is one too many and is stopped";

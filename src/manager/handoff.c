@@ -118,8 +118,8 @@ struct pm_handing *pm_manager_handoff(struct pm_manager *manager, struct pm_pool
     if (spec->external.pid != 0 && !pm_pid_runs(spec->external.pid, NULL))
         pm_loop_later(manager->loop, &handing->task);
     else
-        handing->ask = pm_engine_probe(manager->client, pm_engine_of(manager->options.config, spec),
-                                       spec->external.endpoint, ASK_TIMEOUT_MS, on_probed, handing);
+        handing->ask = pm_engine_probe(manager->client, spec->runs, spec->external.endpoint,
+                                       ASK_TIMEOUT_MS, on_probed, handing);
     return handing;
 }
 

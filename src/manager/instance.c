@@ -314,7 +314,7 @@ struct pm_instance *pm_instance_new(struct pm_manager *manager, struct pm_token 
     instance->manager = manager;
     instance->token = token;
     instance->spec = pm_pool_spec_ref(spec);
-    instance->engine = pm_engine_of(manager->options.config, spec);
+    instance->engine = spec->runs;
     instance->pid_fd = -1;
     instance->replica = replica;
     instance->number = number;

@@ -57,8 +57,8 @@ struct pm_instance {
     struct pm_link link;
     struct pm_manager *manager;
     struct pm_token token;
-    struct pm_pool_spec *spec; /* a reference */
-    const struct pm_engine_spec *engine;
+    struct pm_pool_spec *spec;           /* a reference */
+    const struct pm_engine_spec *engine; /* the spec's */
     unsigned replica;
     uint64_t number;
     char endpoint[128];

@@ -53,14 +53,7 @@ static int add_pools(struct pm_manager *manager, struct poolmgr_error *err)
     int r;
 
     for (i = 0; i < config->n_pools; i++) {
-        const struct pm_engine_spec *engine = pm_config_engine(config, config->pools[i]->engine);
-
-        if (!engine)
-            return pm_fail(err, POOLMGR_E_CONFIG_INVALID,
-                           "pool '%s' names the engine '%s', which is not there",
-                           config->pools[i]->id, config->pools[i]->engine);
-
-        pm_engine_fill_habits(engine, config->pools[i]);
+        pm_engine_fill_habits(config->pools[i]->runs, config->pools[i]);
         r = pm_core_add_pool(manager->core, config->pools[i], PM_OWNER_FILE,
                              pm_manager_now(manager), &manager->actions, err);
         if (r < 0)

@@ -43,8 +43,7 @@ struct pm_loop *pm_manager_loop(struct pm_manager *manager);
 
 struct pm_grant {
     struct pm_lease lease;
-    const struct pm_pool_spec *spec;     /* borrowed: take a reference to keep it */
-    const struct pm_engine_spec *engine; /* borrowed, lives as long as the manager */
+    const struct pm_pool_spec *spec; /* borrowed: take a reference to keep it */
     char endpoint[128];
     char api_key[33];
     char engine_version[64];

@@ -20,7 +20,6 @@ struct job {
     struct pm_stager *stager;
     struct pm_token token;
     struct pm_pool_spec *spec;
-    const struct pm_engine_spec *engine;
     char *signature;
     int result;
     uint64_t size_bytes;
@@ -74,14 +73,14 @@ static void look(struct pm_work *work)
     void *known;
 
     job->signature = pm_model_signature(job->spec);
-    key = pm_xasprintf("%d;%s", (int)job->engine->family, job->signature);
+    key = pm_xasprintf("%d;%s", (int)job->spec->runs->family, job->signature);
     known = pm_map_get(&stager->trusted, key);
     if (known) {
         job->size_bytes = (uint64_t)(uintptr_t)known - 1;
         return;
     }
 
-    job->result = pm_engine_check_model(job->engine, job->spec, &job->size_bytes, &job->error);
+    job->result = pm_engine_check_model(job->spec->runs, job->spec, &job->size_bytes, &job->error);
     if (job->result < 0)
         return;
 
@@ -140,7 +139,6 @@ void pm_stager_begin(struct pm_stager *stager, struct pm_token token, struct pm_
     job->stager = stager;
     job->token = token;
     job->spec = pm_pool_spec_ref(spec);
-    job->engine = pm_config_engine(stager->manager->options.config, spec->engine);
     pm_worker_add(stager->manager->worker, &job->work, PM_WORK_LAST);
 }
 

@@ -68,7 +68,6 @@ static void fill_grant(const struct pm_action *action, const struct pm_instance 
 {
     grant->lease = action->lease;
     grant->spec = instance->spec;
-    grant->engine = instance->engine;
     (void)pm_str_copy(grant->endpoint, sizeof grant->endpoint, instance->endpoint);
     (void)pm_str_copy(grant->api_key, sizeof grant->api_key, instance->api_key);
     (void)pm_str_copy(grant->engine_version, sizeof grant->engine_version,

@@ -386,7 +386,7 @@ static void test_a_cold_pool_shows_what_is_known_and_nothing_else(void **state)
     spec->devices = pm_xstrdup("cpu");
     (void)pm_str_copy(view.reason, sizeof(view.reason), "starts with the first request");
     assert_shape(
-        pm_pool_json(&view, &replica, NULL, &clock),
+        pm_pool_json(&view, &replica, &clock),
         "{\"id\":\"m\",\"owner\":\"file\",\"intent\":\"enabled\",\"state\":\"cold\",\"aliases\":[],"
         "\"start\":\"on-demand\",\"devices\":\"cpu\",\"model\":{},\"engine\":{\"name\":\"llama\"},"
         "\"health\":{\"live\":false,\"ready\":false,\"draining\":false,\"consecutive_failures\":0,"
