@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The daemon's folders and the lock that makes it the only one in its runtime folder. The lock is the kernel's: it
- * ends with the process, and its holder's pid can be asked for.
- */
+/* The daemon's folders. */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -70,40 +66,4 @@ int pm_folders_make(struct pm_manager *manager, struct poolmgr_error *err)
 
     manager->instances_dir = pm_xasprintf("%s/instances", config->runtime_dir);
     return pm_make_folders(manager->instances_dir, 0700, err);
-}
-
-static int tell_holder(int fd, const char *runtime_dir, struct poolmgr_error *err)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-    if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
-        return pm_fail(err, POOLMGR_E_CONFLICT, "%s is in use by another daemon, pid %d",
-                       runtime_dir, (int)lock.l_pid);
-
-    return pm_fail(err, POOLMGR_E_CONFLICT, "%s is in use by another daemon", runtime_dir);
-}
-
-int pm_runtime_lock(const char *runtime_dir, int *ret_fd, struct poolmgr_error *err)
-{
-    pm_auto_free char *path = pm_xasprintf("%s/lock", runtime_dir);
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    pm_auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-    if (fd < 0)
-        return pm_fail_errno(err, POOLMGR_E_INTERNAL, errno, "%s", path);
-
-    if (fcntl(fd, F_SETLK, &lock) < 0) {
-        if (errno == EAGAIN || errno == EACCES)
-            return tell_holder(fd, runtime_dir, err);
-        return pm_fail_errno(err, POOLMGR_E_INTERNAL, errno, "%s cannot be locked", path);
-    }
-
-    *ret_fd = pm_take_fd(&fd);
-    return POOLMGR_OK;
-}
-
-void pm_runtime_unlock(int *fd)
-{
-    if (*fd >= 0)
-        (void)close(pm_take_fd(fd));
 }

@@ -14,6 +14,7 @@
 
 #include "engine/engine.h"
 #include "manager/manager.h"
+#include "util/lock.h"
 #include "util/map.h"
 #include "util/worker.h"
 
@@ -150,8 +151,6 @@ void pm_handoff_folder_free(struct pm_handoff_folder *folder);
 
 /* ---- folder.c */
 int pm_folders_make(struct pm_manager *manager, struct poolmgr_error *err);
-int pm_runtime_lock(const char *runtime_dir, int *ret_fd, struct poolmgr_error *err);
-void pm_runtime_unlock(int *fd);
 
 /* A folder of ours that nobody else may look into: POOLMGR_E_CONFIG_INVALID names the setting and what is wrong. */
 int pm_check_private(const char *setting, const char *path, struct poolmgr_error *err);

@@ -98,7 +98,7 @@ static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
     if (r < 0)
         return r;
 
-    r = pm_runtime_lock(manager->options.config->runtime_dir, &manager->lock_fd, err);
+    r = pm_folder_lock(manager->options.config->runtime_dir, &manager->lock_fd, err);
     if (r < 0)
         return r;
 
@@ -184,7 +184,7 @@ void pm_manager_free(struct pm_manager *manager)
     pm_actions_fini(&manager->actions);
     pm_core_free(manager->core);
     pm_http_client_free(manager->client);
-    pm_runtime_unlock(&manager->lock_fd);
+    pm_folder_unlock(&manager->lock_fd);
     free(manager->instances_dir);
     free(manager);
 }

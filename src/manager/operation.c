@@ -127,7 +127,7 @@ void pm_manager_leave(struct pm_manager *manager)
     pm_list_each (&manager->instances, link)
         pm_instance_let_go(pm_container_of(link, struct pm_instance, link));
     pm_strangers_free(manager);
-    pm_runtime_unlock(&manager->lock_fd);
+    pm_folder_unlock(&manager->lock_fd);
 }
 
 static bool is_so_far(const struct pm_operation *op, enum pm_op_until until)

@@ -125,6 +125,18 @@ int pm_write_file(const char *path, const void *data, size_t n, mode_t mode, boo
     return POOLMGR_OK;
 }
 
+int pm_remove_file(const char *path, bool durable, struct poolmgr_error *err)
+{
+    int r;
+
+    if (unlink(path) < 0 && errno != ENOENT)
+        return pm_fail_errno(err, POOLMGR_E_STORE_FAILED, errno, "cannot remove '%s'", path);
+    if (durable && (r = sync_folder_of(path)) < 0)
+        return pm_fail_errno(err, POOLMGR_E_STORE_FAILED, -r, "cannot sync the folder of '%s'",
+                             path);
+    return POOLMGR_OK;
+}
+
 int pm_make_folders(const char *path, mode_t mode, struct poolmgr_error *err)
 {
     pm_auto_free char *partial = pm_xstrdup(path);

@@ -2,6 +2,7 @@
 #ifndef PM_UTIL_FILE_H
 #define PM_UTIL_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -16,6 +17,9 @@ int pm_read_file(const char *path, size_t max_bytes, char **ret, size_t *ret_n,
 /* Writes beside `path` and renames over it; fsync on file and folder when `durable`. POOLMGR_E_STORE_FAILED. */
 int pm_write_file(const char *path, const void *data, size_t n, mode_t mode, bool durable,
                   struct poolmgr_error *err);
+
+/* Removes one file, durably when asked; a missing one is success. POOLMGR_E_STORE_FAILED. */
+int pm_remove_file(const char *path, bool durable, struct poolmgr_error *err);
 
 /* mkdir -p; existing folders keep their mode. */
 int pm_make_folders(const char *path, mode_t mode, struct poolmgr_error *err);

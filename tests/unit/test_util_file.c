@@ -14,12 +14,14 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <signal.h>
 
 #include "util/cleanup.h"
 #include "util/file.h"
+#include "util/lock.h"
 #include "util/str.h"
 
 /* Each test has a folder of its own, which is also where it stands. */
@@ -182,6 +184,53 @@ static void test_a_tree_is_removed_and_links_are_not_followed(void **state)
     assert_int_equal(pm_remove_tree("none", NULL), POOLMGR_OK);
 }
 
+static void test_a_file_is_removed_once_and_a_missing_one_is_removed_too(void **state)
+{
+    struct poolmgr_error err = {0};
+
+    (void)state;
+    assert_int_equal(pm_write_file("a", "x", 1, 0600, true, NULL), POOLMGR_OK);
+    assert_int_equal(pm_remove_file("a", true, &err), POOLMGR_OK);
+    assert_int_equal(n_entries("."), 0);
+    assert_int_equal(pm_remove_file("a", true, &err), POOLMGR_OK);
+    assert_int_equal(mkdir("folder", 0700), 0);
+    assert_int_equal(pm_remove_file("folder", true, &err), POOLMGR_E_STORE_FAILED);
+    assert_int_equal(n_entries("."), 1);
+}
+
+/* STATE-1: the second one names the first, and has the folder when that is gone, however it went. */
+static void test_a_folder_is_locked_by_one_process_until_it_ends(void **state)
+{
+    struct poolmgr_error err = {0};
+    char expected[96];
+    int ready[2], fd = -1;
+    pid_t holder;
+
+    (void)state;
+    assert_int_equal(pipe(ready), 0);
+    holder = fork();
+    if (holder == 0) {
+        (void)!write(ready[1], pm_folder_lock(".", &fd, NULL) == POOLMGR_OK ? "y" : "n", 1);
+        (void)pause();
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], expected, 1), 1);
+    assert_int_equal(expected[0], 'y');
+
+    assert_int_equal(pm_folder_lock(".", &fd, &err), POOLMGR_E_CONFLICT);
+    assert_int_equal(fd, -1);
+    (void)snprintf(expected, sizeof(expected), ". is in use by another daemon, pid %d", holder);
+    assert_string_equal(err.message, expected);
+
+    assert_int_equal(kill(holder, SIGKILL), 0);
+    assert_int_equal(waitpid(holder, NULL, 0), holder);
+    assert_int_equal(pm_folder_lock(".", &fd, &err), POOLMGR_OK);
+    pm_folder_unlock(&fd);
+    assert_int_equal(fd, -1);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +246,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_folders_are_made_with_their_parents_and_keep_their_mode, enter_folder,
             leave_folder),
+        cmocka_unit_test_setup_teardown(
+            test_a_file_is_removed_once_and_a_missing_one_is_removed_too, enter_folder,
+            leave_folder),
+        cmocka_unit_test_setup_teardown(test_a_folder_is_locked_by_one_process_until_it_ends,
+                                        enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_a_tree_is_removed_and_links_are_not_followed,
                                         enter_folder, leave_folder),
     };
