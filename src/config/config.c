@@ -32,7 +32,7 @@ void pm_config_free(struct pm_config *config)
     for (struct pm_strv *const *list =
              (struct pm_strv *[]){&config->listen, &config->data_listen, &config->allowed_hosts,
                                   &config->cors_origins, &config->no_effect_yet, &config->warnings,
-                                  NULL};
+                                  &config->kept, NULL};
          *list; list++)
         pm_strv_fini(*list);
     free(config->path);
@@ -243,6 +243,14 @@ static void read_file(struct pm_reading *reading, const struct pm_yaml *root,
     pm_read_pools(reading, root, config);
 }
 
+/* What the file says of these is right for the next start, so it was checked; what goes on is what runs. */
+static void keep_running(struct pm_config_errors *errors, const struct pm_yaml *root,
+                         struct pm_config *config, const struct pm_config *running)
+{
+    pm_settings_keep(pm_top_settings, config, running, &config->kept);
+    pm_check_path_lengths(errors, pm_yaml_get(root, "pools"), config);
+}
+
 int pm_config_parse(const char *text, size_t n, const char *name, const char *folder,
                     const struct pm_config_overrides *overrides, struct pm_config **ret,
                     struct pm_config_errors *errors, struct poolmgr_error *err)
@@ -269,6 +277,8 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
     apply_overrides(&reading, root, config, overrides);
     pm_resolve_folders(config);
     pm_check_config(errors, root, config);
+    if (errors->n == 0 && overrides && overrides->running)
+        keep_running(errors, root, config, overrides->running);
     if (errors->n)
         return refuse(errors, name, err);
 
@@ -277,11 +287,21 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
     return POOLMGR_OK;
 }
 
+static char *config_path(const struct pm_config_overrides *overrides)
+{
+    char *path =
+        overrides && overrides->path ? pm_xstrdup(overrides->path) : pm_default_config_path();
+
+    /* Moved away in the middle of being saved: that is no configuration without pools. */
+    if (!path && overrides && overrides->running)
+        path = pm_xstrdup(overrides->running->path);
+    return path;
+}
+
 int pm_config_load(const struct pm_config_overrides *overrides, struct pm_config **ret,
                    struct pm_config_errors *errors, struct poolmgr_error *err)
 {
-    pm_auto_free char *path =
-        overrides && overrides->path ? pm_xstrdup(overrides->path) : pm_default_config_path();
+    pm_auto_free char *path = config_path(overrides);
     pm_auto_free char *text = NULL, *folder = NULL, *here = getcwd(NULL, 0);
     size_t n = 0;
     int r;

@@ -63,7 +63,8 @@ struct pm_config {
     struct pm_strv
         no_effect_yet; /* keys that were set and whose part is not built: one warning at start */
     struct pm_strv warnings; /* sentences: settings that are allowed and unwise */
-    char *text;              /* the whole as JSON with defaults, secrets masked (GET /v1/config) */
+    struct pm_strv kept; /* keys that a reload cannot change: the file says something else by now */
+    char *text;          /* the whole as JSON with defaults, secrets masked (GET /v1/config) */
 };
 
 struct pm_config_error {
@@ -86,6 +87,8 @@ struct pm_config_overrides {
     const char *engine;            /* --engine: path of a llama-server for `llama` */
     const char *log_format;
     const char *listen_default; /* where neither file nor --listen says; NULL: the table's */
+    /* A reload: settings that need a restart keep its values, and a file that is gone is an error. NULL: a start. */
+    const struct pm_config *running;
 };
 
 /* Reads the file, applies the overrides, checks everything. POOLMGR_E_CONFIG_INVALID with errors filled (err has the

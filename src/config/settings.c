@@ -634,3 +634,37 @@ json_t *pm_settings_dump(const struct pm_setting *rows, const void *base)
     }
     return object;
 }
+
+/* ---- a reload --------------------------------------------------------------------------------------- */
+
+static bool keep_list(struct pm_strv *to, const struct pm_strv *from)
+{
+    if (pm_strv_equal(to, from))
+        return false;
+
+    pm_strv_fini(to);
+    pm_strv_copy(to, from);
+    return true;
+}
+
+static bool keep_text(char **to, const char *from)
+{
+    if (*to && from ? strcmp(*to, from) == 0 : *to == from)
+        return false;
+
+    free(*to);
+    *to = pm_xstrdup(from);
+    return true;
+}
+
+void pm_settings_keep(const struct pm_setting *rows, void *base, const void *from,
+                      struct pm_strv *ret_names)
+{
+    for (; rows->name; rows++) {
+        if (!rows->restart)
+            continue;
+        if (rows->type == PM_LIST ? keep_list(at(rows, base), const_at(rows, from))
+                                  : keep_text(at(rows, base), *(char *const *)const_at(rows, from)))
+            pm_strv_add(ret_names, rows->name);
+    }
+}

@@ -47,6 +47,7 @@ struct pm_setting {
     const struct pm_setting *rows; /* groups; ends with a row without name */
     uint64_t least, most;          /* PM_UINT; most 0: no bound */
     bool later;                    /* its part is not built: told once at start when it is set */
+    bool restart;                  /* a reload keeps its value and says so; texts and lists only */
     const char *help;
 };
 
@@ -72,6 +73,10 @@ void pm_settings_read(struct pm_reading *reading, const struct pm_setting *rows,
 
 /* The whole as JSON in the file's words. */
 json_t *pm_settings_dump(const struct pm_setting *rows, const void *base);
+
+/* Every setting with `restart` gets the value that it has in `from`; names of those that differed are added. */
+void pm_settings_keep(const struct pm_setting *rows, void *base, const void *from,
+                      struct pm_strv *ret_names);
 
 /* A scalar with ${env:…} replaced; NULL after an error. */
 char *pm_settings_text(struct pm_reading *reading, const struct pm_yaml *node, const char *name);
