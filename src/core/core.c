@@ -11,13 +11,18 @@
 #include "util/error.h"
 #include "util/str.h"
 
+static void set_options(struct pm_core *core, const struct pm_core_options *options)
+{
+    core->options = *options;
+    if (core->options.max_parallel_starts == 0)
+        core->options.max_parallel_starts = 1;
+}
+
 struct pm_core *pm_core_new(const struct pm_core_options *options)
 {
     struct pm_core *core = pm_xalloc(sizeof(*core));
 
-    core->options = *options;
-    if (core->options.max_parallel_starts == 0)
-        core->options.max_parallel_starts = 1;
+    set_options(core, options);
     core->random = options->seed;
     pm_list_init(&core->operation_list);
     pm_list_init(&core->poolless);
@@ -122,6 +127,15 @@ static void step_all(struct pm_core *core, struct pm_actions *out)
         if (i < core->n_pools && core->pools[i] == pool)
             i++; /* else it is gone, and another took its place */
     }
+}
+
+void pm_core_configure(struct pm_core *core, const struct pm_core_options *options, uint64_t now_ms,
+                       struct pm_actions *out)
+{
+    pm_core_enter(core, now_ms, out);
+    set_options(core, options);
+    pm_core_changed(core);
+    step_all(core, out);
 }
 
 void pm_core_begin(struct pm_core *core, uint64_t now_ms, struct pm_actions *out)

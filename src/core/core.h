@@ -123,6 +123,9 @@ struct pm_core_options {
 };
 
 struct pm_core *pm_core_new(const struct pm_core_options *options);
+/* Other options (but the seed), in force with this step. */
+void pm_core_configure(struct pm_core *core, const struct pm_core_options *options, uint64_t now_ms,
+                       struct pm_actions *out);
 void pm_core_free(struct pm_core *core);
 
 /* When to call tick at the latest; PM_NEVER when nothing is due. */

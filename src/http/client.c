@@ -143,6 +143,12 @@ int pm_http_client_new(struct pm_loop *loop, const struct pm_http_client_options
     return POOLMGR_OK;
 }
 
+void pm_http_client_configure(struct pm_http_client *client,
+                              const struct pm_http_client_options *options)
+{
+    client->options = *options;
+}
+
 void pm_http_client_free(struct pm_http_client *client)
 {
     struct pm_link *link, *inner;

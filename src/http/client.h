@@ -49,6 +49,9 @@ struct pm_http_call_handler {
 int pm_http_client_new(struct pm_loop *loop, const struct pm_http_client_options *options,
                        struct pm_http_client **ret, struct poolmgr_error *err);
 void pm_http_client_free(struct pm_http_client *client); /* calls must have ended */
+/* For calls that begin from now on. */
+void pm_http_client_configure(struct pm_http_client *client,
+                              const struct pm_http_client_options *options);
 
 /*
  * Begins a request; never calls back before it returns. `head` is the whole head, request line to empty line, copied.

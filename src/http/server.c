@@ -27,6 +27,14 @@ static void resume_held(struct pm_task *task)
     pm_body_resume_held(pm_container_of(task, struct pm_http_server, resume_task));
 }
 
+void pm_http_server_configure(struct pm_http_server *server,
+                              const struct pm_http_server_options *options)
+{
+    server->options = *options;
+    server->connections_max =
+        options->connections_max ? options->connections_max : connections_by_descriptors();
+}
+
 int pm_http_server_new(struct pm_loop *loop, const struct pm_http_server_options *options,
                        const struct pm_http_handler *handler, void *ctx,
                        struct pm_http_server **ret, struct poolmgr_error *err)
@@ -35,12 +43,10 @@ int pm_http_server_new(struct pm_loop *loop, const struct pm_http_server_options
 
     (void)err;
     server->loop = loop;
-    server->options = *options;
     server->handler = handler;
     server->ctx = ctx;
     server->resume_task.fn = resume_held;
-    server->connections_max =
-        options->connections_max ? options->connections_max : connections_by_descriptors();
+    pm_http_server_configure(server, options);
     pm_list_init(&server->listeners);
     pm_list_init(&server->connections);
     pm_list_init(&server->held);

@@ -107,6 +107,9 @@ void pm_exchange_close_after(struct pm_exchange *exchange);
 int pm_http_server_new(struct pm_loop *loop, const struct pm_http_server_options *options,
                        const struct pm_http_handler *handler, void *ctx,
                        struct pm_http_server **ret, struct poolmgr_error *err);
+/* For what comes from now on; connections that are there stay. */
+void pm_http_server_configure(struct pm_http_server *server,
+                              const struct pm_http_server_options *options);
 /* Closes everything at once (on_gone for what runs). */
 void pm_http_server_free(struct pm_http_server *server);
 

@@ -80,6 +80,14 @@ struct pm_sink *pm_sink_new(const struct pm_sink_options *options)
     return sink;
 }
 
+void pm_sink_configure(struct pm_sink *sink, const struct pm_sink_options *options)
+{
+    int fd = sink->options.fd;
+
+    sink->options = *options;
+    sink->options.fd = fd;
+}
+
 /* ---- writing ---------------------------------------------------------------------------------------- */
 
 /* Bytes that a pipe takes without waiting once poll says that it is writable. */

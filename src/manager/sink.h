@@ -26,6 +26,8 @@ struct pm_sink_options {
 
 struct pm_sink *pm_sink_new(const struct pm_sink_options *options);
 void pm_sink_free(struct pm_sink *sink);
+/* Other looks and another level, from the next line on; fd stays. */
+void pm_sink_configure(struct pm_sink *sink, const struct pm_sink_options *options);
 
 /* Stamps with the wall clock, writes (never blocks: a full pipe loses lines, which are counted and told), keeps, wakes readers. */
 void pm_sink_tell(struct pm_sink *sink, const struct pm_event *event);

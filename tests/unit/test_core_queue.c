@@ -262,6 +262,9 @@ static void test_the_default_pool_takes_requests_without_a_name(void **s)
     world_add(&world, a);
     world_add(&world, b);
     assert_string_equal(pm_core_route(world.core, "")->id, "b");
+    pm_core_configure(world.core, &(struct pm_core_options){.default_pool = "a"}, world.now_ms,
+                      &world.out);
+    assert_string_equal(pm_core_route(world.core, "")->id, "a");
     pm_pool_spec_unref(a);
     pm_pool_spec_unref(b);
 }

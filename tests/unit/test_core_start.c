@@ -388,6 +388,42 @@ static void test_preload_pools_start_in_the_order_of_the_file_and_two_at_a_time_
         pm_pool_spec_unref(specs[i]);
 }
 
+/* RELOAD-2: limits change in place; what waits for a place has it in the same step. */
+static void test_more_parallel_starts_are_begun_as_soon_as_they_are_allowed(void **s)
+{
+    struct pm_core_options options = {.max_parallel_starts = 1};
+    struct pm_pool_spec *specs[3];
+    char id[] = "a-pool";
+
+    pm_core_free(world.core);
+    world.core = pm_core_new(&options);
+    for (int i = 0; i < 3; i++) {
+        id[0] = (char)('a' + i);
+        specs[i] = pm_pool_spec_new(id);
+        specs[i]->start = PM_PRELOAD;
+        world_add(&world, specs[i]);
+    }
+    pm_actions_clear(&world.out);
+    pm_core_begin(world.core, world.now_ms, &world.out);
+    for (size_t i = 0; i < 3; i++) {
+        struct pm_token staging = action_at(&world, PM_ACT_STAGE, i)->token;
+
+        pm_core_staged(world.core, staging, NULL, 0, world.now_ms, &world.out);
+    }
+    assert_int_equal(count_actions(&world, PM_ACT_SPAWN), 1);
+
+    pm_actions_clear(&world.out);
+    options.max_parallel_starts = 2;
+    pm_core_configure(world.core, &options, world.now_ms, &world.out);
+    assert_ptr_equal(the_action(&world, PM_ACT_SPAWN)->spec, specs[1]);
+
+    pm_actions_clear(&world.out);
+    pm_core_configure(world.core, &options, world.now_ms, &world.out);
+    assert_int_equal(world.out.n, 0);
+    for (int i = 0; i < 3; i++)
+        pm_pool_spec_unref(specs[i]);
+}
+
 static void test_nothing_starts_before_begin(void **s)
 {
     world.spec->start = PM_PRELOAD;
@@ -622,6 +658,7 @@ int main(void)
         TEST(test_a_start_nobody_waits_for_is_given_up_after_abandon_after_LOAD_4),
         TEST(test_who_comes_back_in_time_keeps_the_start),
         TEST(test_preload_pools_start_in_the_order_of_the_file_and_two_at_a_time_LOAD_1),
+        TEST(test_more_parallel_starts_are_begun_as_soon_as_they_are_allowed),
         TEST(test_nothing_starts_before_begin),
         TEST(test_a_pool_that_was_ready_is_started_again_by_itself_SUP_3),
         TEST(test_a_start_after_forgotten_failures_counts_none),

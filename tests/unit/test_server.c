@@ -599,6 +599,13 @@ static void test_a_chunked_body_over_the_cap_is_refused_when_the_sum_passes_it_h
     assert_true(
         peer_send(wire->loop, &peer, POST("/echo") "Content-Length: 30\r\n\r\n" JSON JSON "1234"));
     TURN_UNTIL(wire->loop, &peer, peer_has(&peer, JSON "1234"));
+
+    options.body_max = 13; /* a reload: the connection stays, its next request meets the new cap */
+    pm_http_server_configure(wire->server, &options);
+    peer.got.n = 0;
+    assert_true(peer_send(wire->loop, &peer, POST("/echo") "Content-Length: 14\r\n\r\n"));
+    assert_closes(wire, &peer);
+    assert_true(peer_has(&peer, "\"code\":\"too_large\""));
     peer_close(&peer);
 }
 

@@ -318,6 +318,30 @@ static void test_only_the_level_asked_for_is_written(void **state)
     assert_int_equal(out.data[out.n - 1], '\n');
 }
 
+static void test_another_level_holds_from_the_next_line_on(void **state)
+{
+    int ends[2];
+    struct pm_sink *sink;
+    pm_auto_buf struct pm_buf out = {0};
+
+    (void)state;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    sink = pm_sink_new(&(struct pm_sink_options){.fd = ends[1], .level = PM_WARN});
+    tell(sink, PM_EV_INSTANCE_STARTING, "m");
+    pm_sink_configure(sink, &(struct pm_sink_options){.fd = -1, .level = PM_INFO});
+    tell(sink, PM_EV_INSTANCE_STOPPED, "m");
+    pm_sink_configure(sink, &(struct pm_sink_options){.fd = -1, .level = PM_INFO, .pretty = true});
+    tell(sink, PM_EV_INSTANCE_READY, "m");
+    pm_sink_free(sink);
+    (void)close(ends[1]);
+    (void)read_all(ends[0], &out);
+    (void)close(ends[0]);
+    assert_null(strstr(pm_buf_text(&out), "instance_starting"));
+    assert_non_null(strstr(pm_buf_text(&out), "\"event\":\"instance_stopped\""));
+    assert_null(strstr(pm_buf_text(&out), "\"event\":\"instance_ready\""));
+    assert_true(strrchr(pm_buf_text(&out), '}') < out.data + out.n - 2); /* a pretty line follows */
+}
+
 /* Lines of JSON: all whole, their number, and what `missed` adds up to. */
 static void count_lines(struct pm_buf *text, unsigned *ret_lines, unsigned *ret_lost)
 {
@@ -411,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_a_slow_reader_is_told_how_much_it_missed),
         cmocka_unit_test(test_readers_are_woken_until_they_detach),
         cmocka_unit_test(test_only_the_level_asked_for_is_written),
+        cmocka_unit_test(test_another_level_holds_from_the_next_line_on),
         cmocka_unit_test(test_a_full_pipe_loses_whole_lines_that_are_counted_and_told),
         cmocka_unit_test(test_a_full_socket_loses_whole_lines_that_are_counted_and_told),
         cmocka_unit_test(test_a_shared_descriptor_stays_blocking_for_its_others),
