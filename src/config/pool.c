@@ -13,10 +13,17 @@
 #include "util/cleanup.h"
 #include "util/jsontext.h"
 
+static char *text_of(json_t *json)
+{
+    char *text = json_dumps(json, JSON_COMPACT | PM_JSON_REALS);
+
+    json_decref(json);
+    return text;
+}
+
 void pm_finish_pool(const struct pm_config *config, struct pm_pool_spec *spec, const char *folder)
 {
     struct pm_engine_spec *engine = pm_config_engine(config, spec->engine);
-    json_t *json;
 
     if (engine)
         spec->runs = pm_engine_spec_ref(engine);
@@ -26,10 +33,8 @@ void pm_finish_pool(const struct pm_config *config, struct pm_pool_spec *spec, c
         free(spec->model.lora.items[i]);
         spec->model.lora.items[i] = path;
     }
-    json = pm_settings_dump(pm_pool_settings, spec);
-    free(spec->text);
-    spec->text = json_dumps(json, JSON_COMPACT | PM_JSON_REALS);
-    json_decref(json);
+    spec->text = text_of(pm_settings_dump(pm_pool_settings, spec));
+    spec->stored = text_of(pm_settings_dump_secrets(pm_pool_settings, spec));
 }
 
 void pm_add_pool(struct pm_config *config, struct pm_pool_spec *spec)
@@ -101,7 +106,7 @@ static void keep_defaults(struct pm_config *config, const struct pm_yaml *map)
 {
     json_t *json = map ? pm_yaml_json(map) : json_object();
 
-    config->defaults = json_dumps(json, JSON_COMPACT);
+    config->defaults = json_dumps(json, JSON_COMPACT | PM_JSON_REALS);
     json_decref(json);
 }
 
@@ -155,16 +160,44 @@ static int refuse_pool(const struct pm_yaml *pool, const struct pm_config_errors
     return pm_error_param(err, POOLMGR_E_CONFIG_INVALID, member);
 }
 
+/* JSON is YAML but for characters that YAML does not take raw, or takes for the end of a line: in a text of JSON they
+ * stand within quotes only, where both know escapes. */
+static bool needs_escape(unsigned code)
+{
+    return (code >= 0x7f && code <= 0x9f) || code == 0x2028 || code == 0x2029 || code == 0xfeff ||
+           code == 0xfffe || code == 0xffff;
+}
+
+/* `json` is valid UTF-8. */
+static char *json_as_yaml(const char *json)
+{
+    pm_auto_buf struct pm_buf out = {0};
+
+    for (const unsigned char *p = (const unsigned char *)json; *p;) {
+        size_t n = *p < 0xc0 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
+        unsigned code = n == 2   ? (*p & 0x1fu) << 6 | (p[1] & 0x3fu)
+                        : n == 3 ? (*p & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu)
+                                 : *p;
+
+        if (n < 4 && needs_escape(code))
+            pm_buf_addf(&out, "\\u%04x", code);
+        else
+            pm_buf_add(&out, (const char *)p, n);
+        p += n;
+    }
+    return pm_xstrdup(pm_buf_text(&out));
+}
+
 /* A document like the file's, with this one pool in it. */
 static char *document(const struct pm_config *config, const char *id, const json_t *pool)
 {
     json_t *defaults = config->defaults ? json_loads(config->defaults, 0, NULL) : NULL;
     json_t *root = json_pack("{s:o, s:{s:O}}", "defaults", defaults ? defaults : json_object(),
                              "pools", id, pool);
-    char *text = json_dumps(root, JSON_COMPACT);
+    pm_auto_free char *text = json_dumps(root, JSON_COMPACT);
 
     json_decref(root);
-    return text;
+    return json_as_yaml(text);
 }
 
 int pm_config_pool(const struct pm_config *config, const char *id, const json_t *pool,

@@ -585,18 +585,19 @@ static bool looks_secret(const char *name)
     return false;
 }
 
-static json_t *dump_pairs(const struct pm_pairs *pairs)
+static json_t *dump_pairs(const struct pm_pairs *pairs, bool secrets)
 {
     json_t *object = json_object();
 
     for (size_t i = 0; i < pairs->names.n; i++)
-        (void)json_object_set_new(
-            object, pairs->names.items[i],
-            json_string(looks_secret(pairs->names.items[i]) ? "********" : pairs->values.items[i]));
+        (void)json_object_set_new(object, pairs->names.items[i],
+                                  json_string(!secrets && looks_secret(pairs->names.items[i])
+                                                  ? "********"
+                                                  : pairs->values.items[i]));
     return object;
 }
 
-static json_t *dump_value(const struct pm_setting *row, const void *base)
+static json_t *dump_value(const struct pm_setting *row, const void *base, bool secrets)
 {
     const void *value = const_at(row, base);
     char text[64];
@@ -610,7 +611,7 @@ static json_t *dump_value(const struct pm_setting *row, const void *base)
     case PM_SHARE: return json_real(*(const double *)value);
     case PM_WORD: return dump_word(row->words, *(const int *)value);
     case PM_LIST: return dump_list(value);
-    case PM_PAIRS: return dump_pairs(value);
+    case PM_PAIRS: return dump_pairs(value, secrets);
     case PM_RAW:
         return *(char *const *)value ? json_loads(*(char *const *)value, JSON_DECODE_ANY, NULL)
                                      : NULL;
@@ -618,7 +619,7 @@ static json_t *dump_value(const struct pm_setting *row, const void *base)
     }
 }
 
-json_t *pm_settings_dump(const struct pm_setting *rows, const void *base)
+static json_t *dump(const struct pm_setting *rows, const void *base, bool secrets)
 {
     json_t *object = json_object();
 
@@ -627,12 +628,22 @@ json_t *pm_settings_dump(const struct pm_setting *rows, const void *base)
 
         if (rows->offset == PM_UNSTORED)
             continue;
-        value =
-            rows->type == PM_GROUP ? pm_settings_dump(rows->rows, base) : dump_value(rows, base);
+        value = rows->type == PM_GROUP ? dump(rows->rows, base, secrets)
+                                       : dump_value(rows, base, secrets);
         if (value)
             (void)json_object_set_new(object, rows->name, value);
     }
     return object;
+}
+
+json_t *pm_settings_dump(const struct pm_setting *rows, const void *base)
+{
+    return dump(rows, base, false);
+}
+
+json_t *pm_settings_dump_secrets(const struct pm_setting *rows, const void *base)
+{
+    return dump(rows, base, true);
 }
 
 /* ---- a reload --------------------------------------------------------------------------------------- */

@@ -73,6 +73,8 @@ void pm_settings_read(struct pm_reading *reading, const struct pm_setting *rows,
 
 /* The whole as JSON in the file's words. */
 json_t *pm_settings_dump(const struct pm_setting *rows, const void *base);
+/* The same, and values that look like secrets stand in it. */
+json_t *pm_settings_dump_secrets(const struct pm_setting *rows, const void *base);
 
 /* Every setting with `restart` gets the value that it has in `from`; names of those that differed are added. */
 void pm_settings_keep(const struct pm_setting *rows, void *base, const void *from,

@@ -32,9 +32,9 @@ static void fill(const struct pm_pool *pool, const struct pm_op *op, struct pm_p
     ret->intent = op ? intent_after(op) : drain ? intent_after(drain) : pool->intent;
     ret->removed = pool->removing || (op && op->view.kind == PM_OP_REMOVE);
     if (op && op->spec)
-        ret->spec_text = op->spec->text;
+        ret->spec_text = op->spec->stored;
     else if (pool->owner == PM_OWNER_API || pm_pool_has_drift(pool))
-        ret->spec_text = pool->spec->text;
+        ret->spec_text = pool->spec->stored;
     if (!op)
         op = drain;
     if (!op)
@@ -50,7 +50,7 @@ static void fill_new(const struct pm_op *op, struct pm_pool_record *ret)
     (void)pm_str_copy(ret->pool_id, sizeof(ret->pool_id), op->spec->id);
     ret->owner = op->owner;
     ret->intent = PM_ENABLED;
-    ret->spec_text = op->spec->text;
+    ret->spec_text = op->spec->stored;
 }
 
 /* The first that waits for the disk; NULL while one is under way. */

@@ -107,6 +107,7 @@ void pm_pool_spec_unref(struct pm_pool_spec *spec)
     free(spec->vram);
     free(spec->filters);
     free(spec->text);
+    free(spec->stored);
     free(spec);
 }
 

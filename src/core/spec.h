@@ -116,6 +116,7 @@ struct pm_pool_spec {
     char *filters; /* JSON text as written; NULL: none */
     char *
         text; /* the whole as canonical JSON in the file's words (API's `spec`); never NULL from config */
+    char *stored; /* the same with its secrets, for the next daemon alone; never shown */
 };
 
 /* What lies between two specs of a pool. */

@@ -447,6 +447,33 @@ static void test_secrets_are_masked_in_what_is_shown(void **state)
     assert_string_equal(config->pools[0]->env.values.items[0], "hunter2");
 }
 
+#define SHA "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* STATE-1: a pool of the API is made again from what was stored of it, its secrets too. */
+static void test_what_is_stored_of_a_pool_is_read_as_the_same_pool(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("engines: { e: { args: [-x] } }\n"
+              "defaults: { slots: 9 }\n"
+              "pools: { a: { model: { main: m, mmproj: p, lora: [l], sha256: " SHA " }, engine: e,"
+              " args: ['\"\\', \"\\u0001 \\x7f \\x85 \\u2028 \\ufeff \\U0001f600\", '${SOCKET}'], "
+              "slots: 3, aliases: [x],"
+              " env: { MY_TOKEN: hunter2 }, idle_ttl: 1m, start: preload, pinned: true,"
+              " backoff: { jitter: 0.1 }, queue: { bytes: 1MiB } } }");
+    struct pm_pool_spec *spec = NULL;
+    json_t *stored;
+
+    (void)state;
+    assert_non_null(config);
+    assert_non_null(strstr(config->pools[0]->stored, "hunter2"));
+    stored = json_loads(config->pools[0]->stored, 0, NULL);
+    assert_int_equal(pm_config_pool(config, "a", stored, &spec, &errors, NULL), 0);
+    assert_string_equal(spec->stored, config->pools[0]->stored);
+    assert_ptr_equal(spec->runs, config->pools[0]->runs);
+    json_decref(stored);
+    pm_pool_spec_unref(spec);
+}
+
 static void test_the_sample_file_is_accepted(void **state)
 {
     pm_auto(pm_config_free) struct pm_config *config = NULL;
@@ -590,6 +617,7 @@ int main(void)
         cmocka_unit_test(test_shares_are_shown_as_they_were_written),
         cmocka_unit_test(test_a_program_s_own_address_stands_where_nobody_names_one),
         cmocka_unit_test(test_secrets_are_masked_in_what_is_shown),
+        cmocka_unit_test(test_what_is_stored_of_a_pool_is_read_as_the_same_pool),
         cmocka_unit_test(test_the_sample_file_is_accepted),
         cmocka_unit_test(test_the_page_of_settings_is_current),
         cmocka_unit_test(test_the_schema_is_json_and_knows_every_key),

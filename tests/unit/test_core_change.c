@@ -275,7 +275,7 @@ static void test_a_new_pool_is_there_when_it_is_durable(void **s)
     struct pm_pool_spec *spec = spec_with("new", "/m/a.gguf");
     uint64_t op;
 
-    spec->text = pm_xstrdup("{}");
+    spec->stored = pm_xstrdup("{}");
     op = put(spec);
     assert_string_equal(the_action(&world, PM_ACT_PERSIST)->record->pool_id, "new");
     assert_string_equal(the_action(&world, PM_ACT_PERSIST)->record->spec_text, "{}");
