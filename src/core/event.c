@@ -96,6 +96,8 @@ static const struct pm_event_row rows[] = {
         "one trial start is under way"),
     ROW(BREAKER_CLOSED, "breaker_closed", PM_INFO, "manager", "breaker",
         "a replica is trusted again"),
+    ROW(STORE_FAILED, "store_failed", PM_ERROR, "manager", "store",
+        "something could not be stored, or what was stored cannot be read"),
     ROW(DRAIN_STARTED, "drain_started", PM_INFO, "manager", "drain",
         "a pool takes no new requests; those that run may finish"),
     ROW(DRAIN_ENDED, "drain_ended", PM_INFO, "manager", "drain",

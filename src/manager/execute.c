@@ -31,13 +31,6 @@ static void probe(struct pm_manager *manager, const struct pm_action *action)
         pm_question_busy(instance, action->probe);
 }
 
-/* Not durable yet: there is no store. What is asked for holds until the daemon ends. */
-static void persist(struct pm_manager *manager, const struct pm_action *action)
-{
-    pm_core_persisted(manager->core, action->token, NULL, pm_manager_now(manager),
-                      &manager->actions);
-}
-
 void pm_manager_execute(struct pm_manager *manager, const struct pm_action *action)
 {
     switch (action->kind) {
@@ -52,7 +45,7 @@ void pm_manager_execute(struct pm_manager *manager, const struct pm_action *acti
     case PM_ACT_GRANT: pm_ticket_granted(manager, action); break;
     case PM_ACT_REFUSE: pm_ticket_refused(manager, action); break;
     case PM_ACT_CUT: pm_ticket_cut(manager, action); break;
-    case PM_ACT_PERSIST: persist(manager, action); break;
+    case PM_ACT_PERSIST: pm_record_commit(manager, action); break;
     case PM_ACT_ACCEPTED:
     case PM_ACT_OPERATION: pm_operation_moved(manager); break;
     case PM_ACT_NARRATE: pm_sink_tell(manager->sink, action->event); break;

@@ -49,7 +49,7 @@ static int make_private(const char *path, struct poolmgr_error *err)
 
 int pm_folders_make(struct pm_manager *manager, struct poolmgr_error *err)
 {
-    const struct pm_config *config = manager->options.config;
+    const struct pm_config *config = manager->config;
     const char *folders[] = {config->runtime_dir, config->state_dir, config->log_dir};
     size_t i;
     int r;

@@ -347,7 +347,7 @@ static int watch_folder(struct pm_handoff_folder *folder, struct poolmgr_error *
 int pm_handoff_folder_new(struct pm_manager *manager, struct pm_handoff_folder **ret,
                           struct poolmgr_error *err)
 {
-    const char *path = manager->options.config->handoff_dir;
+    const char *path = manager->config->handoff_dir;
     struct pm_handoff_folder *folder;
     int r;
 

@@ -346,7 +346,7 @@ void pm_instance_free(struct pm_instance *instance)
 
 static int launch(struct pm_instance *instance, struct poolmgr_error *err)
 {
-    const struct pm_config *config = instance->manager->options.config;
+    const struct pm_config *config = instance->manager->config;
     __attribute__((__cleanup__(pm_engine_command_fini))) struct pm_engine_command command = {0};
     const struct pm_adapter *adapter = pm_adapter(instance->engine->family);
     pm_auto_free char *name = pm_xasprintf("%s.%" PRIu64, instance->spec->id, instance->number);

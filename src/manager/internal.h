@@ -14,6 +14,7 @@
 
 #include "engine/engine.h"
 #include "manager/manager.h"
+#include "store/store.h"
 #include "util/lock.h"
 #include "util/map.h"
 #include "util/worker.h"
@@ -25,6 +26,7 @@ struct pm_handoff_folder;
 struct pm_manager {
     struct pm_loop *loop;
     struct pm_manager_options options;
+    const struct pm_config *config; /* in force */
     struct pm_sink *sink;
     struct pm_core *core;
     struct pm_http_client *client;
@@ -47,6 +49,7 @@ struct pm_manager {
     struct pm_task op_task;
 
     struct pm_worker *worker;
+    struct pm_store *store;
     struct pm_stager *stager;
     struct pm_file_watches *file_watches;
     struct pm_handoff_folder *handoff_folder; /* NULL: none is watched */
@@ -82,6 +85,9 @@ struct pm_instance {
 
 /* ---- manager.c */
 void pm_manager_flush(struct pm_manager *manager);
+/* Adds a pool whose engine's habits are not known to it yet. The reference stays the caller's. */
+int pm_manager_add_pool(struct pm_manager *manager, struct pm_pool_spec *spec, enum pm_owner owner,
+                        struct poolmgr_error *err);
 void pm_manager_execute(struct pm_manager *manager, const struct pm_action *action); /* execute.c */
 
 /* ---- instance.c */
@@ -97,6 +103,10 @@ void pm_instance_signal(struct pm_instance *instance);
 /* The process is somebody else's from now on; leases and endpoint stay known. */
 void pm_instance_let_go(struct pm_instance *instance);
 
+/* ---- record.c */
+void pm_record_commit(struct pm_manager *manager, const struct pm_action *action);
+/* When the file's pools are in, and before adoption: what the last daemon left, its pools of the API too. */
+int pm_records_restore(struct pm_manager *manager, struct poolmgr_error *err);
 /* ---- follow.c: engines that are not ours */
 void pm_instance_follow(struct pm_manager *manager, const struct pm_action *action);
 void pm_instance_unfollow(struct pm_instance *instance);

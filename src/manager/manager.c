@@ -46,16 +46,21 @@ static void on_tick(struct pm_timer *timer)
     pm_manager_flush(manager);
 }
 
+int pm_manager_add_pool(struct pm_manager *manager, struct pm_pool_spec *spec, enum pm_owner owner,
+                        struct poolmgr_error *err)
+{
+    pm_engine_fill_habits(spec->runs, spec);
+    return pm_core_add_pool(manager->core, spec, owner, pm_manager_now(manager), &manager->actions,
+                            err);
+}
+
 static int add_pools(struct pm_manager *manager, struct poolmgr_error *err)
 {
-    const struct pm_config *config = manager->options.config;
     size_t i;
     int r;
 
-    for (i = 0; i < config->n_pools; i++) {
-        pm_engine_fill_habits(config->pools[i]->runs, config->pools[i]);
-        r = pm_core_add_pool(manager->core, config->pools[i], PM_OWNER_FILE,
-                             pm_manager_now(manager), &manager->actions, err);
+    for (i = 0; i < manager->config->n_pools; i++) {
+        r = pm_manager_add_pool(manager, manager->config->pools[i], PM_OWNER_FILE, err);
         if (r < 0)
             return r;
     }
@@ -65,7 +70,7 @@ static int add_pools(struct pm_manager *manager, struct poolmgr_error *err)
 
 static int make_client(struct pm_manager *manager, struct poolmgr_error *err)
 {
-    const struct pm_config *config = manager->options.config;
+    const struct pm_config *config = manager->config;
     struct pm_http_client_options options = {
         .idle_max = 4,
         .idle_ms = 2000,
@@ -79,7 +84,7 @@ static int make_client(struct pm_manager *manager, struct poolmgr_error *err)
 
 static void make_core(struct pm_manager *manager)
 {
-    const struct pm_config *config = manager->options.config;
+    const struct pm_config *config = manager->config;
     struct pm_core_options options = {.max_parallel_starts = config->max_parallel_starts};
     char seed[17];
 
@@ -98,7 +103,7 @@ static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
     if (r < 0)
         return r;
 
-    r = pm_folder_lock(manager->options.config->runtime_dir, &manager->lock_fd, err);
+    r = pm_folder_lock(manager->config->runtime_dir, &manager->lock_fd, err);
     if (r < 0)
         return r;
 
@@ -107,6 +112,10 @@ static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
         return r;
 
     r = pm_worker_new(manager->loop, &manager->worker, err);
+    if (r < 0)
+        return r;
+
+    r = pm_store_open(manager->worker, manager->config->state_dir, &manager->store, err);
     if (r < 0)
         return r;
 
@@ -124,6 +133,10 @@ static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
     if (r < 0)
         return r;
 
+    r = pm_records_restore(manager, err);
+    if (r < 0)
+        return r;
+
     return pm_adopt_all(manager, err);
 }
 
@@ -135,6 +148,7 @@ int pm_manager_new(struct pm_loop *loop, const struct pm_manager_options *option
 
     manager->loop = loop;
     manager->options = *options;
+    manager->config = options->config;
     manager->sink = sink;
     manager->lock_fd = -1;
     manager->tick.fn = on_tick;
@@ -170,8 +184,10 @@ void pm_manager_free(struct pm_manager *manager)
         return;
 
     pm_timer_clear(&manager->tick);
-    if (pm_worker_free(manager->worker))
+    if (pm_worker_free(manager->worker)) {
         pm_stager_free(manager->stager);
+        pm_store_free(manager->store);
+    }
     pm_file_watches_free(manager->file_watches);
     pm_handoff_folder_free(manager->handoff_folder);
     pm_handings_forget(manager);
@@ -206,7 +222,7 @@ struct pm_sink *pm_manager_sink(struct pm_manager *manager)
 
 const struct pm_config *pm_manager_config(const struct pm_manager *manager)
 {
-    return manager->options.config;
+    return manager->config;
 }
 
 struct pm_loop *pm_manager_loop(struct pm_manager *manager)
@@ -222,5 +238,5 @@ uint64_t pm_manager_now(const struct pm_manager *manager)
 void pm_manager_log_path(const struct pm_manager *manager, const char *pool_id, unsigned replica,
                          char *to, size_t size)
 {
-    (void)snprintf(to, size, "%s/%s.%u.log", manager->options.config->log_dir, pool_id, replica);
+    (void)snprintf(to, size, "%s/%s.%u.log", manager->config->log_dir, pool_id, replica);
 }

@@ -127,6 +127,7 @@ void pm_manager_leave(struct pm_manager *manager)
     pm_list_each (&manager->instances, link)
         pm_instance_let_go(pm_container_of(link, struct pm_instance, link));
     pm_strangers_free(manager);
+    pm_store_give_up(manager->store);
     pm_folder_unlock(&manager->lock_fd);
 }
 

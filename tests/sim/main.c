@@ -257,6 +257,7 @@ static const enum pm_event_kind not_by_core[] = {
     PM_EV_REQUEST_ABANDONED,
     PM_EV_REQUEST_RETRIED,
     PM_EV_STRAY_KILLED,
+    PM_EV_STORE_FAILED,
     /* nobody reloads or changes a pool here yet */
     PM_EV_POOL_CHANGED,
     PM_EV_RELOAD_STARTED,
