@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""STATE-1: what was acknowledged outlives the daemon, however that ends; what is broken costs itself alone."""
+import json
+import os
+
+import pytest
+from poolmgr_test import Daemon, DaemonFailed, TEXT
+
+
+def pools_folder(d):
+    return os.path.join(d.environment["POOLMGR_STATE_DIR"], "pools")
+
+
+def write_record(d, pool, **members):
+    os.makedirs(pools_folder(d), mode=0o700, exist_ok=True)
+    record = {"version": 1, "pool": pool, "owner": "file", "intent": "enabled"}
+    record.update(members)
+    with open(os.path.join(pools_folder(d), pool + ".json"), "w", encoding="utf-8") as f:
+        f.write(json.dumps(record))
+
+
+def read_record(d, pool):
+    with open(os.path.join(pools_folder(d), pool + ".json"), encoding="utf-8") as f:
+        return json.load(f)
+
+
+def names(d):
+    return sorted(os.listdir(pools_folder(d)))
+
+
+def test_intents_of_the_last_daemon_hold(daemon):
+    d = daemon({n: Daemon.pool() for n in ("off", "held", "on")}, start=False)
+    write_record(d, "off", intent="disabled")
+    write_record(d, "held", intent="draining")
+    d.start()
+    assert d.pool_state("off")["intent"] == "disabled" and d.pool_state("held")["intent"] == "draining"
+    answer = d.chat("off")
+    assert answer.status == 503 and answer.json()["error"]["code"] == "disabled"
+    answer = d.chat("held")
+    assert answer.status == 503 and answer.json()["error"]["code"] == "draining"
+    assert d.chat("on").text().strip() == TEXT
+    d.kill()
+    d.start()
+    assert d.pool_state("off")["intent"] == "disabled" and d.pool_state("held")["intent"] == "draining"
+
+
+def test_a_broken_record_is_told_put_aside_and_costs_only_itself(daemon):
+    d = daemon({n: Daemon.pool() for n in ("cut", "foreign", "good")}, start=False)
+    write_record(d, "good", intent="disabled")
+    for name, text in (("cut", '{"version":1,"po'), ("foreign", '{"name":"left-pad","version":"1.3.0"}')):
+        with open(os.path.join(pools_folder(d), name + ".json"), "w", encoding="utf-8") as f:
+            f.write(text)
+    with open(os.path.join(pools_folder(d), "good.json.AbCdEf"), "w", encoding="utf-8") as f:
+        f.write('{"ver')        # of a commit that was cut short
+    d.start()
+    for name in ("cut", "foreign"):
+        event = d.wait("store_failed", target=name + ".json")
+        assert event["level"] == "error" and event["human"] == name + ".json is broken and put aside as .broken"
+        assert d.chat(name).text().strip() == TEXT
+    assert d.pool_state("good")["intent"] == "disabled"
+    assert names(d) == ["cut.json.broken", "foreign.json.broken", "good.json"]
+
+
+def test_a_pool_of_the_api_comes_back_with_its_secrets_and_survives_a_lost_engine(daemon):
+    d = daemon({"tiny": Daemon.pool()}, start=False)
+    spec = dict(Daemon.pool(env={"MY_TOKEN": "hunter2"}))
+    write_record(d, "mine", owner="api", spec=spec)
+    write_record(d, "lost", owner="api", spec=dict(spec, engine="nowhere"))
+    d.start()
+    event = d.wait("store_failed", pool_id="lost")
+    assert event["human"] == "what holds for lost is stored, and it cannot be made again"
+    assert "nowhere" in event["text"]
+    shown = d.pool_state("mine")
+    assert shown["owner"] == "api" and "hunter2" not in json.dumps(shown)
+    assert d.chat("mine").text().strip() == TEXT
+    pid = shown["replicas"][0].get("pid") or d.pool_state("mine")["replicas"][0]["pid"]
+    with open("/proc/%d/environ" % pid, "rb") as f:
+        assert b"MY_TOKEN=hunter2" in f.read().split(b"\0")
+    assert d.get("/v1/pools/lost").status == 404
+    assert names(d) == ["lost.json", "mine.json"]
+
+
+def test_a_pool_that_is_not_in_the_file_any_more_is_forgotten(daemon):
+    d = daemon({"tiny": Daemon.pool()}, start=False)
+    write_record(d, "gone", intent="disabled")
+    d.start()
+    assert "it was disabled is forgotten" in d.wait("pool_removed", pool_id="gone")["human"]
+    assert d.stop() == 0
+    assert names(d) == []
+
+
+def test_a_pool_of_the_api_whose_name_the_file_has_now_is_the_files(daemon):
+    d = daemon({"tiny": Daemon.pool(slots=3)}, start=False)
+    write_record(d, "tiny", owner="api", intent="draining", spec=dict(Daemon.pool(slots=9)))
+    d.start()
+    d.wait("config_warning", target="tiny")
+    shown = d.pool_state("tiny")
+    assert (shown["owner"], shown["intent"], shown["spec"]["slots"]) == ("file", "draining", 3)
+    assert d.stop() == 0
+    assert read_record(d, "tiny") == {"version": 1, "pool": "tiny", "owner": "file", "intent": "draining"}
+
+
+def test_a_second_daemon_on_the_same_state_exits_naming_the_first(daemon):
+    first = daemon({"tiny": Daemon.pool()})
+    with pytest.raises(DaemonFailed) as failed:
+        daemon({"tiny": Daemon.pool()},
+               environment={"POOLMGR_STATE_DIR": first.environment["POOLMGR_STATE_DIR"]})
+    assert failed.value.status == 1
+    assert "%s is in use by another daemon, pid %d" % (
+        first.environment["POOLMGR_STATE_DIR"], first.process.pid) in failed.value.text
+    assert first.chat("tiny").status == 200
