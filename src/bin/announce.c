@@ -21,8 +21,7 @@ void pm_announce(struct pm_sink *sink, enum pm_event_kind kind, const char *prog
     pm_sink_tell(sink, &event);
 }
 
-void pm_announce_warnings(struct pm_sink *sink, const char *program, const struct pm_config *config,
-                          uint64_t n_descriptors)
+void pm_announce_warnings(struct pm_sink *sink, const char *program, const struct pm_config *config)
 {
     pm_auto_buf struct pm_buf text = {0};
     size_t i;
@@ -37,11 +36,15 @@ void pm_announce_warnings(struct pm_sink *sink, const char *program, const struc
     for (i = 0; i < config->warnings.n; i++)
         pm_announce(sink, PM_EV_CONFIG_WARNING, program, "was given settings that are unwise",
                     config->warnings.items[i]);
+}
+
+void pm_announce_descriptors(struct pm_sink *sink, const char *program, uint64_t n_descriptors)
+{
+    pm_auto_buf struct pm_buf text = {0};
 
     if (n_descriptors >= DESCRIPTORS_WISHED)
         return;
 
-    pm_buf_clear(&text);
     pm_buf_addf(&text, "may open %" PRIu64 " descriptors: about %" PRIu64 " streams at once",
                 n_descriptors, n_descriptors / 2);
     pm_announce(sink, PM_EV_CONFIG_WARNING, program, pm_buf_text(&text),

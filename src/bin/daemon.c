@@ -7,6 +7,7 @@
  */
 #include "bin/daemon.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -18,13 +19,16 @@
 #include "http/server.h"
 #include "manager/manager.h"
 #include "util/cleanup.h"
+#include "util/str.h"
+#include "util/time.h"
 
 #define FLUSH_MAX_MS  2000 /* for answers that are on their way when all engines have stopped */
 #define FLUSH_LOOK_MS 10
 
 struct daemon {
     const struct pm_program *program;
-    const struct pm_config *config;
+    const struct pm_config *config; /* to begin with */
+    const struct pm_config_overrides *overrides;
     struct pm_loop *loop;
     struct pm_sink *sink;
     struct pm_manager *manager;
@@ -36,6 +40,7 @@ struct daemon {
     unsigned n_given;    /* sockets that systemd listens on for us */
     uint64_t give_up_ms; /* when streams are not waited for any more */
     struct pm_timer flush_timer, watchdog_timer;
+    struct pm_config_watch *reload; /* of the last SIGHUP */
 };
 
 /* ---- the way out ------------------------------------------------------------------------------------ */
@@ -59,6 +64,12 @@ static void on_flush(struct pm_timer *timer)
         pm_timer_set(daemon->loop, timer, now_ms + FLUSH_LOOK_MS);
 }
 
+/* The one in force; the first one is only what we began with. */
+static const struct pm_config *config_of(const struct daemon *daemon)
+{
+    return pm_manager_config(daemon->manager);
+}
+
 static uint64_t longest_drain(const struct pm_config *config)
 {
     uint64_t longest = 0;
@@ -79,7 +90,8 @@ static void on_stopped(void *ctx)
 
     daemon->stopped = true;
     pm_http_server_stop_listening(daemon->server);
-    daemon->give_up_ms = now_ms + (daemon->leaving ? longest_drain(daemon->config) : FLUSH_MAX_MS);
+    daemon->give_up_ms =
+        now_ms + (daemon->leaving ? longest_drain(config_of(daemon)) : FLUSH_MAX_MS);
     pm_timer_set(daemon->loop, &daemon->flush_timer, now_ms);
 }
 
@@ -111,16 +123,76 @@ static void hurry(struct daemon *daemon)
         pm_manager_shutdown(daemon->manager, true);
 }
 
+/* ---- another configuration -------------------------------------------------------------------------- */
+
+static struct pm_sink_options sink_options(const struct pm_config *config)
+{
+    bool terminal = isatty(STDERR_FILENO);
+
+    return (struct pm_sink_options){
+        .fd = STDERR_FILENO,
+        .pretty =
+            config->log.format == PM_LOG_PRETTY || (config->log.format == PM_LOG_AUTO && terminal),
+        .colour = terminal && !getenv("NO_COLOR"),
+        .level = config->log.level,
+    };
+}
+
+static struct pm_http_server_options server_options(const struct pm_config *config)
+{
+    return (struct pm_http_server_options){
+        .body_max = config->limits.body,
+        .body_memory = config->limits.body_memory,
+        .body_rate = config->limits.body_rate,
+        .connections_max = config->limits.connections,
+        .head_ms = config->timeouts.head_ms,
+        .body_idle_ms = config->timeouts.body_idle_ms,
+        .write_stall_ms = config->timeouts.write_stall_ms,
+        .keep_alive_ms = config->timeouts.keep_alive_ms,
+    };
+}
+
+static void on_config(void *ctx, const struct pm_config *config)
+{
+    struct daemon *daemon = ctx;
+    struct pm_sink_options sink = sink_options(config);
+    struct pm_http_server_options server = server_options(config);
+
+    pm_sink_configure(daemon->sink, &sink);
+    pm_http_server_configure(daemon->server, &server);
+    pm_announce_warnings(daemon->sink, daemon->program->name, config);
+}
+
+/* Whether it was applied is told by the manager; systemd wants to know only that it is over. */
+static void on_reloaded(void *ctx, const struct pm_config_answer *answer)
+{
+    struct daemon *daemon = ctx;
+
+    (void)answer;
+    pm_config_watch_free(pm_take(daemon->reload));
+    if (!daemon->stopping)
+        pm_notify("READY=1");
+}
+
+/* A second one replaces the first: it reads the file later. */
+static void begin_reload(struct daemon *daemon)
+{
+    pm_auto_free char *text =
+        pm_xasprintf("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, pm_monotonic_ns() / 1000);
+
+    pm_notify(text);
+    pm_config_watch_free(daemon->reload);
+    daemon->reload = pm_manager_reload_config(daemon->manager, on_reloaded, daemon);
+}
+
 static void on_signal(void *ctx, int signo)
 {
     struct daemon *daemon = ctx;
 
     if (signo == SIGHUP)
-        pm_announce(daemon->sink, PM_EV_CONFIG_REFUSED, daemon->program->name,
-                    "cannot reload its configuration yet: restart it",
-                    "SIGHUP changes nothing in this version");
+        begin_reload(daemon);
     else if (!daemon->stopping)
-        begin_stop(daemon, signo == SIGUSR2 || daemon->config->on_exit == PM_EXIT_LEAVE);
+        begin_stop(daemon, signo == SIGUSR2 || config_of(daemon)->on_exit == PM_EXIT_LEAVE);
     else if (signo != SIGUSR2)
         hurry(daemon);
 }
@@ -148,34 +220,9 @@ static int watch_signals(struct daemon *daemon, struct poolmgr_error *err)
     return pm_loop_signals(daemon->loop, &set, on_signal, daemon, err);
 }
 
-static void open_sink(struct daemon *daemon)
-{
-    const struct pm_config *config = daemon->config;
-    bool terminal = isatty(STDERR_FILENO);
-    struct pm_sink_options options = {
-        .fd = STDERR_FILENO,
-        .pretty =
-            config->log.format == PM_LOG_PRETTY || (config->log.format == PM_LOG_AUTO && terminal),
-        .colour = terminal && !getenv("NO_COLOR"),
-        .level = config->log.level,
-    };
-
-    daemon->sink = pm_sink_new(&options);
-}
-
 static int open_server(struct daemon *daemon, struct poolmgr_error *err)
 {
-    const struct pm_config *config = daemon->config;
-    struct pm_http_server_options options = {
-        .body_max = config->limits.body,
-        .body_memory = config->limits.body_memory,
-        .body_rate = config->limits.body_rate,
-        .connections_max = config->limits.connections,
-        .head_ms = config->timeouts.head_ms,
-        .body_idle_ms = config->timeouts.body_idle_ms,
-        .write_stall_ms = config->timeouts.write_stall_ms,
-        .keep_alive_ms = config->timeouts.keep_alive_ms,
-    };
+    struct pm_http_server_options options = server_options(daemon->config);
 
     return pm_http_server_new(daemon->loop, &options, &pm_api_handler, daemon->api, &daemon->server,
                               err);
@@ -206,8 +253,12 @@ static int open_listeners(struct daemon *daemon, struct poolmgr_error *err)
 
 static int set_up(struct daemon *daemon, struct poolmgr_error *err)
 {
-    struct pm_manager_options options = {
-        .config = daemon->config, .on_stopped = on_stopped, .ctx = daemon};
+    struct pm_manager_options options = {.config = daemon->config,
+                                         .overrides = *daemon->overrides,
+                                         .on_stopped = on_stopped,
+                                         .on_config = on_config,
+                                         .ctx = daemon};
+    struct pm_sink_options sink = sink_options(daemon->config);
     int r;
 
     r = pm_loop_new(&daemon->loop, err);
@@ -218,9 +269,9 @@ static int set_up(struct daemon *daemon, struct poolmgr_error *err)
     if (r < 0)
         return r;
 
-    open_sink(daemon);
-    pm_announce_warnings(daemon->sink, daemon->program->name, daemon->config,
-                         pm_raise_descriptors());
+    daemon->sink = pm_sink_new(&sink);
+    pm_announce_warnings(daemon->sink, daemon->program->name, daemon->config);
+    pm_announce_descriptors(daemon->sink, daemon->program->name, pm_raise_descriptors());
     daemon->shim_path = pm_find_shim();
     if (!daemon->shim_path)
         return pm_fail(err, POOLMGR_E_INTERNAL,
@@ -246,6 +297,7 @@ static void take_down(struct daemon *daemon)
 {
     pm_timer_clear(&daemon->flush_timer);
     pm_timer_clear(&daemon->watchdog_timer);
+    pm_config_watch_free(daemon->reload);
     pm_http_server_free(daemon->server);
     pm_api_free(daemon->api);
     pm_gateway_free(daemon->gateway);
@@ -269,9 +321,10 @@ static int serve(struct daemon *daemon)
     return pm_loop_run(daemon->loop) < 0 ? PM_EXIT_COULD_NOT_RUN : PM_EXIT_OK;
 }
 
-int pm_daemon_run(const struct pm_program *program, const struct pm_config *config)
+int pm_daemon_run(const struct pm_program *program, const struct pm_config *config,
+                  const struct pm_config_overrides *overrides)
 {
-    struct daemon daemon = {.program = program, .config = config};
+    struct daemon daemon = {.program = program, .config = config, .overrides = overrides};
     struct poolmgr_error err = {0};
     int status = PM_EXIT_COULD_NOT_RUN;
 

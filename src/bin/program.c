@@ -48,7 +48,8 @@ static int load_and_run(const struct pm_program *program, const struct pm_option
         return PM_EXIT_USAGE;
     }
 
-    status = options->check ? describe(config) : pm_daemon_run(program, config);
+    status =
+        options->check ? describe(config) : pm_daemon_run(program, config, &options->overrides);
     pm_config_free(config);
     return status;
 }

@@ -177,7 +177,14 @@ void pm_config_docs(struct pm_buf *out)
                      "Relative paths start at the file's folder, `~/` at home. `${env:NAME}` and "
                      "`${env:NAME:-text}` stand "
                      "for variables. Aliases (`&a`, `*a`) work; tags, `<<` and a second document "
-                     "are refused.\n");
+                     "are refused.\n\n"
+                     "On `SIGHUP` the daemon reads the file again. All of it is in force, or, with "
+                     "any mistake, nothing: "
+                     "`config_refused` names every one. What the file says the same of goes on: "
+                     "pools that were not edited keep "
+                     "their engines and streams, and one whose engine would see a difference is "
+                     "reloaded. What *needs a restart* "
+                     "keeps its value until then, and is warned of.\n");
     add_table("Top level",
               "Folders come from the command line, `POOLMGR_RUNTIME_DIR` and its like, systemd, "
               "the file, "

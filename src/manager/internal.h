@@ -27,6 +27,10 @@ struct pm_manager {
     struct pm_loop *loop;
     struct pm_manager_options options;
     const struct pm_config *config; /* in force */
+    struct pm_config *reloaded;     /* the same, when it is ours; NULL: the host's first one is */
+    bool reading_config, config_asked;
+    uint64_t config_op; /* the last one that carried one out */
+    struct pm_list config_watches;
     struct pm_sink *sink;
     struct pm_core *core;
     struct pm_http_client *client;
@@ -102,6 +106,14 @@ void pm_instance_touch(struct pm_instance *instance);
 void pm_instance_signal(struct pm_instance *instance);
 /* The process is somebody else's from now on; leases and endpoint stay known. */
 void pm_instance_let_go(struct pm_instance *instance);
+
+/* Sets anew what is made from the configuration. */
+void pm_manager_configure(struct pm_manager *manager);
+
+/* ---- reload.c */
+/* Reads the file again if somebody asked for it, and the last reading is over and done with. */
+void pm_config_go_on(struct pm_manager *manager);
+void pm_config_watches_free(struct pm_manager *manager);
 
 /* ---- record.c */
 void pm_record_commit(struct pm_manager *manager, const struct pm_action *action);

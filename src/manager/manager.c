@@ -68,31 +68,50 @@ static int add_pools(struct pm_manager *manager, struct poolmgr_error *err)
     return POOLMGR_OK;
 }
 
-static int make_client(struct pm_manager *manager, struct poolmgr_error *err)
+static struct pm_http_client_options client_options(const struct pm_config *config)
 {
-    const struct pm_config *config = manager->config;
-    struct pm_http_client_options options = {
+    return (struct pm_http_client_options){
         .idle_max = 4,
         .idle_ms = 2000,
         .connect_ms = config->timeouts.connect_ms,
         .first_byte_ms = config->timeouts.first_byte_ms,
         .stream_idle_ms = config->timeouts.stream_idle_ms,
     };
+}
+
+static struct pm_core_options core_options(const struct pm_config *config)
+{
+    struct pm_core_options options = {.max_parallel_starts = config->max_parallel_starts};
+
+    (void)pm_str_copy(options.default_pool, sizeof options.default_pool,
+                      config->default_pool ? config->default_pool : "");
+    return options;
+}
+
+static int make_client(struct pm_manager *manager, struct poolmgr_error *err)
+{
+    struct pm_http_client_options options = client_options(manager->config);
 
     return pm_http_client_new(manager->loop, &options, &manager->client, err);
 }
 
 static void make_core(struct pm_manager *manager)
 {
-    const struct pm_config *config = manager->config;
-    struct pm_core_options options = {.max_parallel_starts = config->max_parallel_starts};
+    struct pm_core_options options = core_options(manager->config);
     char seed[17];
 
     pm_random_hex(seed, 8);
     options.seed = strtoull(seed, NULL, 16);
-    (void)pm_str_copy(options.default_pool, sizeof options.default_pool,
-                      config->default_pool ? config->default_pool : "");
     manager->core = pm_core_new(&options);
+}
+
+void pm_manager_configure(struct pm_manager *manager)
+{
+    struct pm_http_client_options client = client_options(manager->config);
+    struct pm_core_options core = core_options(manager->config);
+
+    pm_http_client_configure(manager->client, &client);
+    pm_core_configure(manager->core, &core, pm_manager_now(manager), &manager->actions);
 }
 
 static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
@@ -156,6 +175,7 @@ int pm_manager_new(struct pm_loop *loop, const struct pm_manager_options *option
     pm_list_init(&manager->strangers);
     pm_list_init(&manager->held);
     pm_list_init(&manager->handings);
+    pm_list_init(&manager->config_watches);
     pm_operations_init(manager);
 
     r = set_up(manager, err);
@@ -196,11 +216,13 @@ void pm_manager_free(struct pm_manager *manager)
     pm_strangers_free(manager);
     pm_tickets_free(manager);
     pm_operations_free(manager);
+    pm_config_watches_free(manager);
     pm_map_fini(&manager->by_token);
     pm_actions_fini(&manager->actions);
     pm_core_free(manager->core);
     pm_http_client_free(manager->client);
     pm_folder_unlock(&manager->lock_fd);
+    pm_config_free(manager->reloaded);
     free(manager->instances_dir);
     free(manager);
 }

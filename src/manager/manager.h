@@ -18,9 +18,12 @@
 struct pm_manager;
 
 struct pm_manager_options {
-    const struct pm_config *config; /* borrowed for the manager's life */
-    const char *shim_path;          /* of pool-shim */
-    void (*on_stopped)(void *ctx);  /* shutdown or leave is complete */
+    const struct pm_config *config; /* borrowed for the manager's life; in force until a reload */
+    struct pm_config_overrides overrides; /* how it is read again; what it points to is borrowed */
+    const char *shim_path;                /* of pool-shim */
+    void (*on_stopped)(void *ctx);        /* shutdown or leave is complete */
+    /* Another configuration is in force: what the host keeps of it is to be set anew. May be NULL. */
+    void (*on_config)(void *ctx, const struct pm_config *config);
     void *ctx;
 };
 
@@ -35,6 +38,7 @@ void pm_manager_free(struct pm_manager *manager);
 const struct pm_core *pm_manager_core(const struct pm_manager *manager);
 struct pm_http_client *pm_manager_client(struct pm_manager *manager);
 struct pm_sink *pm_manager_sink(struct pm_manager *manager);
+/* The one in force: valid until the loop goes on. */
 const struct pm_config *pm_manager_config(const struct pm_manager *manager);
 uint64_t pm_manager_now(const struct pm_manager *manager);
 struct pm_loop *pm_manager_loop(struct pm_manager *manager);
@@ -124,6 +128,24 @@ void pm_handing_free(struct pm_handing *handing); /* also after fn */
 
 void pm_manager_shutdown(struct pm_manager *manager, bool at_once);
 void pm_manager_leave(struct pm_manager *manager);
+
+/* ---- configuration (RELOAD-2) ----------------------------------------------------------------------- */
+
+struct pm_config_answer {
+    const struct poolmgr_error *error; /* NULL: it is in force; else nothing has changed */
+    /* All that is wrong in the file, with POOLMGR_E_CONFIG_INVALID and POOLMGR_E_PATH_TOO_LONG; else none. */
+    const struct pm_config_errors *errors;
+    uint64_t op; /* that carries it out, when it is in force */
+};
+
+/* Reads the file again, as it is from now on, and puts all of it in force or nothing. fn is called once, never from
+ * inside this call; NULL: nobody wants to know, and there is no watch. */
+struct pm_config_watch;
+struct pm_config_watch *pm_manager_reload_config(struct pm_manager *manager,
+                                                 void (*fn)(void *ctx,
+                                                            const struct pm_config_answer *answer),
+                                                 void *ctx);
+void pm_config_watch_free(struct pm_config_watch *watch); /* also after fn */
 
 /* LOG/<pool>.<replica>.log */
 void pm_manager_log_path(const struct pm_manager *manager, const char *pool_id, unsigned replica,

@@ -82,13 +82,6 @@ def test_on_a_terminal_it_says_where_it_serves_and_what_to_copy(short_folder):
         os.close(ours)
 
 
-def test_sighup_says_that_it_changes_nothing_yet(either):
-    d = either({"m": Daemon.pool()})
-    d.process.send_signal(signal.SIGHUP)
-    d.wait("config_refused")
-    d.use("m")
-
-
 def test_a_stream_goes_on_while_the_daemon_leaves_and_the_next_one_serves_beside_it(daemon):
     """SUP-9d: the old process carries its stream to its end, the new one adopts at once."""
     model = tiny_model("--layers", "64", "--embd", "256", "--ff", "512", "--sparse", "--endless")

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """STATE-1: what was acknowledged outlives the daemon, however that ends; what is broken costs itself alone."""
+import errno
 import json
 import os
+import random
+import subprocess
 
 import pytest
-from poolmgr_test import Daemon, DaemonFailed, TEXT
+from poolmgr_test import Daemon, DaemonFailed, TEXT, wait_until
 
 
 def pools_folder(d):
@@ -109,3 +112,108 @@ def test_a_second_daemon_on_the_same_state_exits_naming_the_first(daemon):
     assert "%s is in use by another daemon, pid %d" % (
         first.environment["POOLMGR_STATE_DIR"], first.process.pid) in failed.value.text
     assert first.chat("tiny").status == 200
+
+
+# ---- what is acknowledged is durable ----------------------------------------------------------------
+
+def command(d, pool, verb, body=None):
+    return d.post("/v1/pools/%s/%s" % (pool, verb), body)
+
+
+def is_accepted(answer):
+    """200: it has ended already."""
+    return answer.status in (200, 202)
+
+
+def test_a_drained_pool_stays_drained_over_a_kill_of_the_daemon(daemon):
+    """INV-26: as soon as it is answered, and until it is resumed."""
+    d = daemon({"a": Daemon.pool(start="preload"), "b": Daemon.pool()})
+    d.wait("instance_ready", pool_id="a")
+    assert is_accepted(command(d, "a", "drain", {"then": "hold"}))
+    assert is_accepted(command(d, "b", "drain"))
+    d.kill()
+    d.start()
+    assert (d.pool_state("a")["intent"], d.pool_state("b")["intent"]) == ("draining", "disabled")
+    assert d.chat("a").json()["error"]["code"] == "draining"
+    assert d.chat("b").json()["error"]["code"] == "disabled"
+
+    assert is_accepted(command(d, "a", "resume")) and is_accepted(command(d, "b", "resume"))
+    d.kill()
+    d.start()
+    assert (d.pool_state("a")["intent"], d.pool_state("b")["intent"]) == ("enabled", "enabled")
+    assert d.chat("a").text().strip() == TEXT and d.chat("b").text().strip() == TEXT
+    wait_until(lambda: names(d) == [], 10, "no record that says nothing")
+
+
+def test_a_kill_between_commands_keeps_the_last_that_was_answered(daemon):
+    """INV-26: twenty daemons, each killed behind an answer."""
+    d = daemon({"a": Daemon.pool()})
+    random.seed(int(os.environ.get("POOLMGR_TEST_SEED", "7")))
+    intent = "enabled"
+    for _ in range(20):
+        for _ in range(random.randrange(1, 4)):
+            verb, body, intent = random.choice((("drain", {"then": "hold"}, "draining"), ("drain", None, "disabled"),
+                                                ("resume", None, "enabled")))
+            assert is_accepted(command(d, "a", verb, body))
+        d.kill()
+        d.start()
+        assert d.pool_state("a")["intent"] == intent
+
+
+@pytest.fixture
+def small_disk(daemon):
+    """A daemon whose state lies on a disk of 64 KiB, and the folder by which we see it."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0:
+        pytest.skip("a mount namespace needs root")
+    d = daemon({"a": Daemon.pool(start="preload")}, start=False)
+    state = d.environment["POOLMGR_STATE_DIR"]
+    os.makedirs(state, mode=0o700)
+    d.wrapper = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=64k,mode=700 none "$0" && exec "$@"', state]
+    d.start()
+    return d, "/proc/%d/root%s" % (d.process.pid, state)
+
+
+def fill(path):
+    with open(path, "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"x" * 4096)
+        except OSError as e:
+            assert e.errno == errno.ENOSPC
+
+
+def test_a_full_disk_refuses_the_command_and_nothing_has_changed(small_disk):
+    """STATE-1, INV-27: 507 store_failed with the reason; leases, starts and stops do not care."""
+    d, state = small_disk
+    d.wait("instance_ready", pool_id="a")
+    pid = d.pool_state("a")["replicas"][0]["pid"]
+    fill(state + "/filler")
+    answer = command(d, "a", "drain", {"then": "hold"})
+    assert answer.status == 507 and answer.json()["error"]["code"] == "store_failed"
+    assert "No space left on device" in answer.json()["error"]["message"]
+    assert d.wait("store_failed", pool_id="a")["human"] == "what holds for a cannot be stored"
+    shown = d.pool_state("a")
+    assert (shown["intent"], shown["state"], shown["replicas"][0]["pid"]) == ("enabled", "ready", pid)
+    assert os.listdir(state + "/pools") == []
+    assert d.chat("a").text().strip() == TEXT
+    assert is_accepted(command(d, "a", "stop"))
+    d.wait("instance_stopped", pool_id="a")
+    assert d.chat("a").text().strip() == TEXT
+
+    os.unlink(state + "/filler")
+    assert is_accepted(command(d, "a", "drain", {"then": "hold"}))
+    assert d.pool_state("a")["intent"] == "draining"
+    assert os.listdir(state + "/pools") == ["a.json"]
+
+
+def test_a_folder_that_may_not_be_written_refuses_the_command(daemon):
+    d = daemon({"a": Daemon.pool()})
+    assert is_accepted(command(d, "a", "drain", {"then": "hold"}))
+    os.rename(pools_folder(d), pools_folder(d) + "-away")
+    answer = command(d, "a", "resume")
+    assert answer.status == 507 and answer.json()["error"]["code"] == "store_failed"
+    assert "No such file or directory" in answer.json()["error"]["message"]
+    assert d.chat("a").json()["error"]["code"] == "draining"
+    os.rename(pools_folder(d) + "-away", pools_folder(d))
+    assert is_accepted(command(d, "a", "resume"))
+    assert d.chat("a").text().strip() == TEXT

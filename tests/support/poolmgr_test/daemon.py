@@ -25,10 +25,11 @@ class DaemonFailed(Exception):
 class Daemon:
     """Use as a context manager. `pools`: the text of the `pools:` map, or a dict of name → dict (written as JSON,
     which YAML is); `more`: other top-level keys. The real engine is `llama`, the fault engine `fault`.
-    `program`: orchestratord, or pool-managerd, which serves no inference."""
+    `program`: orchestratord, or pool-managerd, which serves no inference. `wrapper`: words in front of the daemon's,
+    of a program that becomes it."""
 
     def __init__(self, pools, more=None, folder=None, environment=None, arguments=(), start=True,
-                 program="orchestratord"):
+                 program="orchestratord", wrapper=()):
         self.program = program
         self.folder = folder or tempfile.mkdtemp(prefix="pmt-", dir="/tmp")
         os.chmod(self.folder, 0o700)
@@ -37,7 +38,7 @@ class Daemon:
         for kind in ("RUNTIME", "STATE", "CACHE", "LOG"):
             self.environment["POOLMGR_%s_DIR" % kind] = os.path.join(self.folder, kind.lower())
         self.environment.update(environment or {})
-        self.arguments = list(arguments)
+        self.arguments, self.wrapper = list(arguments), list(wrapper)
         self.write_config(pools, more)
         self.process, self.port, self.events, self.raw = None, None, [], []
         self.changed = threading.Condition()
@@ -83,7 +84,8 @@ class Daemon:
 
     def start(self, wait=True):
         # It is asked for JSON: a test reads events, not prose.
-        self.process = subprocess.Popen([str(BUILD / "src" / "bin" / self.program), "--config", self.config, "--log-format", "json",
+        self.process = subprocess.Popen([*self.wrapper, str(BUILD / "src" / "bin" / self.program),
+                                         "--config", self.config, "--log-format", "json",
                                          *self.arguments],
                                         env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         mark = self.mark()
