@@ -52,6 +52,8 @@ static void register_it(struct pm_handing *handing, bool answered)
     int r =
         pm_core_handoff(manager->core, &handoff, pm_manager_now(manager), &manager->actions, &err);
 
+    if (r == 0)
+        pm_record_handed_over(manager, handing->spec->id);
     pm_manager_flush(manager);
     answer(handing, r < 0 ? &err : NULL);
 }

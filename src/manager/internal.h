@@ -54,6 +54,7 @@ struct pm_manager {
 
     struct pm_worker *worker;
     struct pm_store *store;
+    struct pm_list records; /* of pools that are not handed over yet */
     struct pm_stager *stager;
     struct pm_file_watches *file_watches;
     struct pm_handoff_folder *handoff_folder; /* NULL: none is watched */
@@ -119,6 +120,9 @@ void pm_config_watches_free(struct pm_manager *manager);
 void pm_record_commit(struct pm_manager *manager, const struct pm_action *action);
 /* When the file's pools are in, and before adoption: what the last daemon left, its pools of the API too. */
 int pm_records_restore(struct pm_manager *manager, struct poolmgr_error *err);
+/* What the last daemon left about a pool that was handed over to it holds again. */
+void pm_record_handed_over(struct pm_manager *manager, const char *pool_id);
+void pm_records_free(struct pm_manager *manager);
 /* ---- follow.c: engines that are not ours */
 void pm_instance_follow(struct pm_manager *manager, const struct pm_action *action);
 void pm_instance_unfollow(struct pm_instance *instance);

@@ -176,6 +176,7 @@ int pm_manager_new(struct pm_loop *loop, const struct pm_manager_options *option
     pm_list_init(&manager->held);
     pm_list_init(&manager->handings);
     pm_list_init(&manager->config_watches);
+    pm_list_init(&manager->records);
     pm_operations_init(manager);
 
     r = set_up(manager, err);
@@ -217,6 +218,7 @@ void pm_manager_free(struct pm_manager *manager)
     pm_tickets_free(manager);
     pm_operations_free(manager);
     pm_config_watches_free(manager);
+    pm_records_free(manager);
     pm_map_fini(&manager->by_token);
     pm_actions_fini(&manager->actions);
     pm_core_free(manager->core);

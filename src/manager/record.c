@@ -2,13 +2,21 @@
 /*
  * What outlives the daemon of a pool (STATE-1): core says what and when, the store makes it durable, and at the start
  * it comes back. A start of the daemon applies the file: a pool that stands there is the file's, whoever had it before,
- * and of one that stood there and does not any more nothing is kept.
+ * and of one that stood there and does not any more nothing is kept. What holds for a pool that was handed over waits
+ * until it is handed over again.
  */
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "manager/internal.h"
 #include "util/cleanup.h"
+
+/* Of a pool that is not handed over yet. */
+struct waiting {
+    struct pm_link link; /* in manager->records */
+    struct pm_pool_record record;
+};
 
 static void tell(struct pm_manager *manager, enum pm_event_kind kind, const char *target,
                  const char *human, const char *text)
@@ -85,7 +93,7 @@ static void hand_to_file(struct pm_manager *manager, const struct pm_pool_record
     now.owner = PM_OWNER_FILE;
     now.spec_text = NULL;
     tell(manager, PM_EV_CONFIG_WARNING, record->pool_id,
-         "a pool of the API has its name in the file now, and is what the file says", NULL);
+         "a pool that was not the file's stands in it now, and is what the file says", NULL);
     mend(manager, &now);
 }
 
@@ -107,6 +115,44 @@ static int make_pool(struct pm_manager *manager, const struct pm_pool_record *re
     return r;
 }
 
+static void wait_for_handoff(struct pm_manager *manager, const struct pm_pool_record *record)
+{
+    struct waiting *waiting = pm_xalloc(sizeof *waiting);
+
+    waiting->record = *record;
+    waiting->record.spec_text = NULL; /* its handoff says what it is */
+    pm_list_append(&manager->records, &waiting->link);
+}
+
+static void waiting_free(struct waiting *waiting)
+{
+    pm_list_remove(&waiting->link);
+    free(waiting);
+}
+
+void pm_record_handed_over(struct pm_manager *manager, const char *pool_id)
+{
+    struct pm_link *link, *after;
+
+    pm_list_each_safe (&manager->records, link, after) {
+        struct waiting *waiting = pm_container_of(link, struct waiting, link);
+
+        if (strcmp(waiting->record.pool_id, pool_id) != 0)
+            continue;
+        pm_core_restore(manager->core, &waiting->record, pm_manager_now(manager),
+                        &manager->actions);
+        waiting_free(waiting);
+    }
+}
+
+void pm_records_free(struct pm_manager *manager)
+{
+    struct pm_link *link;
+
+    while ((link = pm_list_first(&manager->records)))
+        waiting_free(pm_container_of(link, struct waiting, link));
+}
+
 static void on_record(void *ctx, const struct pm_pool_record *record)
 {
     struct pm_manager *manager = ctx;
@@ -118,15 +164,19 @@ static void on_record(void *ctx, const struct pm_pool_record *record)
         forget(manager, record);
         return;
     }
+    if (!is_there && record->owner == PM_OWNER_HANDOFF) {
+        wait_for_handoff(manager, record);
+        return;
+    }
 
     /* What it lacks, as its engine, may come back: the file stays. */
-    if (!is_there && record->owner == PM_OWNER_API && make_pool(manager, record, &err) < 0) {
+    if (!is_there && make_pool(manager, record, &err) < 0) {
         tell_failure(manager, record->pool_id, "is stored, and it cannot be made again",
                      err.message);
         return;
     }
 
-    if (is_there && record->owner == PM_OWNER_API)
+    if (is_there && record->owner != PM_OWNER_FILE)
         hand_to_file(manager, record);
     pm_core_restore(manager->core, record, pm_manager_now(manager), &manager->actions);
 }

@@ -4,10 +4,11 @@ import errno
 import json
 import os
 import random
+import socket
 import subprocess
 
 import pytest
-from poolmgr_test import Daemon, DaemonFailed, TEXT, wait_until
+from poolmgr_test import Daemon, DaemonFailed, FAULT_ENGINE, TEXT, wait_until
 
 
 def pools_folder(d):
@@ -217,3 +218,30 @@ def test_a_folder_that_may_not_be_written_refuses_the_command(daemon):
     os.rename(pools_folder(d) + "-away", pools_folder(d))
     assert is_accepted(command(d, "a", "resume"))
     assert d.chat("a").text().strip() == TEXT
+
+
+def test_what_holds_for_an_engine_that_was_handed_over_holds_when_it_is_again(daemon, tmp_path):
+    """STATE-1, REG-4: the next daemon knows nothing of it but what an operator wants of it."""
+    d = daemon({"a": Daemon.pool()})
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    engine = subprocess.Popen([str(FAULT_ENGINE), "--host", "127.0.0.1", "--port", str(port), "-np", "2"],
+                              env={**os.environ, "FAULT_FILE": str(tmp_path / "none")},
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    document = {"version": 1, "pool": "far", "engine": "llama.cpp", "endpoint": "http://127.0.0.1:%d" % port,
+                "model": "m", "slots": 2}
+    try:
+        wait_until(lambda: d.post("/v1/pools/far/handoff", document).status in (200, 201, 202), 30, "the handoff")
+        assert is_accepted(command(d, "far", "drain", {"then": "hold"}))
+        d.kill()
+        d.start()
+        assert d.get("/v1/pools/far").status == 404
+        wait_until(lambda: d.post("/v1/pools/far/handoff", document).status in (200, 201, 202), 30, "the handoff")
+        assert d.pool_state("far")["intent"] == "draining"
+        assert d.chat("far").json()["error"]["code"] == "draining"
+        assert is_accepted(command(d, "far", "resume"))
+        wait_until(lambda: names(d) == [], 10, "no record that says nothing")
+    finally:
+        engine.kill()
+        engine.wait()
