@@ -53,19 +53,29 @@ static void fill_new(const struct pm_op *op, struct pm_pool_record *ret)
     ret->spec_text = op->spec->stored;
 }
 
-/* The first that waits for the disk; NULL while one is under way. */
+static bool is_writing(const struct pm_pool *pool)
+{
+    struct pm_link *link;
+
+    if (pool->tidy.serial != 0)
+        return true;
+    pm_list_each (&pool->operations, link) {
+        if (op_of(link)->commit.serial != 0)
+            return true;
+    }
+    return false;
+}
+
+/* The first that waits for the disk, or NULL. */
 static struct pm_op *next_to_commit(const struct pm_pool *pool)
 {
-    struct pm_op *first = NULL;
     struct pm_link *link;
 
     pm_list_each (&pool->operations, link) {
-        if (op_of(link)->commit.serial != 0)
-            return NULL;
-        if (!first && op_of(link)->stage == PM_OP_TO_COMMIT)
-            first = op_of(link);
+        if (op_of(link)->stage == PM_OP_TO_COMMIT)
+            return op_of(link);
     }
-    return first;
+    return NULL;
 }
 
 void pm_commit(struct pm_op *op, struct pm_actions *out)
@@ -97,7 +107,7 @@ void pm_commit_step(struct pm_pool *pool, struct pm_actions *out)
 {
     struct pm_op *op;
 
-    if (pool->tidy.serial != 0 || pool->core->stopped)
+    if (is_writing(pool) || pool->core->stopped)
         return;
     op = next_to_commit(pool);
     if (op)

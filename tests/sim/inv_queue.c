@@ -247,7 +247,7 @@ void inv28_at(struct sim *sim, const struct pm_action *action)
           "op-%" PRIu64, action->operation);
 }
 
-void inv26_at(struct sim *sim, const struct pm_action *action)
+static void look_at_answer(struct sim *sim, const struct pm_action *action)
 {
     const struct book_op *op = &sim->books.ops[action->operation % SIM_OPS];
     const struct book_pool *pool = &sim->books.pools[op->pool];
@@ -267,6 +267,30 @@ void inv26_at(struct sim *sim, const struct pm_action *action)
         HOLDS(sim, 26, op->pool, "an intent is durable before the answer",
               disk->exists ? disk->intent == op->intent : op->intent == PM_ENABLED,
               "op-%" PRIu64 ": the disk says %s", action->operation, pm_intent_name(disk->intent));
+}
+
+/* Only a command that was called off meanwhile may still be on its way. */
+static void look_at_write(struct sim *sim, const struct pm_action *action)
+{
+    int pool = book_pool_by_id(sim, action->record->pool_id);
+
+    for (int i = 0; i < SIM_QUESTIONS; i++) {
+        const struct world_question *question = &sim->world.questions[i];
+
+        if (question->open && question->kind == PM_ACT_PERSIST && question->pool == pool &&
+            question->record.has_operation)
+            HOLDS(sim, 26, pool, "nothing is written behind a command that is on its way",
+                  sim->books.ops[question->record.operation % SIM_OPS].ended, "op-%" PRIu64,
+                  question->record.operation);
+    }
+}
+
+void inv26_at(struct sim *sim, const struct pm_action *action)
+{
+    if (action->kind == PM_ACT_PERSIST)
+        look_at_write(sim, action);
+    else
+        look_at_answer(sim, action);
 }
 
 void inv28_restarted(struct sim *sim)

@@ -99,7 +99,7 @@ const struct sim_invariant sim_invariants[SIM_INVARIANTS] = {
     [26] = {.family = "STATE",
             .sentence = "after a kill the next daemon has the last acknowledged intents and specs",
             .at = inv26_at,
-            .kinds = OF(PM_ACT_ACCEPTED)},
+            .kinds = OF(PM_ACT_ACCEPTED) | OF(PM_ACT_PERSIST)},
     [27] = {.family = "STATE",
             .sentence = "a failed commit leaves all as before; nothing but a drain waits",
             .after = inv27_after},

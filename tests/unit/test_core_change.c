@@ -152,6 +152,27 @@ static void test_a_removal_that_is_not_durable_did_not_happen_INV_27(void **s)
     assert_int_equal(count_actions(&world, PM_ACT_STAGE), 1);
 }
 
+static void test_nothing_is_written_behind_a_removal_that_is_on_its_way_INV_26(void **s)
+{
+    static const struct pm_drain drain = {.has_deadline = true, .deadline_ms = 60000};
+    struct poolmgr_error err = {0};
+    uint64_t draining = 0, op = 0;
+    struct pm_lease lease;
+    struct pm_token disk;
+
+    (void)ready_mine(&lease);
+    pm_actions_clear(&world.out);
+    assert_int_equal(
+        pm_core_drain(world.core, MINE, &drain, world.now_ms, &world.out, &draining, &err), 0);
+    durable(&world);
+    assert_int_equal(try_remove(MINE, true, 60000, &op), 0);
+    disk = the_action(&world, PM_ACT_PERSIST)->token;
+    assert_int_equal(cancel(&world, draining), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 0); /* it would bring the pool back */
+    pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
+    assert_int_equal(the_action(&world, PM_ACT_ACCEPTED)->operation, op);
+}
+
 static void test_nothing_but_a_stop_meets_a_removal(void **s)
 {
     struct poolmgr_error err = {0};
@@ -563,6 +584,7 @@ int main(void)
         TEST(test_a_second_removal_joins_and_its_earlier_deadline_counts),
         TEST(test_what_cannot_be_removed_is_refused_and_nothing_changed),
         TEST(test_a_removal_that_is_not_durable_did_not_happen_INV_27),
+        TEST(test_nothing_is_written_behind_a_removal_that_is_on_its_way_INV_26),
         TEST(test_nothing_but_a_stop_meets_a_removal),
         TEST(test_an_alias_that_is_left_is_the_next_pool_s),
         TEST(test_a_shutdown_ends_a_removal_by_the_earlier_deadline),
