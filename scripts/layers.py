@@ -6,7 +6,7 @@ import re
 import sys
 
 ORDER = ["poolmgr", "util", "http", "plan", "core", "config", "proc", "gpu", "engine", "provision", "store", "manager",
-         "gateway", "api", "bin", "cli"]
+         "lib", "gateway", "api", "bin", "cli"]
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 

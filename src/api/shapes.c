@@ -208,11 +208,6 @@ static json_t *result_json(const struct pm_operation *op)
 
 json_t *pm_operation_json(const struct pm_operation *op, const struct pm_clock *clock)
 {
-    static const char *const states[] = {
-        [PM_OP_RUNNING] = "running",         [PM_OP_SUCCEEDED] = "succeeded",
-        [PM_OP_FAILED] = "failed",           [PM_OP_CANCELLED] = "cancelled",
-        [PM_OP_INTERRUPTED] = "interrupted",
-    };
     json_t *value = json_object();
     char id[32];
 
@@ -220,7 +215,7 @@ json_t *pm_operation_json(const struct pm_operation *op, const struct pm_clock *
     pm_put_text(value, "id", id);
     pm_put_text(value, "kind", pm_operation_kind_name(op->kind));
     pm_put_text(value, "pool_id", op->pool_id);
-    pm_put_text(value, "state", states[op->state]);
+    pm_put_text(value, "state", pm_operation_state_name(op->state));
     pm_put_time(value, "created_at", op->created_ms, clock);
     pm_put_time(value, "ended_at", op->ended_ms, clock);
     if (op->state == PM_OP_RUNNING && op->phase[0])

@@ -316,7 +316,8 @@ struct pm_operation {
     char engine_version[64];    /* reload: of what serves now; "" unknown */
 };
 
-const char *pm_operation_kind_name(enum pm_operation_kind kind); /* "config-reload" */
+const char *pm_operation_kind_name(enum pm_operation_kind kind);    /* "config-reload" */
+const char *pm_operation_state_name(enum pm_operation_state state); /* "running" */
 
 /* POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT, POOLMGR_E_SHUTTING_DOWN, POOLMGR_E_POOL_FAILED. *ret_op is its id; the
  * operation may have ended within the call. */

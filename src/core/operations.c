@@ -20,6 +20,17 @@ static const char *const kind_names[] = {
 };
 static_assert(PM_ARRAY_LEN(kind_names) == PM_OP_KIND_COUNT, "a kind has no name");
 
+const char *pm_operation_state_name(enum pm_operation_state state)
+{
+    static const char *const names[] = {
+        [PM_OP_RUNNING] = "running",         [PM_OP_SUCCEEDED] = "succeeded",
+        [PM_OP_FAILED] = "failed",           [PM_OP_CANCELLED] = "cancelled",
+        [PM_OP_INTERRUPTED] = "interrupted",
+    };
+
+    return names[state];
+}
+
 const char *pm_operation_kind_name(enum pm_operation_kind kind)
 {
     return kind_names[kind];

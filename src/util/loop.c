@@ -146,6 +146,12 @@ uint64_t pm_loop_now_ms(const struct pm_loop *loop)
     return loop->now_ms;
 }
 
+void pm_loop_refresh(struct pm_loop *loop)
+{
+    if (!loop->in_turn)
+        loop->now_ms = pm_monotonic_ms();
+}
+
 /* ---- watches ---------------------------------------------------------------------------------------- */
 
 static int control(struct pm_watch *watch, int operation, uint32_t events)

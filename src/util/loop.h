@@ -54,6 +54,8 @@ void pm_loop_stop(struct pm_loop *loop);
 
 /* Monotonic milliseconds, read once a turn. */
 uint64_t pm_loop_now_ms(const struct pm_loop *loop);
+/* Reads them anew, outside of a turn: an embedder may have slept since the last one. Within one it changes nothing. */
+void pm_loop_refresh(struct pm_loop *loop);
 
 /* Starts to watch; 0 or POOLMGR_E_INTERNAL with the errno's text. */
 int pm_watch_add(struct pm_loop *loop, struct pm_watch *watch, int fd, uint32_t events,
