@@ -182,7 +182,7 @@ int poolmgr_lease_endpoint(struct poolmgr *mgr, const struct poolmgr_lease *leas
         return pm_fail(err, POOLMGR_E_NOT_FOUND, "it is no lease any more");
 
     model_name = held->spec->external.model_name ? held->spec->external.model_name
-                                                 : held->grant.engine->model_name;
+                                                 : held->spec->runs->model_name;
     pm_lib_fill(ret,
                 &(const struct poolmgr_endpoint){
                     .url = held->grant.endpoint,
