@@ -158,6 +158,13 @@ void pm_core_may_stop(struct pm_core *core, struct pm_actions *out)
     (void)pm_action_add(out, PM_ACT_STOPPED);
 }
 
+/* The one under way, and those that wait for their turn. */
+static void call_off_reloads(struct pm_pool *pool, struct pm_actions *out)
+{
+    pm_reload_call_off(pool, false, out);
+    pm_operations_end(pool, PM_OP_RELOAD, PM_OP_CANCELLED, out);
+}
+
 void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struct pm_actions *out)
 {
     pm_core_enter(core, now_ms, out);
@@ -172,8 +179,7 @@ void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struc
 
             pool->shutdown_by_ms = pm_add_ms(core->now_ms, pool->spec->drain_deadline_ms);
             pm_operations_end(pool, PM_OP_START, PM_OP_CANCELLED, out);
-            pm_reload_call_off(pool, false, out);
-            pm_operations_end(pool, PM_OP_RELOAD, PM_OP_CANCELLED, out);
+            call_off_reloads(pool, out);
         }
     }
     step_all(core, out);
@@ -188,7 +194,7 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
 
     pm_core_changed(core);
     for (size_t i = 0; i < core->n_pools; i++)
-        pm_reload_call_off(core->pools[i], false, out);
+        call_off_reloads(core->pools[i], out);
     step_all(core, out); /* what only a reload wanted has its signal before we leave */
     core->leaving = true;
     step_all(core, out);

@@ -380,6 +380,20 @@ static void test_a_put_waits_for_a_reload_and_the_newest_wins(void **s)
     assert_string_equal(the_action(&world, PM_ACT_STAGE)->spec->model.main, "/m/d.gguf");
 }
 
+static void test_a_change_that_waits_ends_with_the_daemon(void **s)
+{
+    uint64_t first, second;
+
+    first = put(spec_with(MINE, "/m/b.gguf"));
+    second = put(spec_with(MINE, "/m/c.gguf"));
+    pm_actions_clear(&world.out);
+    pm_core_leave(world.core, world.now_ms, &world.out);
+    assert_int_equal(count_actions(&world, PM_ACT_STAGE), 0);
+    assert_int_equal(operation(&world, first).state, PM_OP_CANCELLED);
+    assert_int_equal(operation(&world, second).state, PM_OP_CANCELLED);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
+}
+
 static void test_a_put_of_what_is_not_the_api_s_is_refused(void **s)
 {
     struct pm_pool_spec *spec = spec_with("new", "/m/a.gguf");
@@ -594,6 +608,7 @@ int main(void)
         TEST(test_a_put_of_what_is_there_already_changes_nothing),
         TEST(test_another_model_is_a_reload_and_what_is_not_good_is_drift),
         TEST(test_a_put_waits_for_a_reload_and_the_newest_wins),
+        TEST(test_a_change_that_waits_ends_with_the_daemon),
         TEST(test_a_put_of_what_is_not_the_api_s_is_refused),
         TEST(test_a_pool_that_is_removed_comes_back_after_it),
         TEST(test_an_equal_pool_keeps_instance_leases_and_queue_INV_20),
