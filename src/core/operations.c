@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core/inner.h"
+#include "util/buf.h"
 #include "util/error.h"
 #include "util/str.h"
 
@@ -110,6 +111,46 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_SWAP] = PM_CANCELS,
         },
 };
+
+static const char *const meeting_names[] = {
+    [PM_MEETS_NOTHING] = "nothing to do", [PM_JOINS] = "joins",     [PM_REPLACES] = "replaces it",
+    [PM_CANCELS] = "cancels it",          [PM_QUEUES] = "after it", [PM_BESIDE] = "at once",
+    [PM_CONFLICTS] = "`conflict`",
+};
+
+static const char *const column_names[PM_RUNS_COUNT] = {
+    [PM_RUNS_NOTHING] = "nothing",
+    [PM_RUNS_DRAIN] = "drain",
+    [PM_RUNS_STOP] = "stop",
+    [PM_RUNS_START] = "start, asked or on demand",
+    [PM_RUNS_RELOAD] = "reload, before its first signal or switch",
+    [PM_RUNS_SWAP] = "reload, after it",
+    [PM_RUNS_REMOVAL] = "removal",
+    [PM_RUNS_IDLE] = "idle stop",
+};
+
+static const enum pm_operation_kind rows[] = {
+    PM_OP_DRAIN, PM_OP_RESUME, PM_OP_START, PM_OP_STOP, PM_OP_RELOAD, PM_OP_PUT, PM_OP_REMOVE,
+};
+
+char *pm_meetings_markdown(void)
+{
+    pm_auto_buf struct pm_buf buf = {0};
+
+    pm_buf_adds(&buf, "| arrives \\ runs |");
+    for (size_t i = 0; i < PM_RUNS_COUNT; i++)
+        pm_buf_addf(&buf, " %s |", column_names[i]);
+    pm_buf_adds(&buf, "\n| --- |");
+    for (size_t i = 0; i < PM_RUNS_COUNT; i++)
+        pm_buf_adds(&buf, " --- |");
+    for (size_t k = 0; k < PM_ARRAY_LEN(rows); k++) {
+        pm_buf_addf(&buf, "\n| %s |", kind_names[rows[k]]);
+        for (size_t i = 0; i < PM_RUNS_COUNT; i++)
+            pm_buf_addf(&buf, " %s |", meeting_names[meetings[rows[k]][i]]);
+    }
+    pm_buf_adds(&buf, "\n");
+    return pm_xstrdup(pm_buf_text(&buf));
+}
 
 static struct pm_op *op_of(struct pm_link *link)
 {
@@ -493,8 +534,7 @@ static void step_op(struct pm_op *op, struct pm_actions *out)
 
     if (op->view.kind == PM_OP_STOP && !pm_pool_any(pool, pm_place_has_process))
         pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
-    else if (op->view.kind == PM_OP_START && !pm_pool_op(pool, PM_OP_STOP) && !pool->reload &&
-             start_is_done(pool))
+    else if (op->view.kind == PM_OP_START && !pm_pool_op(pool, PM_OP_STOP) && start_is_done(pool))
         pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
     else if (op->view.kind == PM_OP_DRAIN)
         pm_drain_step(op, out);

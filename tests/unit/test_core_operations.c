@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands that meet (OP-1): start and stop against each other, against requests, against what the pool does by
  * itself; reset and the breaker. */
+#include <stdlib.h>
+
 #include "core_world.h"
 
 static struct world world;
@@ -466,6 +468,181 @@ static void test_a_start_that_requests_took_over_outlives_the_last_of_them_for_a
     assert_int_equal(state(&world), PM_COLD);
 }
 
+/* ---- the whole table of meetings ----------------------------------------------------------------------------------- */
+
+struct situation {
+    const char *name;
+    uint64_t (*begin)(void); /* the operation that runs; 0: none */
+};
+
+static struct pm_pool_spec *another(void)
+{
+    struct pm_pool_spec *spec = pm_pool_spec_new(POOL);
+
+    spec->model.main = pm_xstrdup("/m/other.gguf");
+    return spec;
+}
+
+static void answer_disk(void)
+{
+    for (size_t i = 0; i < world.out.n; i++) {
+        struct pm_token token = world.out.items[i].token;
+
+        if (world.out.items[i].kind == PM_ACT_PERSIST)
+            pm_core_persisted(world.core, token, NULL, world.now_ms, &world.out);
+    }
+}
+
+static uint64_t command(enum pm_operation_kind kind, int *ret)
+{
+    struct pm_drain drain = {.has_deadline = true, .deadline_ms = 60000};
+    struct pm_reload reload = {.spec = another()};
+    struct poolmgr_error err = {0};
+    struct pm_core *core = world.core;
+    uint64_t op = 0, now_ms = world.now_ms;
+
+    pm_actions_clear(&world.out);
+    switch (kind) {
+    case PM_OP_DRAIN:
+        *ret = pm_core_drain(core, POOL, &drain, now_ms, &world.out, &op, &err);
+        break;
+    case PM_OP_RESUME: *ret = pm_core_resume(core, POOL, now_ms, &world.out, &op, &err); break;
+    case PM_OP_START: *ret = pm_core_start(core, POOL, now_ms, &world.out, &op, &err); break;
+    case PM_OP_STOP: *ret = pm_core_stop(core, POOL, 60000, now_ms, &world.out, &op, &err); break;
+    case PM_OP_RELOAD:
+        *ret = pm_core_reload(core, POOL, &reload, now_ms, &world.out, &op, &err);
+        break;
+    case PM_OP_PUT:
+        *ret = pm_core_put_pool(core, reload.spec, now_ms, &world.out, &op, &err);
+        break;
+    default:
+        *ret = pm_core_remove_pool(core, POOL, true, 60000, now_ms, &world.out, &op, &err);
+        break;
+    }
+    pm_pool_spec_unref(reload.spec);
+    if (*ret == 0)
+        answer_disk();
+    return op;
+}
+
+static uint64_t begin_with_a_lease(enum pm_operation_kind kind)
+{
+    struct pm_lease lease;
+    int r;
+
+    (void)ready_engine(&world, &lease);
+    return command(kind, &r);
+}
+
+static uint64_t begin_drain(void)
+{
+    return begin_with_a_lease(PM_OP_DRAIN);
+}
+
+static uint64_t begin_stop(void)
+{
+    return begin_with_a_lease(PM_OP_STOP);
+}
+
+static uint64_t begin_removal(void)
+{
+    return begin_with_a_lease(PM_OP_REMOVE);
+}
+
+static uint64_t begin_start(void)
+{
+    uint64_t op = start();
+
+    (void)staged_spawn();
+    return op;
+}
+
+static uint64_t begin_reload(void)
+{
+    uint64_t op = begin_with_a_lease(PM_OP_RELOAD);
+
+    (void)staged_spawn();
+    return op;
+}
+
+static uint64_t begin_swap(void)
+{
+    uint64_t op;
+    int r;
+
+    free(world.spec->vram);
+    world.spec->vram = pm_xstrdup("10GiB");
+    (void)idle_engine(&world);
+    op = command(PM_OP_RELOAD, &r);
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);
+    assert_int_equal(state(&world), PM_STOPPING);
+    return op;
+}
+
+static uint64_t begin_idle_stop(void)
+{
+    (void)idle_engine(&world);
+    while (state(&world) == PM_READY) {
+        next_tick(&world);
+        if (count_actions(&world, PM_ACT_PROBE) > 0)
+            probed(&world, the_action(&world, PM_ACT_PROBE)->probe, true);
+    }
+    assert_int_equal(state(&world), PM_STOPPING);
+    return 0;
+}
+
+static const struct situation situations[] = {
+    {"drain", begin_drain},         {"stop", begin_stop}, {"start", begin_start},
+    {"reload", begin_reload},       {"swap", begin_swap}, {"removal", begin_removal},
+    {"idle stop", begin_idle_stop},
+};
+
+/* R replaces, C cancels, b both run, - has nothing to do, ! is refused. A reload cancels a start later, after its own
+ * staging; a stop with a deadline is refused beside a reload, and of an idle stop there is no operation. */
+static const struct {
+    enum pm_operation_kind arrives;
+    const char *does; /* in the order of the situations */
+} expected[] = {
+    {PM_OP_DRAIN, "RRCCC!b"},  {PM_OP_RESUME, "C----!-"}, {PM_OP_START, "!Cb-b!b"},
+    {PM_OP_STOP, "bbC!!bb"},   {PM_OP_RELOAD, "!!b!!!b"}, {PM_OP_PUT, "bbbbbbb"},
+    {PM_OP_REMOVE, "RRCCCbb"},
+};
+
+static char what_came_of(uint64_t first, uint64_t second, int r)
+{
+    if (r == POOLMGR_E_CONFLICT)
+        return '!';
+    assert_int_equal(r, 0);
+    if (first != 0 && operation(first).state == PM_OP_CANCELLED)
+        return operation(first).replaced_by == second ? 'R' : 'C';
+    return operation(second).state == PM_OP_SUCCEEDED ? '-' : 'b';
+}
+
+static void test_every_command_meets_every_other_as_the_table_says_INV_28(void **s)
+{
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        for (size_t k = 0; k < sizeof(situations) / sizeof(situations[0]); k++) {
+            struct poolmgr_error err = {0};
+            uint64_t first, second;
+            char came;
+            int r;
+
+            tear_down(NULL);
+            (void)set_up(NULL);
+            assert_int_equal(pm_core_add_pool(world.core, world.spec, PM_OWNER_API, world.now_ms,
+                                              &world.out, &err),
+                             0);
+            pm_core_begin(world.core, world.now_ms, &world.out);
+            first = situations[k].begin();
+            second = command(expected[i].arrives, &r);
+            came = what_came_of(first, second, r);
+            if (came != expected[i].does[k])
+                fail_msg("%s meets %s: %c, not %c", pm_operation_kind_name(expected[i].arrives),
+                         situations[k].name, came, expected[i].does[k]);
+        }
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -495,6 +672,7 @@ int main(void)
         TEST(test_a_stop_that_was_called_off_leaves_a_preload_pool_preloaded),
         TEST(test_a_start_ends_when_one_replica_is_ready_and_the_other_must_wait),
         TEST(test_a_start_that_requests_took_over_outlives_the_last_of_them_for_a_while),
+        TEST(test_every_command_meets_every_other_as_the_table_says_INV_28),
     };
 
     return cmocka_run_group_tests_name("core: operations", tests, NULL, NULL);

@@ -135,21 +135,33 @@ static void test_an_exit_means_stopping_in_every_state_with_a_process(void **s)
                          has_process(state) ? PM_STOPPING : PM_NOWHERE);
 }
 
-static void test_the_document_shows_the_table_as_it_is(void **s)
+static void assert_in_the_document(char *table)
 {
     struct poolmgr_error err = {0};
-    char *text = NULL, *table = NULL;
+    char *text = NULL;
 
     assert_int_equal(
         pm_read_file(PM_SOURCE_ROOT "/docs/lifecycle.md", 1024 * 1024, &text, NULL, &err), 0);
-    table = pm_place_table_markdown();
     if (!strstr(text, table))
         fail_msg("docs/lifecycle.md must hold this table:\n%s", table);
     free(table);
     free(text);
 }
 
-/* With --print the table as docs/lifecycle.md has it. */
+static void test_the_document_shows_the_tables_as_they_are(void **s)
+{
+    assert_in_the_document(pm_place_table_markdown());
+    assert_in_the_document(pm_meetings_markdown());
+}
+
+static int print(char *table)
+{
+    fputs(table, stdout);
+    free(table);
+    return 0;
+}
+
+/* With --print or --print-meetings the table as docs/lifecycle.md has it. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -162,15 +174,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_process_comes_and_goes_by_few_ways),
         cmocka_unit_test(test_stopping_is_left_only_when_nothing_of_the_tree_is_left),
         cmocka_unit_test(test_an_exit_means_stopping_in_every_state_with_a_process),
-        cmocka_unit_test(test_the_document_shows_the_table_as_it_is),
+        cmocka_unit_test(test_the_document_shows_the_tables_as_they_are),
     };
 
-    if (argc > 1 && strcmp(argv[1], "--print") == 0) {
-        char *table = pm_place_table_markdown();
-
-        fputs(table, stdout);
-        free(table);
-        return 0;
-    }
+    if (argc > 1 && strcmp(argv[1], "--print") == 0)
+        return print(pm_place_table_markdown());
+    if (argc > 1 && strcmp(argv[1], "--print-meetings") == 0)
+        return print(pm_meetings_markdown());
     return cmocka_run_group_tests_name("core: table of a place", tests, NULL, NULL);
 }
