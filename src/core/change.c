@@ -441,6 +441,16 @@ int pm_core_apply_file(struct pm_core *core, struct pm_pool_spec *const *specs, 
 
 /* ---- removal --------------------------------------------------------------------------------------------------- */
 
+/* Nobody finds it any more; a second time changes nothing. */
+void pm_pool_withdraw(struct pm_pool *pool)
+{
+    if (pool->removing)
+        return;
+    pool->removing = true;
+    pm_registry_take_names(pool);
+    pm_core_changed(pool->core);
+}
+
 void pm_removal_begin(struct pm_op *op, struct pm_actions *out)
 {
     struct pm_pool *pool = op->pool;
@@ -453,12 +463,7 @@ void pm_removal_begin(struct pm_op *op, struct pm_actions *out)
     pm_operations_end(pool, PM_OP_START, PM_OP_CANCELLED, out);
     pm_reload_call_off(pool, false, out);
     pm_operations_end(pool, PM_OP_RELOAD, PM_OP_CANCELLED, out);
-    if (pool->removing)
-        return; /* joined */
-
-    pool->removing = true;
-    pm_registry_take_names(pool);
-    pm_core_changed(pool->core);
+    pm_pool_withdraw(pool);
 }
 
 bool pm_removal_is_over(const struct pm_pool *pool)

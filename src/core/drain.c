@@ -196,6 +196,8 @@ void pm_core_restore(struct pm_core *core, const struct pm_pool_record *record, 
         return;
 
     pm_pool_set_intent(pool, record->intent);
+    if (record->removed)
+        pm_pool_withdraw(pool);
     if (record->has_operation)
         pm_op_restore(pool, record->kind, record->operation, out);
     pm_pool_step(pool, out);

@@ -507,6 +507,7 @@ bool pm_pool_has_drift(const struct pm_pool *pool);
 void pm_change_step(struct pm_pool *pool, struct pm_actions *out); /* what is queued has its turn */
 void pm_poolless_step(struct pm_core *core, struct pm_actions *out);
 void pm_put_begin(struct pm_op *op, struct pm_actions *out);
+void pm_pool_withdraw(struct pm_pool *pool);
 void pm_removal_begin(struct pm_op *op, struct pm_actions *out);
 bool pm_removal_is_over(const struct pm_pool *pool);
 void pm_removal_end(struct pm_pool *pool, struct pm_actions *out); /* frees the pool */

@@ -164,9 +164,22 @@ static bool explain_intent(const struct pm_pool *pool, struct pm_pool_view *ret)
     return true;
 }
 
+/* False: nothing is reloaded. */
+static bool explain_reload(const struct pm_pool *pool, struct pm_pool_view *ret)
+{
+    if (!pool->reload)
+        return false;
+    (void)snprintf(ret->reason, sizeof(ret->reason),
+                   "is reloaded (%s); %" PRIu64
+                   " waiting request%s; poolctl operations op-%" PRIu64,
+                   pool->reload->op->view.phase, pm_pool_n_waiters(pool),
+                   pm_plural(pm_pool_n_waiters(pool)), pool->reload->op->view.id);
+    return true;
+}
+
 static void explain(const struct pm_place *place, struct pm_pool_view *ret)
 {
-    if (explain_intent(place->pool, ret))
+    if (explain_intent(place->pool, ret) || explain_reload(place->pool, ret))
         return;
     switch (place->state) {
     case PM_COLD:

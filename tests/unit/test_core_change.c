@@ -196,6 +196,23 @@ static void test_nothing_but_a_stop_meets_a_removal(void **s)
     assert_int_equal(operation(&world, op).state, PM_OP_SUCCEEDED);
 }
 
+static void test_a_restart_carries_a_removal_on_INV_26(void **s)
+{
+    struct pm_pool_record record = {.pool_id = MINE,
+                                    .removed = true,
+                                    .owner = PM_OWNER_API,
+                                    .has_operation = true,
+                                    .operation = 7,
+                                    .kind = PM_OP_REMOVE};
+    struct pm_pool_view view;
+
+    pm_actions_clear(&world.out);
+    pm_core_restore(world.core, &record, world.now_ms, &world.out);
+    assert_int_equal(operation(&world, 7).state, PM_OP_INTERRUPTED);
+    assert_false(pm_core_pool(world.core, MINE, world.now_ms, &view));
+    assert_null(pm_core_route(world.core, "gpt"));
+}
+
 static void test_an_alias_that_is_left_is_the_next_pool_s(void **s)
 {
     struct pm_pool_spec *other = pm_pool_spec_new("other");
@@ -600,6 +617,7 @@ int main(void)
         TEST(test_a_removal_that_is_not_durable_did_not_happen_INV_27),
         TEST(test_nothing_is_written_behind_a_removal_that_is_on_its_way_INV_26),
         TEST(test_nothing_but_a_stop_meets_a_removal),
+        TEST(test_a_restart_carries_a_removal_on_INV_26),
         TEST(test_an_alias_that_is_left_is_the_next_pool_s),
         TEST(test_a_shutdown_ends_a_removal_by_the_earlier_deadline),
         TEST(test_what_an_engine_sees_is_a_reload_and_the_rest_is_limits),

@@ -264,6 +264,8 @@ static void test_a_swap_empties_and_stops_the_former_one_first(void **s)
     waits = request(&world);
     assert_int_equal(count_actions(&world, PM_ACT_REFUSE), 0); /* INV-17: it waits */
     assert_string_equal(view(&world).code_name, "reloading");
+    assert_string_equal(view(&world).reason,
+                        "is reloaded (draining); 1 waiting request; poolctl operations op-1");
 
     release(&world, &lease, PM_RELEASE_DONE);
     assert_int_equal(the_action(&world, PM_ACT_SIGNAL)->token.serial, old.serial);
