@@ -303,6 +303,7 @@ struct pm_op *pm_op_begin(struct pm_pool *pool, enum pm_operation_kind kind, enu
     struct pm_op *op = add_to(pool, kind, ++pool->core->last_operation);
 
     op->stage = stage;
+    op->view.accepted = stage != PM_OP_TO_COMMIT;
     return op;
 }
 
