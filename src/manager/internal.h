@@ -120,6 +120,9 @@ void pm_config_watches_free(struct pm_manager *manager);
 void pm_record_commit(struct pm_manager *manager, const struct pm_action *action);
 /* When the file's pools are in, and before adoption: what the last daemon left, its pools of the API too. */
 int pm_records_restore(struct pm_manager *manager, struct poolmgr_error *err);
+/* A pool's specification from what was stored of it, below the configuration in force; the reference is the caller's. */
+int pm_record_spec(const struct pm_manager *manager, const char *pool_id, const char *stored,
+                   struct pm_pool_spec **ret, struct poolmgr_error *err);
 /* What the last daemon left about a pool that was handed over to it holds again. */
 void pm_record_handed_over(struct pm_manager *manager, const char *pool_id);
 void pm_records_free(struct pm_manager *manager);

@@ -97,16 +97,24 @@ static void hand_to_file(struct pm_manager *manager, const struct pm_pool_record
     mend(manager, &now);
 }
 
+int pm_record_spec(const struct pm_manager *manager, const char *pool_id, const char *stored,
+                   struct pm_pool_spec **ret, struct poolmgr_error *err)
+{
+    pm_auto_free struct pm_config_errors *errors = pm_xalloc(sizeof *errors);
+    json_t *json = json_loads(stored, 0, NULL);
+    int r = pm_config_pool(manager->config, pool_id, json, ret, errors, err);
+
+    json_decref(json);
+    return r;
+}
+
 static int make_pool(struct pm_manager *manager, const struct pm_pool_record *record,
                      struct poolmgr_error *err)
 {
-    pm_auto_free struct pm_config_errors *errors = pm_xalloc(sizeof *errors);
-    json_t *json = json_loads(record->spec_text, 0, NULL);
     struct pm_pool_spec *spec = NULL;
     int r;
 
-    r = pm_config_pool(manager->config, record->pool_id, json, &spec, errors, err);
-    json_decref(json);
+    r = pm_record_spec(manager, record->pool_id, record->spec_text, &spec, err);
     if (r < 0)
         return r;
 

@@ -125,6 +125,45 @@ static void tell_kept(struct pm_manager *manager)
              pm_buf_text(&text));
 }
 
+/* ---- pools of the API ------------------------------------------------------------------------------- */
+
+/* It runs an entry of `engines` that says something else by now, or is gone. */
+static int follow_engine(struct pm_manager *manager, const struct pm_pool_view *view,
+                         struct poolmgr_error *err)
+{
+    struct pm_pool_spec *spec = NULL;
+    uint64_t op;
+    int r;
+
+    r = pm_record_spec(manager, view->spec->id, view->spec->stored, &spec, err);
+    if (r < 0)
+        return r;
+
+    pm_engine_fill_habits(spec->runs, spec);
+    r = pm_core_put_pool(manager->core, spec, pm_manager_now(manager), &manager->actions, &op, err);
+    pm_pool_spec_unref(spec);
+    return r;
+}
+
+static void follow_engines(struct pm_manager *manager)
+{
+    struct poolmgr_error err = {0};
+    struct pm_pool_view view;
+    size_t i;
+
+    for (i = 0; pm_core_pool_at(manager->core, i, pm_manager_now(manager), &view); i++) {
+        pm_auto_free char *human = NULL;
+
+        if (view.owner != PM_OWNER_API ||
+            pm_engine_spec_equal(view.spec->runs,
+                                 pm_config_engine(manager->config, view.spec->engine)))
+            continue;
+        human = pm_xasprintf("%s of the API goes on with its engine as it was", view.spec->id);
+        if (follow_engine(manager, &view, &err) < 0)
+            tell(manager, PM_EV_CONFIG_WARNING, human, err.message);
+    }
+}
+
 /* ---- applying --------------------------------------------------------------------------------------- */
 
 static void take_over(struct pm_manager *manager, struct pm_config *config)
@@ -136,6 +175,7 @@ static void take_over(struct pm_manager *manager, struct pm_config *config)
     pm_manager_configure(manager);
     tell_applied(manager, before);
     tell_kept(manager);
+    follow_engines(manager);
     if (manager->options.on_config)
         manager->options.on_config(manager->options.ctx, config);
     pm_config_free(former);

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 
-from poolmgr_test import Daemon, ENGINE, TEXT, alive, read_answer, wait_until
+from poolmgr_test import Daemon, ENGINE, TEXT, alive, read_answer, request, wait_until
 
 
 def reload(d, name="config_applied"):
@@ -242,6 +242,30 @@ def test_an_edited_engine_reloads_the_pools_that_use_it(daemon):
     with open("/proc/%d/cmdline" % pid_of(d, "b"), "rb") as f:
         assert b"--verbose" in f.read().split(b"\0") and pid_of(d, "b") != b
     assert d.chat("b").text().strip() == TEXT
+
+
+def test_an_edited_engine_reloads_pools_of_the_api_too_and_one_that_is_gone_is_told(daemon):
+    own = {"far": {"family": "llama.cpp", "path": ENGINE}}
+    pools = {"a": Daemon.pool()}
+    d = daemon(pools, {"engines": own})
+    assert request(d.port, "PUT", "/v1/pools/mine", Daemon.pool(engine="far")).status == 201
+    assert d.chat("mine").text().strip() == TEXT
+    pid = pid_of(d, "mine")
+    d.write_config(pools, {"engines": {"far": {"family": "llama.cpp", "path": ENGINE, "args": ["--verbose"]}}})
+    mark = d.mark()
+    reload(d)
+    d.wait("instance_stopped", after=mark, pool_id="mine")
+    assert pid_of(d, "mine") != pid and d.chat("mine").text().strip() == TEXT
+    with open("/proc/%d/cmdline" % pid_of(d, "mine"), "rb") as f:
+        assert b"--verbose" in f.read().split(b"\0")
+
+    pid = pid_of(d, "mine")
+    d.write_config(pools)
+    mark = d.mark()
+    reload(d)
+    event = d.wait("config_warning", after=mark, human="mine of the API goes on with its engine as it was")
+    assert "'far', which is not in 'engines'" in event["text"]
+    assert pid_of(d, "mine") == pid and d.chat("mine").text().strip() == TEXT
 
 
 def test_a_pool_that_cannot_be_the_files_refuses_the_whole_file(daemon):
