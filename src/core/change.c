@@ -41,9 +41,11 @@ static void resize(struct pm_pool *pool, unsigned n_places)
 
 void pm_pool_set_spec(struct pm_pool *pool, struct pm_pool_spec *spec)
 {
-    pm_registry_take_names(pool);
+    struct pm_pool_spec *before = pm_pool_spec_ref(pool->spec);
+
     replace(&pool->spec, spec);
-    pm_registry_give_names(pool);
+    pm_pool_change_names(pool, &before->aliases);
+    pm_pool_spec_unref(before);
     resize(pool, spec->n_replicas > 0 ? (unsigned)spec->n_replicas : 1);
     for (unsigned i = 0; i < pool->n_places; i++) {
         if (pm_place_has_process(pool->places[i]))
@@ -442,12 +444,12 @@ int pm_core_apply_file(struct pm_core *core, struct pm_pool_spec *const *specs, 
 /* ---- removal --------------------------------------------------------------------------------------------------- */
 
 /* Nobody finds it any more; a second time changes nothing. */
-void pm_pool_withdraw(struct pm_pool *pool)
+void pm_pool_withdraw(struct pm_pool *pool, struct pm_actions *out)
 {
     if (pool->removing)
         return;
     pool->removing = true;
-    pm_registry_take_names(pool);
+    pm_pool_leave_names(pool, out);
     pm_core_changed(pool->core);
 }
 
@@ -463,7 +465,7 @@ void pm_removal_begin(struct pm_op *op, struct pm_actions *out)
     pm_operations_end(pool, PM_OP_START, PM_OP_CANCELLED, out);
     pm_reload_call_off(pool, false, out);
     pm_operations_end(pool, PM_OP_RELOAD, PM_OP_CANCELLED, out);
-    pm_pool_withdraw(pool);
+    pm_pool_withdraw(pool, out);
 }
 
 bool pm_removal_is_over(const struct pm_pool *pool)

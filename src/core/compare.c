@@ -53,6 +53,12 @@ static enum pm_cause ask_permits(const struct pm_place *place)
     return PM_CAUSE_START;
 }
 
+bool pm_place_may_start(const struct pm_place *place)
+{
+    return place->state == PM_COLD && pm_place_is_ours(place) &&
+           ask_permits(place) == PM_CAUSE_START;
+}
+
 /* ---- places to start: preload only, in the order of the file ----------------------------------------- */
 
 static bool needs_start_place(const struct pm_place *place)
@@ -263,25 +269,23 @@ static void update_gate(struct pm_place *place)
     pm_core_changed(place->pool->core);
 }
 
-static bool serve(struct pm_pool *pool, struct pm_actions *out)
+static void serve(struct pm_pool *pool, struct pm_actions *out)
 {
     struct pm_waiter *waiter;
     struct pm_place *place;
-    bool served = false;
 
-    while ((waiter = pm_queue_next(&pool->queue)) && (place = pm_pool_choose(pool))) {
+    while ((waiter = pm_pool_next_waiter(pool)) && (place = pm_pool_choose(pool)))
         pm_waiter_grant(waiter, place, out);
-        served = true;
-    }
-    return served;
 }
 
 static void compare_until_at_rest(struct pm_place *place, struct pm_actions *out)
 {
     do {
         place->wanted = pm_place_want(place);
-        if (place->wanted.reason == PM_BECAUSE_WAITERS)
+        if (place->wanted.reason == PM_BECAUSE_WAITERS) {
             place->begun = PM_BECAUSE_WAITERS; /* whoever began it: now it is for them */
+            place->pool->parked = false;
+        }
         update_gate(place);
     } while (compare_place(place, out));
 }
@@ -319,11 +323,12 @@ static void settle_pool(struct pm_pool *pool, struct pm_actions *out)
         pm_reload_step(pool, out);
         pm_operations_step(pool, out);
         pm_change_step(pool, out);
-        (void)serve(pool, out);
+        serve(pool, out);
     } while (version != pool->core->version);
 
     pm_commit_step(pool, out);
     note_state(pool);
+    pm_pool_note_serving(pool);
     set_due(pool);
 }
 
@@ -339,6 +344,38 @@ static void hand_out_start_places(struct pm_core *core, struct pm_actions *out)
     }
 }
 
+/* Pools that are waited for together with the one that was compared: it may be their turn to start, or to rest. */
+static void settle_touched(struct pm_core *core, struct pm_actions *out)
+{
+    struct pm_link *link;
+
+    while ((link = pm_list_first(&core->touched))) {
+        struct pm_group *group = pm_container_of(link, struct pm_group, touched_link);
+
+        pm_list_remove(link);
+        group->n_refs++; /* a change that begins here may take its names */
+        for (size_t i = 0; i < group->n_pools; i++) {
+            struct pm_pool *pool = group->pools[i];
+
+            if (pool->served || pm_pool_serves(pool) || pm_group_wants(group, pool))
+                settle_pool(pool, out);
+        }
+        group->n_refs--;
+        if (!pm_link_in_list(&group->touched_link))
+            pm_group_free_unused(group);
+    }
+}
+
+void pm_core_settle(struct pm_core *core, struct pm_actions *out)
+{
+    do {
+        settle_touched(core, out);
+        hand_out_start_places(core, out);
+        pm_poolless_step(core, out);
+    } while (!pm_list_empty(&core->touched));
+    pm_core_may_stop(core, out);
+}
+
 void pm_pool_step(struct pm_pool *pool, struct pm_actions *out)
 {
     struct pm_core *core = pool->core;
@@ -346,7 +383,5 @@ void pm_pool_step(struct pm_pool *pool, struct pm_actions *out)
     settle_pool(pool, out);
     if (pm_removal_is_over(pool))
         pm_removal_end(pool, out);
-    hand_out_start_places(core, out);
-    pm_poolless_step(core, out);
-    pm_core_may_stop(core, out);
+    pm_core_settle(core, out);
 }

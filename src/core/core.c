@@ -27,6 +27,8 @@ struct pm_core *pm_core_new(const struct pm_core_options *options)
     pm_list_init(&core->operation_list);
     pm_list_init(&core->poolless);
     pm_list_init(&core->start_queue);
+    pm_list_init(&core->all_groups);
+    pm_list_init(&core->touched);
     return core;
 }
 
@@ -61,10 +63,10 @@ void pm_core_changed(struct pm_core *core)
 
 static void waiter_due(struct pm_waiter *waiter, struct pm_actions *out)
 {
-    struct pm_pool *pool = waiter->pool;
+    struct pm_core *core = waiter->group->core;
 
     pm_queue_expired(waiter, out);
-    pm_pool_step(pool, out);
+    pm_core_settle(core, out);
 }
 
 static void slot_due(struct pm_slot *slot, struct pm_actions *out)
@@ -142,6 +144,7 @@ void pm_core_begin(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
 {
     pm_core_enter(core, now_ms, out);
     core->begun = true;
+    pm_core_changed(core);
     step_all(core, out);
 }
 
@@ -223,44 +226,66 @@ static void refuse_unknown(struct pm_core *core, const struct pm_request *reques
     (void)pm_action_refuse(out, request->id, &error);
 }
 
+/* Nobody waits for a place that is free: whoever did has it. */
+static void place_or_queue(const struct pm_wish *wish, const struct pm_request *request,
+                           struct pm_actions *out)
+{
+    struct pm_core *core = wish->home->core;
+    struct pm_place *place = core->leaving ? NULL : pm_wish_choose(wish);
+    struct pm_pool *pool = place ? place->pool : wish->first[0];
+
+    pool->counters.requests++;
+    if (!core->shutting_down && !core->leaving && (place || wish->n_first == 1))
+        pool->parked = false; /* of several, whichever is wanted for it */
+    if (place)
+        pm_request_grant(place, request->id, out);
+    else
+        pm_queue_add(wish, request, out);
+    pm_pool_step(pool, out);
+}
+
+static void refuse_wish(struct pm_group *home, const struct pm_request *request,
+                        struct pm_actions *out)
+{
+    struct poolmgr_error error = {0};
+    struct pm_wish wish;
+
+    (void)pm_wish_of(home, &request->placement, request->context_needed, &wish, &error);
+    home->pools[0]->counters.requests++;
+    pm_queue_refuse_arrival(home->pools[0], request, &error, out);
+}
+
 void pm_core_request(struct pm_core *core, const struct pm_request *request, uint64_t now_ms,
                      struct pm_actions *out)
 {
-    struct pm_place *place = NULL;
-    struct pm_pool *pool;
+    struct pm_group *home;
+    struct pm_wish wish;
 
     pm_core_enter(core, now_ms, out);
-    pool = pm_registry_route(core, request->route);
-    if (!pool) {
+    home = pm_group_find(core, request->route);
+    if (!home) {
         refuse_unknown(core, request, out);
         return;
     }
-
-    pool->counters.requests++;
-    if (!core->shutting_down && !core->leaving)
-        pool->parked = false;
-    if (pm_pool_n_waiters(pool) == 0)
-        place = pm_pool_choose(pool);
-    if (place && !core->leaving)
-        pm_request_grant(place, request->id, out);
-    else
-        pm_queue_add(pool, request, out);
-    pm_pool_step(pool, out);
+    if (pm_wish_of(home, &request->placement, request->context_needed, &wish, NULL) < 0) {
+        refuse_wish(home, request, out);
+        return;
+    }
+    place_or_queue(&wish, request, out);
+    pm_wish_fini(&wish);
 }
 
 void pm_core_request_gone(struct pm_core *core, uint64_t request, uint64_t now_ms,
                           struct pm_actions *out)
 {
     struct pm_waiter *waiter;
-    struct pm_pool *pool;
 
     pm_core_enter(core, now_ms, out);
     waiter = pm_map_get_u64(&core->waiters, request);
     if (!waiter)
         return;
 
-    pool = waiter->pool;
-    pool->counters.cancelled++;
+    pm_group_face(waiter->group)->counters.cancelled++;
     pm_queue_remove(waiter);
-    pm_pool_step(pool, out);
+    pm_core_settle(core, out);
 }

@@ -89,15 +89,18 @@ struct pm_action {
         token; /* of the instance: SPAWN FOLLOW SIGNAL KILL PROBE ASK_BUSY FORGET; of the question: STAGE, PERSIST */
     struct pm_token probe;     /* PROBE, ASK_BUSY */
     struct pm_pool_spec *spec; /* STAGE, SPAWN, FOLLOW: a reference held by the list */
+                               /* REFUSE: of the pool it was refused for; NULL: there is none */
     unsigned replica;
-    uint64_t instance;             /* SPAWN, FOLLOW */
-    uint64_t request;              /* GRANT, REFUSE, CUT */
-    struct pm_lease lease;         /* GRANT, CUT */
-    struct pm_token lease_token;   /* GRANT: token of the instance that serves it */
-    uint64_t queue_position;       /* GRANT, REFUSE: at arrival, from 0 */
-    uint64_t waited_ms;            /* GRANT, REFUSE */
-    bool waited;                   /* GRANT, REFUSE: false when that was the step of its arrival */
-    uint64_t operation;            /* OPERATION, ACCEPTED */
+    uint64_t instance;           /* SPAWN, FOLLOW */
+    uint64_t request;            /* GRANT, REFUSE, CUT */
+    struct pm_lease lease;       /* GRANT, CUT */
+    struct pm_token lease_token; /* GRANT: token of the instance that serves it */
+    uint64_t queue_position;     /* GRANT, REFUSE: at arrival, from 0 */
+    uint64_t waited_ms;          /* GRANT, REFUSE */
+    bool waited;                 /* GRANT, REFUSE: false when that was the step of its arrival */
+    uint64_t predicted_ms; /* GRANT: how long it was to wait, foretold at its arrival; REFUSE by the
+                              queue: how long it had to wait (QUEUE-3); 0: nobody knows */
+    uint64_t operation;    /* OPERATION, ACCEPTED */
     struct pm_pool_record *record; /* PERSIST: owned by the list */
     struct poolmgr_error *error;   /* REFUSE, CUT, ACCEPTED: owned by the list */
     struct pm_event *event;        /* NARRATE: owned by the list */
@@ -151,6 +154,18 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
 
 /* ---- requests --------------------------------------------------------------------------------------- */
 
+/* What a request asks for among the pools of its name (PLACE-2). Zeros: nothing. Ids that are none of these pools'
+ * are no wish; a pin to one cannot be met. */
+struct pm_placement {
+    const char *pin;           /* this pool and no other; NULL: none */
+    const char *const *prefer; /* these before others */
+    size_t n_prefer;
+    const char *const *avoid; /* these only if no other can serve */
+    size_t n_avoid;
+    const char *mask; /* only pools that use no device outside of these, "0,1"; NULL: any */
+    bool no_fallback; /* only what is preferred, never what is avoided */
+};
+
 struct pm_request {
     uint64_t id; /* the caller's, unique, never 0 */
     const char
@@ -162,6 +177,9 @@ struct pm_request {
         deadline_ms; /* relative, arrival to grant; 0: the pool's max_age; larger is capped by it */
     bool retried;    /* its engine died before the first byte: keeps arrived_ms, goes to the head */
     uint64_t arrived_ms; /* with `retried` only */
+    const char *tenant;  /* inside a class tenants take turns; NULL or "": none */
+    struct pm_placement placement;
+    uint64_t context_needed; /* tokens; 0: unknown */
 };
 
 /* Ends in exactly one of GRANT or REFUSE, now or later, unless pm_core_request_gone() comes first. An unknown
@@ -172,6 +190,29 @@ void pm_core_request(struct pm_core *core, const struct pm_request *request, uin
 /* The client left while the request waited. Harmless when it does not wait any more. */
 void pm_core_request_gone(struct pm_core *core, uint64_t request, uint64_t now_ms,
                           struct pm_actions *out);
+
+/* PLACE-1, explained: all replicas of the pools of a name, what refuses each, and which one would be chosen now. */
+struct pm_candidate {
+    const char *pool_id; /* borrowed until the next input */
+    unsigned replica;
+    const char *
+        refused_by; /* "pin" "prefer" "avoid" "mask" "context" "gate" "health" "slots"; "" nothing */
+};
+struct pm_placement_view {
+    struct pm_candidate *candidates; /* in the order of choice, then the refused ones by id */
+    size_t n;
+    bool chosen; /* the first candidate gets the request */
+    const char *
+        decided_by; /* "only" "prefer" "speed" "leases" "id": what told it from the next; "" none chosen */
+    size_t n_ties;              /* how many passed but for the order of their ids */
+    struct poolmgr_error error; /* not chosen: why it would be refused; code 0: it would wait */
+    uint64_t predicted_ms;      /* how long it would wait; 0: not, or nobody knows */
+};
+/* Changes nothing. POOLMGR_E_MODEL_NOT_FOUND; else *ret is filled, and to be given to _fini. */
+int pm_core_explain(const struct pm_core *core, const char *route,
+                    const struct pm_placement *placement, uint64_t now_ms,
+                    struct pm_placement_view *ret, struct poolmgr_error *err);
+void pm_placement_view_fini(struct pm_placement_view *view);
 
 enum pm_release {
     PM_RELEASE_DONE, /* the answer ended */
@@ -192,6 +233,11 @@ void pm_core_abandon(struct pm_core *core, const struct pm_lease *lease, uint64_
 /* keep_alive of a request: until the next that names one. PM_NEVER: never stop; 0: stop after this. */
 void pm_core_keep_alive(struct pm_core *core, const struct pm_lease *lease, uint64_t keep_alive_ms,
                         uint64_t now_ms, struct pm_actions *out);
+
+/* How fast a request was answered, from its grant on, while it has its lease (REG-1's hints): PM_NEVER, 0 and 0 where
+ * it is not known. Changes what is foretold and who is preferred, and nothing else. */
+void pm_core_perf(struct pm_core *core, const struct pm_lease *lease, uint64_t first_token_ms,
+                  uint64_t n_tokens, uint64_t decode_ms);
 
 /* ---- answers of the world --------------------------------------------------------------------------- */
 
@@ -422,6 +468,7 @@ struct pm_replica_view {
     enum pm_breaker breaker;
     uint64_t next_start_ms; /* 0: no delay runs */
     struct pm_last_error last_error;
+    double tokens_per_s, first_token_ms; /* of real answers, the last ones most; 0: unknown */
 };
 
 struct pm_pool_view {
@@ -444,6 +491,8 @@ struct pm_pool_view {
     struct pm_last_error last_error;
 };
 
+/* Pools show their best replica, and models their best pool. */
+bool pm_state_is_better(enum pm_state a, enum pm_state b);
 uint64_t pm_core_snapshot_version(const struct pm_core *core);
 size_t pm_core_n_pools(const struct pm_core *core);
 bool pm_core_pool_at(const struct pm_core *core, size_t i, uint64_t now_ms,
@@ -452,10 +501,15 @@ bool pm_core_pool(const struct pm_core *core, const char *pool_id, uint64_t now_
                   struct pm_pool_view *ret);
 bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned index,
                      struct pm_replica_view *ret);
-/* The pool behind a route ("" the default), or NULL. */
+/* The pool behind a route ("" the default), or NULL; of several the first. */
 const struct pm_pool_spec *pm_core_route(const struct pm_core *core, const char *route);
 /* For /v1/requests: position of a waiter from 0; false when it does not wait. */
 bool pm_core_waiter(const struct pm_core *core, uint64_t request, uint64_t *ret_position);
+/* When it will get its slot, from now; false when it does not wait, or nobody knows (QUEUE-3). */
+bool pm_core_predicted_start(const struct pm_core *core, uint64_t request, uint64_t *ret_ms);
+/* Which pools serve a name, the i-th in the order of adding; NULL behind the last. */
+const struct pm_pool_spec *pm_core_route_at(const struct pm_core *core, const char *route,
+                                            size_t i);
 
 /* Counters since the start, for /metrics; per pool. */
 struct pm_pool_counters {

@@ -197,7 +197,7 @@ void pm_core_restore(struct pm_core *core, const struct pm_pool_record *record, 
 
     pm_pool_set_intent(pool, record->intent);
     if (record->removed)
-        pm_pool_withdraw(pool);
+        pm_pool_withdraw(pool, out);
     if (record->has_operation)
         pm_op_restore(pool, record->kind, record->operation, out);
     pm_pool_step(pool, out);

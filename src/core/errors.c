@@ -165,17 +165,42 @@ void pm_error_of_delay(const struct pm_place *place, struct poolmgr_error *ret)
     hint_logs(pool, ret);
 }
 
-void pm_error_of_full_queue(const struct pm_pool *pool, int code, struct poolmgr_error *ret)
+/* "qwen-8b", or "qwen-8b and 2 more pools" */
+static const char *group_name(const struct pm_group *group, char to[static PM_ID_MAX + 40])
 {
-    char bytes[DURATION];
+    const char *id = group->pools[0]->spec->id;
+
+    if (group->n_pools == 1)
+        return id;
+    (void)snprintf(to, PM_ID_MAX + 40, "%s and %zu more pool%s", id, group->n_pools - 1,
+                   pm_plural(group->n_pools - 1));
+    return to;
+}
+
+void pm_error_of_full_queue(const struct pm_group *group, int code, struct poolmgr_error *ret)
+{
+    char bytes[DURATION], name[PM_ID_MAX + 40];
 
     (void)pm_fail(ret, code, "the queue of %s is full: %" PRIu64 " waiting request%s, %s",
-                  pool->spec->id, pool->queue.n, pm_plural(pool->queue.n),
-                  pm_format_bytes(bytes, sizeof(bytes), pool->queue.bytes));
+                  group_name(group, name), group->n_admitted, pm_plural(group->n_admitted),
+                  pm_format_bytes(bytes, sizeof(bytes), group->bytes_admitted));
     ret->retry_after_ms = 1000;
     (void)pm_error_hint(ret, 0, "queue.requests is %" PRIu64 ", queue.bytes %s",
-                        pool->spec->queue.n_requests,
-                        pm_format_bytes(bytes, sizeof(bytes), pool->spec->queue.bytes));
+                        pm_group_most_requests(group),
+                        pm_format_bytes(bytes, sizeof(bytes), pm_group_most_bytes(group)));
+}
+
+void pm_error_of_overload(const struct pm_group *group, uint64_t predicted_ms, uint64_t most_ms,
+                          struct poolmgr_error *ret)
+{
+    char predicted[DURATION], most[DURATION], name[PM_ID_MAX + 40];
+
+    (void)pm_fail(ret, POOLMGR_E_OVERLOADED, "%s would begin in %s, behind %" PRIu64 " request%s",
+                  group_name(group, name), duration(predicted, predicted_ms), group->queue.n,
+                  pm_plural(group->queue.n));
+    ret->retry_after_ms = predicted_ms;
+    (void)pm_error_hint(ret, 0, "max_queue_wait is %s: more slots or replicas, or a longer one",
+                        duration(most, most_ms));
 }
 
 /* What it waited for. */
@@ -206,7 +231,7 @@ static void describe_wait(const struct pm_pool *pool, char *to, size_t size)
 
 void pm_error_of_timeout(const struct pm_waiter *waiter, struct poolmgr_error *ret)
 {
-    const struct pm_pool *pool = waiter->pool;
+    const struct pm_pool *pool = pm_group_face(waiter->group);
     char what[160], text[DURATION];
 
     describe_wait(pool, what, sizeof(what));

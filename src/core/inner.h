@@ -41,12 +41,21 @@ struct pm_question {
 
 /* ---- requests ---------------------------------------------------------------------------------------- */
 
+/* Somebody who waits. It stands in the queue of `group`; `home` is what its name stands for. */
 struct pm_waiter {
-    struct pm_link link; /* in its class of pool->queue */
+    struct pm_link link;      /* in its line */
+    struct pm_link home_link; /* in home->admitted */
     struct pm_due due;
-    struct pm_pool *pool;
+    struct pm_line *line;
+    struct pm_group *group, *home;
+    struct pm_group *elsewhere; /* where it goes when all of `group` refuse; NULL: nowhere */
     uint64_t id, bytes, arrived_ms, position;
+    uint64_t order;        /* of arrival, among equal times */
+    uint64_t predicted_ms; /* at arrival, from then; PM_NEVER: nobody knew */
     enum pm_priority priority;
+    bool pinned, plain;    /* plain: any pool of its name may serve it */
+    struct pm_strv prefer; /* ids of pools */
+    char *name;            /* by which it came */
     char request_id[PM_REQUEST_ID_MAX + 1];
 };
 
@@ -56,11 +65,46 @@ struct pm_waiter {
 #define PM_N_PRIORITIES 2
 #define PM_BATCH_EVERY  4 /* every fourth grant is batch while one waits */
 
+/* The waiters of one tenant in a class, oldest first. It is there while somebody waits. */
+struct pm_line {
+    struct pm_link link; /* in class->turns */
+    struct pm_list waiters;
+    uint64_t n;
+    char *tenant;
+};
+
+struct pm_class_queue {
+    struct pm_list turns; /* struct pm_line, whose turn it is first */
+    struct pm_map lines;  /* tenant → struct pm_line */
+    uint64_t n;
+};
+
 struct pm_queue {
-    struct pm_list classes[PM_N_PRIORITIES];
-    uint64_t n_in_class[PM_N_PRIORITIES];
+    struct pm_class_queue classes[PM_N_PRIORITIES];
     uint64_t n, bytes;
-    uint64_t n_interactive_in_row;
+    uint64_t n_interactive_in_row; /* granted from here while batch waits here */
+};
+
+/* Pools that serve a name together, and who waits for them. */
+struct pm_group {
+    struct pm_core *core;
+    struct pm_link link;         /* in core->all_groups */
+    struct pm_link touched_link; /* in core->touched */
+    char *key;                   /* in core->groups: the ids of its pools */
+    struct pm_pool **pools;      /* in the order of adding */
+    size_t n_pools;
+    struct pm_queue queue;
+    /* Whoever came by a name of this group, wherever in it they wait: its bounds are theirs. By arrival. */
+    struct pm_list admitted[PM_N_PRIORITIES];
+    uint64_t n_admitted, bytes_admitted, batch_bytes_admitted;
+    uint64_t n_names;
+    uint64_t n_refs;         /* waiters that may go here from elsewhere */
+    uint64_t waiterless_ms;  /* since when nobody waits */
+    uint64_t swept_until_ms; /* whose deadline lies before this was refused already */
+    /* what look() found when the core was of this version */
+    uint64_t seen_version, seen_ms;
+    bool served;            /* one of its pools is up or coming, and takes requests */
+    struct pm_pool *target; /* else this one shall be started for it */
 };
 
 enum pm_slot_state { PM_SLOT_FREE, PM_SLOT_RUNNING, PM_SLOT_SETTLING, PM_SLOT_ABANDONED };
@@ -107,6 +151,7 @@ enum pm_reason {
 struct pm_wanted {
     enum pm_want want;
     enum pm_reason reason;
+    bool closed;       /* by what goes before all requests: it is not for them */
     uint64_t until_ms; /* when this changes by itself, as an empty becomes a down; PM_NEVER */
 };
 
@@ -125,7 +170,8 @@ struct pm_verdict {
 
 /* What is known of the instance that lives in a place, from its spawn until it is childless. */
 struct pm_tenure {
-    uint64_t n; /* of <pool>.<n>; 0: none */
+    uint64_t n_unowned, unowned_until_ms; /* slots busy with streams of a former daemon */
+    uint64_t n;                           /* of <pool>.<n>; 0: none */
     int pid;
     bool adopted, spawned, exited;
     bool second_signal; /* was sent */
@@ -145,40 +191,54 @@ struct pm_tenure {
     /* health */
     uint64_t n_missed, n_good, n_limits_in_row;
     uint64_t next_probe_ms, last_check_ms, life_ms;
-    uint64_t next_busy_ms;                /* PM_NEVER: nothing settles */
-    uint64_t n_unowned, unowned_until_ms; /* slots busy with streams of a former daemon */
+    uint64_t next_busy_ms; /* PM_NEVER: nothing settles */
 };
 
 /* A replica has one place that serves. A reload adds the next one, which takes over at the switch and leaves the
  * former as old until it has ended. */
 enum pm_role { PM_SERVING, PM_NEXT, PM_OLD };
 
+/* What was measured of real work; zeros: nothing yet. */
+struct pm_measured {
+    double service_ms; /* how long a lease lasts */
+    double start_ms;   /* from spawn to ready */
+};
+
+/* How fast its engines answered, the last ones most. */
+struct pm_perf {
+    double first_token_ms;
+    double n_tokens, decode_ms, n_answers; /* sums, older ones fading */
+};
+
 struct pm_place {
+    /* what each placement looks at comes first */
     struct pm_pool *pool;
+    unsigned index; /* of the replica */
+    enum pm_state state;
+    bool gate_open;
+    uint32_t speed; /* when a usual answer ends, in steps of an eighth; 0: unknown */
+    uint64_t slots_total, n_running, n_settling, n_abandoned;
+    struct pm_tenure instance;
     struct pm_pool_spec *spec; /* what runs or shall run here; a reference */
     enum pm_role role;
     struct pm_link extra_link; /* in pool->extras, while it does not serve */
     uint64_t old_by_ms;        /* old: when who still runs there is cut */
     bool fresh;                /* serves since the reload under way */
     bool returns;              /* makes room for the reload under way: comes back if that fails */
-    unsigned index;            /* of the replica */
-    enum pm_state state;
+    struct pm_perf perf;
     uint64_t since_ms;
     struct pm_wanted wanted; /* what the last comparison said */
-    bool gate_open;
-    enum pm_reason begun; /* who wanted the present start */
+    enum pm_reason begun;    /* who wanted the present start */
     bool holds_start_place;
     struct pm_link start_link; /* in core->start_queue */
     struct pm_clock clock;
     uint64_t n_oom_in_row;
     struct pm_verdict verdict; /* of the present try */
     bool failed_when_ready;    /* its last ready instance ended by a failure */
-    struct pm_tenure instance;
     struct pm_question token, probe, busy;
     struct pm_slot **slots;
     uint32_t n_slots_made;
     struct pm_slot *free_slots;
-    uint64_t slots_total, n_running, n_settling, n_abandoned;
     uint64_t n_spawns;
     struct pm_last_error last_error;
     /* an engine that is not ours (handoff.c) */
@@ -187,6 +247,23 @@ struct pm_place {
     bool withdrawn; /* by withdraw_by_ms at the latest it is let go */
     uint64_t withdraw_by_ms;
 };
+
+static inline uint64_t pm_place_leases(const struct pm_place *place)
+{
+    return place->n_running + place->n_settling + place->n_abandoned;
+}
+
+static inline uint64_t pm_place_slots_free(const struct pm_place *place)
+{
+    uint64_t taken = pm_place_leases(place) + place->instance.n_unowned;
+
+    return taken < place->slots_total ? place->slots_total - taken : 0;
+}
+
+static inline bool pm_place_is_free(const struct pm_place *place)
+{
+    return place->gate_open && pm_place_slots_free(place) > 0;
+}
 
 /* ---- pools ------------------------------------------------------------------------------------------- */
 
@@ -268,7 +345,11 @@ struct pm_pool {
     unsigned n_places;
     struct pm_list extras; /* next and old ones of a reload */
     struct pm_due due;
-    struct pm_queue queue;
+    struct pm_group **groups; /* that it is in */
+    size_t n_groups, groups_capacity;
+    bool served;                   /* somebody, when it was compared last */
+    uint64_t n_interactive_in_row; /* granted here while batch waits for it */
+    struct pm_measured measured;
     struct pm_list operations; /* running ones, oldest first */
     struct pm_question staging;
     const struct pm_pool_spec *staged_spec; /* what the question is about */
@@ -292,8 +373,7 @@ struct pm_pool {
     bool has_keep_alive;
     uint64_t last_instance;
     uint64_t shutdown_by_ms;
-    uint64_t swept_until_ms; /* whose deadline lies before this was refused already */
-    enum pm_state state;     /* of its best place */
+    enum pm_state state; /* of its best place */
     uint64_t since_ms;
     struct pm_pool_counters counters;
 };
@@ -303,13 +383,15 @@ struct pm_core {
     uint64_t random;
     uint64_t now_ms;
     uint64_t version;
-    uint64_t last_serial, last_lease, last_operation;
+    uint64_t last_serial, last_lease, last_operation, last_arrival;
     struct pm_heap heap;
     struct pm_map questions; /* serial → struct pm_question */
-    struct pm_map routes;    /* id or alias → struct pm_pool */
-    struct pm_map ids;       /* id → struct pm_pool */
-    struct pm_map waiters;   /* request → struct pm_waiter */
-    struct pm_pool **pools;  /* in the order of adding */
+    struct pm_map names;     /* id or alias → struct pm_group */
+    struct pm_map groups;    /* key → struct pm_group */
+    struct pm_list all_groups, touched;
+    struct pm_map ids;      /* id → struct pm_pool */
+    struct pm_map waiters;  /* request → struct pm_waiter */
+    struct pm_pool **pools; /* in the order of adding */
     struct pm_pool **by_id;
     size_t n_pools, capacity;
     uint32_t last_number;
@@ -355,13 +437,10 @@ void *pm_answered(const struct pm_core *core, struct pm_token token, enum pm_que
 
 /* registry.c */
 struct pm_pool *pm_registry_find(const struct pm_core *core, const char *id);
-struct pm_pool *pm_registry_route(const struct pm_core *core, const char *route);
 int pm_registry_check_names(const struct pm_core *core, const struct pm_pool_spec *spec,
                             const struct pm_pool *but, struct poolmgr_error *err);
 struct pm_pool *pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec,
                                 enum pm_owner owner, struct pm_actions *out);
-void pm_registry_give_names(struct pm_pool *pool); /* requests find it by them */
-void pm_registry_take_names(struct pm_pool *pool);
 void pm_registry_forget(struct pm_pool *pool); /* frees it: nothing of it runs */
 void pm_registry_fini(struct pm_core *core);
 
@@ -386,24 +465,72 @@ enum pm_breaker pm_place_breaker(const struct pm_place *place);
 uint64_t pm_place_n_after(const struct pm_place *place); /* n once the present try is settled */
 uint64_t pm_place_delay_after(const struct pm_place *place);
 
-/* compare.c: one comparison of wanted and actual; every input ends with it */
+/* group.c: the set of these pools, made where there is none; NULL for no pools */
+struct pm_group *pm_group_of(struct pm_core *core, struct pm_pool *const *pools, size_t n);
+void pm_group_free(struct pm_group *group);
+void pm_group_free_unused(struct pm_group *group);
+struct pm_group *pm_group_find(const struct pm_core *core, const char *name); /* or NULL */
+bool pm_group_has(const struct pm_group *group, const struct pm_pool *pool);
+/* Its id and aliases reach it; reach it no more, and who waits goes to the other pools of its name, or is refused. */
+void pm_pool_enter_names(struct pm_pool *pool);
+void pm_pool_change_names(struct pm_pool *pool, const struct pm_strv *aliases_before);
+void pm_pool_leave_names(struct pm_pool *pool, struct pm_actions *out);
+bool pm_pool_serves(const struct pm_pool *pool);    /* up or coming, and takes requests */
+bool pm_pool_may_start(const struct pm_pool *pool); /* cold, and every permit says yes */
+/* Whether another pool of the group than this one serves or may start. */
+bool pm_group_has_other(const struct pm_group *group, const struct pm_pool *pool);
+bool pm_group_wants(struct pm_group *group, const struct pm_pool *pool);
+bool pm_pool_is_waited_for(const struct pm_pool *pool); /* by somebody for whom it shall run */
+uint64_t pm_pool_waiterless_since(const struct pm_pool *pool);
+struct pm_pool *pm_group_face(
+    struct pm_group *group);                 /* who is named when people are told about it */
+void pm_group_touch(struct pm_group *group); /* its pools are compared before the step ends */
+void pm_pool_note_serving(struct pm_pool *pool);
+
+/* compare.c: one comparison of wanted and actual; every input ends with one of them */
 void pm_pool_step(struct pm_pool *pool, struct pm_actions *out);
+void pm_core_settle(struct pm_core *core, struct pm_actions *out); /* of what was touched */
+bool pm_place_may_start(const struct pm_place *place); /* cold, and every permit says yes */
 
 /* want.c */
 struct pm_wanted pm_place_want(const struct pm_place *place);
 struct pm_wanted pm_wanted(enum pm_want want, enum pm_reason reason, uint64_t until_ms);
 struct pm_wanted pm_empty_by(enum pm_reason reason, uint64_t deadline_ms, uint64_t now_ms);
+/* Whether it serves who waits as soon as it is ready, and may be started for them: nothing that goes before all
+ * requests says otherwise. */
+bool pm_place_may_serve(const struct pm_place *place);
+bool pm_place_is_free_to_start(const struct pm_place *place);
 
 /* queue.c */
+struct pm_wish; /* placement.c */
 void pm_queue_init(struct pm_queue *queue);
+void pm_queue_fini(struct pm_queue *queue);
 /* Lets it wait, or refuses it at once. */
-void pm_queue_add(struct pm_pool *pool, const struct pm_request *request, struct pm_actions *out);
-void pm_queue_remove(struct pm_waiter *waiter);                /* frees it */
-struct pm_waiter *pm_queue_next(const struct pm_queue *queue); /* whose turn it is, or NULL */
-void pm_queue_granted(struct pm_queue *queue, enum pm_priority priority);
+void pm_queue_add(const struct pm_wish *wish, const struct pm_request *request,
+                  struct pm_actions *out);
+void pm_queue_refuse_arrival(struct pm_pool *pool, const struct pm_request *request,
+                             const struct poolmgr_error *error, struct pm_actions *out);
+/* Whether a pool of these may serve a request that waits until then; false: *ret, which may be NULL, says why not. */
+bool pm_pools_admit(struct pm_pool *const *pools, size_t n, uint64_t deadline_ms,
+                    struct poolmgr_error *ret);
+void pm_queue_remove(struct pm_waiter *waiter); /* frees it */
+/* Whose turn it is in a class, and whose at this pool; or NULL. */
+struct pm_waiter *pm_queue_head(const struct pm_queue *queue, enum pm_priority priority);
+struct pm_waiter *pm_pool_next_waiter(const struct pm_pool *pool);
+const struct pm_waiter *pm_queue_oldest(const struct pm_queue *queue);
+void pm_queue_granted(struct pm_pool *pool, struct pm_waiter *waiter);
+/* Ends the wait of all who wait for this pool, and for no other that serves or may start. */
 void pm_queue_refuse_all(struct pm_pool *pool, const struct poolmgr_error *error,
                          struct pm_actions *out);
 void pm_queue_expired(struct pm_waiter *waiter, struct pm_actions *out);
+/* Its name stands for other pools now: where it waits, where it may go, where it counts. */
+void pm_waiter_rehome(struct pm_waiter *waiter, struct pm_group *group, struct pm_group *elsewhere,
+                      struct pm_group *home);
+/* There is no pool left that may serve who waits here. */
+void pm_queue_removed(struct pm_queue *queue, struct pm_pool *gone, struct pm_actions *out);
+/* The bounds of a queue: the largest of the pools' (SPEC, Route). */
+uint64_t pm_group_most_requests(const struct pm_group *home);
+uint64_t pm_group_most_bytes(const struct pm_group *home);
 void pm_pool_sweep(struct pm_pool *pool, struct pm_actions *out); /* refuses who cannot be served */
 uint64_t pm_queue_position(const struct pm_waiter *waiter);
 /* Who waits for this pool, by whatever name. */
@@ -411,17 +538,40 @@ uint64_t pm_pool_n_waiters(const struct pm_pool *pool);
 uint64_t pm_pool_waiting_bytes(const struct pm_pool *pool);
 const struct pm_waiter *pm_pool_oldest_waiter(const struct pm_pool *pool); /* NULL: nobody waits */
 
+/* placement.c: what a request asks for, as sets of pools */
+struct pm_wish {
+    struct pm_group *home;  /* what its name stands for */
+    struct pm_pool **first; /* which may serve it */
+    struct pm_pool **also;  /* and those that may if none of these can; holds `first`, too */
+    size_t n_first, n_also;
+    bool owned; /* the sets are not the group's own */
+    const struct pm_placement *placement;
+};
+/* POOLMGR_E_PIN_UNMET, POOLMGR_E_CONTEXT_LENGTH_EXCEEDED: no pool of its name may serve it. */
+int pm_wish_of(struct pm_group *home, const struct pm_placement *placement, uint64_t context_needed,
+               struct pm_wish *ret, struct poolmgr_error *err);
+void pm_wish_fini(struct pm_wish *wish);
+/* The best open place with a free slot; or NULL. */
+struct pm_place *pm_wish_choose(const struct pm_wish *wish);
+
+/* perf.c: what is measured, and what it foretells */
+void pm_perf_started(struct pm_place *place);
+void pm_perf_served(struct pm_pool *pool, uint64_t took_ms);
+#define PM_PREDICTED_MAX_MS (UINT64_C(30) * 24 * 3600 * 1000)
+/* When a request that comes behind so many gets its slot, from now; PM_NEVER: nothing says. */
+uint64_t pm_group_predict(struct pm_group *group, uint64_t n_ahead);
+uint64_t pm_waiter_predict(const struct pm_waiter *waiter);
+
 /* lease.c */
 struct pm_place *pm_pool_choose(const struct pm_pool *pool); /* open, with a free slot; or NULL */
+struct pm_place *pm_lease_place(const struct pm_core *core, const struct pm_lease *lease);
 void pm_request_grant(struct pm_place *place, uint64_t request, struct pm_actions *out);
 void pm_waiter_grant(struct pm_waiter *waiter, struct pm_place *place, struct pm_actions *out);
 void pm_leases_end(struct pm_place *place, bool only_living, const struct poolmgr_error *error,
                    struct pm_actions *out);
 void pm_slot_due(struct pm_slot *slot, struct pm_actions *out);
 void pm_ask_busy(struct pm_place *place, struct pm_actions *out);
-uint64_t pm_place_leases(const struct pm_place *place);
 uint64_t pm_place_at_work(const struct pm_place *place); /* leases the engine works for */
-uint64_t pm_place_slots_free(const struct pm_place *place);
 void pm_place_free_slots(struct pm_place *place);
 
 /* health.c */
@@ -507,7 +657,7 @@ bool pm_pool_has_drift(const struct pm_pool *pool);
 void pm_change_step(struct pm_pool *pool, struct pm_actions *out); /* what is queued has its turn */
 void pm_poolless_step(struct pm_core *core, struct pm_actions *out);
 void pm_put_begin(struct pm_op *op, struct pm_actions *out);
-void pm_pool_withdraw(struct pm_pool *pool);
+void pm_pool_withdraw(struct pm_pool *pool, struct pm_actions *out);
 void pm_removal_begin(struct pm_op *op, struct pm_actions *out);
 bool pm_removal_is_over(const struct pm_pool *pool);
 void pm_removal_end(struct pm_pool *pool, struct pm_actions *out); /* frees the pool */
@@ -546,8 +696,9 @@ void pm_tell_removed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_drain(const struct pm_op *op, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_file_changed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out);
-void pm_tell_waiter(const struct pm_waiter *waiter, enum pm_event_kind kind,
-                    const struct poolmgr_error *error, struct pm_actions *out);
+void pm_tell_waiter(const struct pm_waiter *waiter, const struct pm_pool *pool,
+                    enum pm_event_kind kind, const struct poolmgr_error *error,
+                    struct pm_actions *out);
 void pm_tell_refused(const struct pm_pool *pool, const struct pm_request *request,
                      const struct poolmgr_error *error, struct pm_actions *out);
 
@@ -562,7 +713,9 @@ void pm_describe_sickness(const struct pm_place *place, char *to, size_t size);
 void pm_error_of_failure(const struct pm_place *place, struct poolmgr_error *ret);
 void pm_error_of_failed_pool(const struct pm_pool *pool, struct poolmgr_error *ret);
 void pm_error_of_delay(const struct pm_place *place, struct poolmgr_error *ret);
-void pm_error_of_full_queue(const struct pm_pool *pool, int code, struct poolmgr_error *ret);
+void pm_error_of_full_queue(const struct pm_group *group, int code, struct poolmgr_error *ret);
+void pm_error_of_overload(const struct pm_group *group, uint64_t predicted_ms, uint64_t most_ms,
+                          struct poolmgr_error *ret);
 void pm_error_of_timeout(const struct pm_waiter *waiter, struct poolmgr_error *ret);
 void pm_error_of_cut(const struct pm_place *place, struct poolmgr_error *ret);
 void pm_error_of_abandoned(const struct pm_place *place, struct poolmgr_error *ret);

@@ -16,21 +16,9 @@
 #define ASK_BUSY_EVERY_MS 50
 #define ARRIVES_WITHIN_MS 250 /* a granted request may not have reached its engine yet */
 
-uint64_t pm_place_leases(const struct pm_place *place)
-{
-    return place->n_running + place->n_settling + place->n_abandoned;
-}
-
 uint64_t pm_place_at_work(const struct pm_place *place)
 {
     return place->n_running + place->n_abandoned;
-}
-
-uint64_t pm_place_slots_free(const struct pm_place *place)
-{
-    uint64_t taken = pm_place_leases(place) + place->instance.n_unowned;
-
-    return taken < place->slots_total ? place->slots_total - taken : 0;
 }
 
 static uint64_t *count_of(struct pm_place *place, enum pm_slot_state state)
@@ -132,6 +120,13 @@ static struct pm_slot *find_slot(const struct pm_core *core, const struct pm_lea
     return NULL;
 }
 
+struct pm_place *pm_lease_place(const struct pm_core *core, const struct pm_lease *lease)
+{
+    const struct pm_slot *slot = find_slot(core, lease);
+
+    return slot ? slot->place : NULL;
+}
+
 static struct pm_lease lease_of(const struct pm_slot *slot)
 {
     struct pm_lease lease = {.serial = slot->serial,
@@ -150,21 +145,6 @@ void pm_place_free_slots(struct pm_place *place)
 }
 
 /* ---- granting ------------------------------------------------------------------------------------------- */
-
-struct pm_place *pm_pool_choose(const struct pm_pool *pool)
-{
-    struct pm_place *best = NULL;
-
-    for (unsigned i = 0; i < pool->n_places; i++) {
-        struct pm_place *place = pool->places[i];
-
-        if (!place->gate_open || pm_place_slots_free(place) == 0)
-            continue;
-        if (!best || pm_place_leases(place) < pm_place_leases(best))
-            best = place;
-    }
-    return best;
-}
 
 static struct pm_action *grant(struct pm_place *place, uint64_t request, struct pm_actions *out)
 {
@@ -194,8 +174,10 @@ void pm_waiter_grant(struct pm_waiter *waiter, struct pm_place *place, struct pm
     action->queue_position = waiter->position;
     action->waited_ms = place->pool->core->now_ms - waiter->arrived_ms;
     action->waited = true;
-    pm_tell_waiter(waiter, PM_EV_REQUEST_PLACED, NULL, out);
-    pm_queue_granted(&place->pool->queue, waiter->priority);
+    if (waiter->predicted_ms != PM_NEVER)
+        action->predicted_ms = waiter->predicted_ms;
+    pm_tell_waiter(waiter, place->pool, PM_EV_REQUEST_PLACED, NULL, out);
+    pm_queue_granted(place->pool, waiter);
     pm_queue_remove(waiter);
 }
 
@@ -262,6 +244,8 @@ void pm_core_release(struct pm_core *core, const struct pm_lease *lease, enum pm
 
     if (how == PM_RELEASE_DONE)
         slot->place->instance.life_ms = core->now_ms;
+    if (how == PM_RELEASE_DONE || how == PM_RELEASE_CLIENT_CLOSED)
+        pm_perf_served(slot->place->pool, core->now_ms - slot->granted_ms);
     count_limits(slot->place, how);
     if (how == PM_RELEASE_DONE || how == PM_RELEASE_UNUSED)
         free_slot(slot);

@@ -330,6 +330,7 @@ static void become_ready(struct pm_place *place, enum pm_state from, struct pm_a
     place->instance.ready_ms = now_ms;
     place->failed_when_ready = false;
     pool->counters.ready++;
+    pm_perf_started(place);
     if (pool->n_leases == 0)
         pool->idle_ms = now_ms;
     pm_tell_place(place, PM_EV_INSTANCE_READY, out);

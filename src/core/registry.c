@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The pools, and the names by which requests reach them. Only registration makes a pool: an unknown id anywhere else
- * is an error (REG-2). A name is a pool's id or an alias; where two pools share an alias, the first one has it.
+ * is an error (REG-2). A name is a pool's id or an alias; pools that share an alias serve it together (group.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,26 +15,18 @@ struct pm_pool *pm_registry_find(const struct pm_core *core, const char *id)
     return pm_map_get(&core->ids, id);
 }
 
-struct pm_pool *pm_registry_route(const struct pm_core *core, const char *route)
-{
-    if (route[0] != '\0')
-        return pm_map_get(&core->routes, route);
-    if (core->options.default_pool[0] != '\0')
-        return pm_map_get(&core->routes, core->options.default_pool);
-    return core->n_pools == 1 ? core->pools[0] : NULL;
-}
-
 /* An alias may stand in several pools, an id may not be anything else. `but`: the pool that changes to this spec. */
 int pm_registry_check_names(const struct pm_core *core, const struct pm_pool_spec *spec,
                             const struct pm_pool *but, struct poolmgr_error *err)
 {
-    const struct pm_pool *other = pm_map_get(&core->routes, spec->id);
+    const struct pm_group *others = pm_map_get(&core->names, spec->id);
+    const struct pm_pool *other;
 
     if (!but && pm_registry_find(core, spec->id))
         return pm_fail(err, POOLMGR_E_ALREADY_EXISTS, "pool '%s' already exists", spec->id);
-    if (other && other != but)
+    if (others && !(but && others->n_pools == 1 && others->pools[0] == but))
         return pm_fail(err, POOLMGR_E_CONFLICT, "'%s' is already an alias of pool '%s'", spec->id,
-                       other->spec->id);
+                       others->pools[0]->spec->id);
 
     for (size_t i = 0; i < spec->aliases.n; i++) {
         other = pm_registry_find(core, spec->aliases.items[i]);
@@ -78,7 +70,6 @@ static struct pm_pool *make_pool(struct pm_core *core, struct pm_pool_spec *spec
     pool->shutdown_by_ms = PM_NEVER;
     pool->n_places = spec->n_replicas > 0 ? (unsigned)spec->n_replicas : 1;
     pool->places = pm_xalloc(pool->n_places * sizeof(struct pm_place *));
-    pm_queue_init(&pool->queue);
     pm_list_init(&pool->operations);
     pm_list_init(&pool->extras);
     for (unsigned i = 0; i < pool->n_places; i++)
@@ -97,37 +88,6 @@ static void insert_by_id(struct pm_core *core, struct pm_pool *pool)
     core->by_id[i] = pool;
 }
 
-void pm_registry_give_names(struct pm_pool *pool)
-{
-    struct pm_core *core = pool->core;
-
-    (void)pm_map_set(&core->routes, pool->spec->id, pool);
-    for (size_t i = 0; i < pool->spec->aliases.n; i++) {
-        if (!pm_map_get(&core->routes, pool->spec->aliases.items[i]))
-            (void)pm_map_set(&core->routes, pool->spec->aliases.items[i], pool);
-    }
-}
-
-static void take_name(struct pm_pool *pool, const char *name)
-{
-    if (pm_map_get(&pool->core->routes, name) == pool)
-        (void)pm_map_remove(&pool->core->routes, name);
-}
-
-/* Who shares an alias has it from now on. */
-void pm_registry_take_names(struct pm_pool *pool)
-{
-    struct pm_core *core = pool->core;
-
-    take_name(pool, pool->spec->id);
-    for (size_t i = 0; i < pool->spec->aliases.n; i++)
-        take_name(pool, pool->spec->aliases.items[i]);
-    for (size_t i = 0; i < core->n_pools; i++) {
-        if (core->pools[i] != pool && !core->pools[i]->removing)
-            pm_registry_give_names(core->pools[i]);
-    }
-}
-
 static void insert(struct pm_core *core, struct pm_pool *pool)
 {
     if (core->n_pools == core->capacity) {
@@ -140,7 +100,7 @@ static void insert(struct pm_core *core, struct pm_pool *pool)
     core->n_pools++;
 
     (void)pm_map_set(&core->ids, pool->spec->id, pool);
-    pm_registry_give_names(pool);
+    pm_pool_enter_names(pool);
 }
 
 struct pm_pool *pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec,
@@ -184,17 +144,33 @@ void pm_core_seen_instance(struct pm_core *core, const char *pool_id, uint64_t i
 
 const struct pm_pool_spec *pm_core_route(const struct pm_core *core, const char *route)
 {
-    const struct pm_pool *pool = pm_registry_route(core, route);
-
-    return pool ? pool->spec : NULL;
+    return pm_core_route_at(core, route, 0);
 }
 
-static void drop_waiters(struct pm_pool *pool)
+const struct pm_pool_spec *pm_core_route_at(const struct pm_core *core, const char *route, size_t i)
 {
-    struct pm_waiter *waiter;
+    const struct pm_group *group = pm_group_find(core, route);
 
-    while ((waiter = pm_queue_next(&pool->queue)))
-        pm_queue_remove(waiter);
+    return group && i < group->n_pools ? group->pools[i]->spec : NULL;
+}
+
+static void drop_waiters(struct pm_group *group)
+{
+    for (size_t i = 0; i < PM_N_PRIORITIES; i++) {
+        while (!pm_list_empty(&group->admitted[i]))
+            pm_queue_remove(
+                pm_container_of(pm_list_first(&group->admitted[i]), struct pm_waiter, home_link));
+    }
+}
+
+static void free_groups(struct pm_core *core)
+{
+    struct pm_link *link;
+
+    pm_list_each (&core->all_groups, link)
+        drop_waiters(pm_container_of(link, struct pm_group, link));
+    while (!pm_list_empty(&core->all_groups))
+        pm_group_free(pm_container_of(pm_list_first(&core->all_groups), struct pm_group, link));
 }
 
 static void free_pool(struct pm_pool *pool)
@@ -206,6 +182,7 @@ static void free_pool(struct pm_pool *pool)
     for (unsigned i = 0; i < pool->n_places; i++)
         pm_place_free(pool->places[i]);
     free(pool->places);
+    free(pool->groups);
     pm_pool_spec_unref(pool->spec);
     pm_pool_spec_unref(pool->wanted);
     pm_pool_spec_unref(pool->declared);
@@ -241,13 +218,13 @@ void pm_registry_forget(struct pm_pool *pool)
 
 void pm_registry_fini(struct pm_core *core)
 {
-    for (size_t i = 0; i < core->n_pools; i++)
-        drop_waiters(core->pools[i]);
+    free_groups(core);
     for (size_t i = 0; i < core->n_pools; i++)
         free_pool(core->pools[i]);
     free(core->pools);
     free(core->by_id);
     free(core->handles);
     pm_map_fini(&core->ids);
-    pm_map_fini(&core->routes);
+    pm_map_fini(&core->names);
+    pm_map_fini(&core->groups);
 }

@@ -137,8 +137,9 @@ static void say_abandoned(const struct pm_place *place, const char *name, struct
 {
     char text[DURATION];
 
-    pm_event_human(event, "%s is not needed any more: nobody waits for it for %s", name,
-                   duration(text, place->pool->core->now_ms - place->pool->waiterless_ms));
+    pm_event_human(
+        event, "%s is not needed any more: nobody waits for it for %s", name,
+        duration(text, place->pool->core->now_ms - pm_pool_waiterless_since(place->pool)));
 }
 
 static void add_exit(bool signalled, int status, struct pm_event *event)
@@ -499,13 +500,17 @@ static const char *const waits_for[PM_STATE_COUNT] = {
 /* At info the first that waits for a start; that others wait, too, is for developers. */
 void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out)
 {
-    const struct pm_pool *pool = waiter->pool;
+    const struct pm_pool *pool = pm_group_face(waiter->group);
     enum pm_state state = pm_pool_best_state(pool);
     struct pm_event event;
 
     begin_request(&event, PM_EV_REQUEST_QUEUED, pool, waiter->request_id);
     event.fields |= PM_EF_QUEUE_POSITION;
     event.queue_position = waiter->position;
+    if (waiter->predicted_ms != PM_NEVER) {
+        event.fields |= PM_EF_PREDICTED_START_MS;
+        event.predicted_start_ms = waiter->predicted_ms;
+    }
     if (pm_pool_n_waiters(pool) > 1 || state == PM_READY)
         event.level = PM_DEBUG;
     if (waiter->position == 0)
@@ -528,10 +533,10 @@ static void say_request_refused(const struct pm_pool *pool, const struct poolmgr
     pm_event_human(event, "a request is refused: %s", error->message);
 }
 
-void pm_tell_waiter(const struct pm_waiter *waiter, enum pm_event_kind kind,
-                    const struct poolmgr_error *error, struct pm_actions *out)
+void pm_tell_waiter(const struct pm_waiter *waiter, const struct pm_pool *pool,
+                    enum pm_event_kind kind, const struct poolmgr_error *error,
+                    struct pm_actions *out)
 {
-    const struct pm_pool *pool = waiter->pool;
     uint64_t waited_ms = pool->core->now_ms - waiter->arrived_ms;
     char text[DURATION];
     struct pm_event event;

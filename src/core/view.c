@@ -24,9 +24,14 @@ static const unsigned char rank[PM_STATE_COUNT] = {
     [PM_STOPPING] = 5, [PM_BACKOFF] = 6,  [PM_COLD] = 7,    [PM_FAILED] = 8,
 };
 
+bool pm_state_is_better(enum pm_state a, enum pm_state b)
+{
+    return rank[a] < rank[b];
+}
+
 static const struct pm_place *better(const struct pm_place *a, const struct pm_place *b)
 {
-    return rank[b->state] < rank[a->state] ? b : a;
+    return pm_state_is_better(b->state, a->state) ? b : a;
 }
 
 static const struct pm_place *best_place(const struct pm_pool *pool)
@@ -362,6 +367,9 @@ bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned i
     ret->breaker = pm_place_breaker(place);
     ret->next_start_ms = place->state == PM_BACKOFF ? place->clock.next_ms : 0;
     ret->last_error = place->last_error;
+    if (place->perf.decode_ms > 0)
+        ret->tokens_per_s = place->perf.n_tokens / place->perf.decode_ms * 1000;
+    ret->first_token_ms = place->perf.first_token_ms;
     return true;
 }
 

@@ -62,10 +62,11 @@ static uint64_t hope_until(const struct pm_place *place)
 {
     if (!on_its_way(place) || place->begun != PM_BECAUSE_WAITERS)
         return 0;
-    return pm_add_ms(place->pool->waiterless_ms, place->pool->spec->abandon_after_ms);
+    return pm_add_ms(pm_pool_waiterless_since(place->pool), place->pool->spec->abandon_after_ms);
 }
 
-struct pm_wanted pm_place_want(const struct pm_place *place)
+/* What goes before all requests; PM_BECAUSE_NOTHING when they may have their way. */
+static struct pm_wanted ruled(const struct pm_place *place)
 {
     const struct pm_pool *pool = place->pool;
     const struct pm_core *core = pool->core;
@@ -85,9 +86,41 @@ struct pm_wanted pm_place_want(const struct pm_place *place)
         return owned;
     if (core->leaving)
         return pm_wanted(PM_KEEP, PM_BECAUSE_LEAVING, PM_NEVER);
+    return pm_wanted(PM_KEEP, PM_BECAUSE_NOTHING, PM_NEVER);
+}
+
+static bool closes(const struct pm_wanted *rule)
+{
+    return rule->want == PM_EMPTY || rule->want == PM_DOWN;
+}
+
+bool pm_place_may_serve(const struct pm_place *place)
+{
+    struct pm_wanted rule = ruled(place);
+
+    return !closes(&rule) && pm_pool_admits(place->pool);
+}
+
+bool pm_place_is_free_to_start(const struct pm_place *place)
+{
+    struct pm_wanted rule = ruled(place);
+
+    return (rule.reason == PM_BECAUSE_NOTHING || rule.want == PM_UP) && pm_pool_admits(place->pool);
+}
+
+struct pm_wanted pm_place_want(const struct pm_place *place)
+{
+    const struct pm_pool *pool = place->pool;
+    struct pm_wanted rule = ruled(place);
+    uint64_t now_ms = pool->core->now_ms;
+
+    if (rule.reason != PM_BECAUSE_NOTHING) {
+        rule.closed = closes(&rule);
+        return rule;
+    }
     if (!pm_place_is_ours(place))
         return pm_wanted(PM_KEEP, PM_BECAUSE_NOT_OURS, PM_NEVER);
-    if (pm_pool_n_waiters(pool) > 0)
+    if (pm_pool_is_waited_for(pool))
         return pm_wanted(PM_UP, PM_BECAUSE_WAITERS, PM_NEVER);
     if (pm_pool_has_start(pool))
         return pm_wanted(PM_UP, PM_BECAUSE_START, PM_NEVER);

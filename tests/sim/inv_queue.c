@@ -62,13 +62,22 @@ static bool is_over_its_bounds(const struct book_pool *pool, const struct book_r
            pool->queue.bytes > pool->spec->queue.bytes || request->bytes > pool->spec->queue.bytes;
 }
 
+/* What it was told to wait, against what a pool lets one wait. */
+static bool would_wait_too_long(const struct book_pool *pool, const struct pm_action *action)
+{
+    uint64_t most_ms = pool->spec->max_queue_wait_ms;
+
+    return action->predicted_ms > (most_ms > 0 ? most_ms : pool->spec->queue.max_age_ms);
+}
+
 /* Each code has its own reason, and a gate that we closed is none. */
 static bool may_be_refused(const struct sim *sim, const struct book_pool *pool,
-                           const struct book_request *request, int code)
+                           const struct book_request *request, const struct pm_action *action)
 {
-    switch (code) {
+    switch (action->error->code) {
     case POOLMGR_E_SHUTTING_DOWN: return sim->books.shutting_down || sim->books.leaving;
     case POOLMGR_E_QUEUE_TIMEOUT: return sim->now_ms >= request->deadline_ms;
+    case POOLMGR_E_OVERLOADED: return would_wait_too_long(pool, action);
     case POOLMGR_E_QUEUE_FULL:
     case POOLMGR_E_QUEUE_DROPPED: return is_over_its_bounds(pool, request);
     case POOLMGR_E_MODEL_NOT_FOUND: return pool->removing || !pool->there;
@@ -91,7 +100,7 @@ void inv17_at(struct sim *sim, const struct pm_action *action)
     int code = action->error->code;
 
     HOLDS(sim, 17, request->pool, "a refusal has a reason, and a closed gate is none",
-          may_be_refused(sim, pool, request, code), "request %" PRIu64 " got %d: %s",
+          may_be_refused(sim, pool, request, action), "request %" PRIu64 " got %d: %s",
           action->request, code, action->error->message);
     if (code == POOLMGR_E_START_FAILED && pool->failed_in_step && !pool->stopped_in_step)
         HOLDS(sim, 17, request->pool, "the first failed start keeps who waits",
