@@ -12,7 +12,7 @@
 
 /* ---- shapes ----------------------------------------------------------------------------------------- */
 
-/* Members are NAME:TYPE; "!" behind the type: always there. Types: s text, i integer, b boolean, t instant, o object,
+/* Members are NAME:TYPE; "!" behind the type: always there. Types: s text, i integer, n number, b boolean, t instant, o object,
  * *X list of schema X, $X schema X, *s list of texts. */
 struct shape {
     const char *name, *members;
@@ -24,7 +24,7 @@ static const struct shape shapes[] = {
                     "request_id:s hint:s"},
     {"LastError", "code:s! class:s text:s at:t"},
     {"ModelList", "object:s! data:*Model!"},
-    {"Model", "id:s! object:s! created:i! owned_by:s! state:s! context:i aliases:*s!"},
+    {"Model", "id:s! object:s! created:i! owned_by:s! state:s! context:i aliases:*s! pools:*s"},
     {"PoolList", "snapshot_version:i! pools:*Pool!"},
     {"Pool", "id:s! owner:s! intent:s! state:s! aliases:*s! start:s! devices:s model:o! engine:o! "
              "health:$Health! slots_total:i! slots_free:i! active_leases:i! queue_depth:i! "
@@ -39,7 +39,11 @@ static const struct shape shapes[] = {
     {"Replica", "index:i! instance:s state:s! pid:i endpoint:s endpoint_owner:s engine_version:s "
                 "started_at:t ready_at:t last_heartbeat_at:t slots_total:i! active_leases:i! "
                 "restart_count:i! failures_in_a_row:i! breaker:s! next_start_at:t "
-                "last_error:$LastError"},
+                "perf:$Perf last_error:$LastError"},
+    {"Perf", "tokens_per_s:n first_token_ms:n"},
+    {"Placement", "chosen:$Candidate decided_by:s ties:i waits:b predicted_start_ms:i "
+                  "error:$ErrorObject candidates:*Candidate!"},
+    {"Candidate", "pool_id:s! replica_id:i! refused_by:s"},
     {"OperationList", "operations:*Operation!"},
     {"Operation", "id:s kind:s! pool_id:s! state:s! created_at:t ended_at:t progress:o result:o "
                   "error:$ErrorObject replaced_by:s"},
@@ -64,6 +68,7 @@ static json_t *type_of(const char *type, size_t n)
 {
     switch (type[0]) {
     case 'i': return json_pack("{s:s}", "type", "integer");
+    case 'n': return json_pack("{s:s}", "type", "number");
     case 'b': return json_pack("{s:s}", "type", "boolean");
     case 't': return json_pack("{s:s,s:s}", "type", "string", "format", "date-time");
     case 'o': return json_pack("{s:s}", "type", "object");
@@ -147,16 +152,19 @@ static json_t *content(const char *type, json_t *schema)
     return json_pack("{s:{s:o}}", type, "schema", schema);
 }
 
-/* Of a control body: durations, and the numbers of a handoff. */
-static bool is_number(const char *name, size_t n)
+/* Members of control bodies are texts, and milliseconds where their name says so, but for these. */
+static const char *member_type(const char *name, size_t n)
 {
-    static const char *const numbers[] = {"version", "replica", "slots", "pid"};
+    static const struct {
+        const char *name, *type;
+    } others[] = {{"prefer", "*s"}, {"avoid", "*s"}, {"fallback", "b"}, {"version", "i"},
+                  {"replica", "i"}, {"slots", "i"},  {"pid", "i"}};
 
-    for (size_t i = 0; i < PM_ARRAY_LEN(numbers); i++) {
-        if (strlen(numbers[i]) == n && memcmp(numbers[i], name, n) == 0)
-            return true;
+    for (size_t i = 0; i < PM_ARRAY_LEN(others); i++) {
+        if (strlen(others[i].name) == n && memcmp(others[i].name, name, n) == 0)
+            return others[i].type;
     }
-    return n > 3 && memcmp(name + n - 3, "_ms", 3) == 0;
+    return n > 3 && memcmp(name + n - 3, "_ms", 3) == 0 ? "i" : "s";
 }
 
 static json_t *body_of(const struct pm_route *route)
@@ -175,8 +183,9 @@ static json_t *body_of(const struct pm_route *route)
     }
     for (const char *p = route->body; *p; p += strspn(p, " ")) {
         size_t n = strcspn(p, " ");
+        const char *type = member_type(p, n);
 
-        (void)json_object_setn_new(properties, p, n, type_of(is_number(p, n) ? "i" : "s", 1));
+        (void)json_object_setn_new(properties, p, n, type_of(type, strlen(type)));
         p += n;
     }
     pm_put(schema, "properties", properties);

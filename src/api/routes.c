@@ -118,6 +118,11 @@ const struct pm_route pm_routes[] = {
     API(POST, "/v1/requests/{id}/cancel", ADMIN, pm_requests_cancel, NULL, "", "Cancelled", 200,
         "end a request as if its client had left"),
 
+    API(POST, "/v1/placement", READ, pm_placement_explain, NULL,
+        "model pin prefer avoid mask fallback", "Placement", 200,
+        "where a request for `model` would go now, what refuses each other replica, and what "
+        "decided; changes nothing"),
+
     API(GET, "/v1/events", READ, pm_events_stream, events_query, NULL, "sse", 200,
         "events as they happen: `hello`, the tail, then each; `missed` with a count when the "
         "reader was too slow"),
@@ -146,7 +151,6 @@ const struct pm_route pm_routes[] = {
     LATER(GET, "/v1/devices", READ, "devices and their memory"),
     LATER(POST, "/v1/devices/{uuid}/clear", ADMIN, "end a device's quarantine"),
     LATER(POST, "/v1/plan", READ, "whether a model fits"),
-    LATER(POST, "/v1/placement", READ, "where a request would go"),
     LATER(POST, "/v1/preflight", READ, "whether this machine has what is needed"),
     LATER(GET, "/v1/catalog/{kind}", READ, "models or engines that are here"),
     LATER(POST | DEL, "/v1/catalog/{kind}/{path...}", ADMIN, "fetch, check and remove them"),

@@ -73,6 +73,25 @@ static json_t *health_json(const struct pm_pool_view *view, const struct pm_cloc
     return health;
 }
 
+/* To a tenth: more is noise. */
+static void put_number(json_t *object, const char *key, double value)
+{
+    if (value > 0)
+        pm_put(object, key, json_real((double)(uint64_t)(value * 10 + 0.5) / 10));
+}
+
+static void put_perf(json_t *replica, const struct pm_replica_view *view)
+{
+    json_t *perf = json_object();
+
+    put_number(perf, "tokens_per_s", view->tokens_per_s);
+    put_number(perf, "first_token_ms", view->first_token_ms);
+    if (json_object_size(perf) > 0)
+        pm_put(replica, "perf", perf);
+    else
+        json_decref(perf);
+}
+
 static json_t *replica_json(const struct pm_pool_view *view, const struct pm_replica_view *replica,
                             const struct pm_clock *clock)
 {
@@ -102,6 +121,7 @@ static json_t *replica_json(const struct pm_pool_view *view, const struct pm_rep
     pm_put_u64(value, "failures_in_a_row", replica->n_failures);
     pm_put_text(value, "breaker", pm_breaker_name(replica->breaker));
     pm_put_time(value, "next_start_at", replica->next_start_ms, clock);
+    put_perf(value, replica);
     pm_put_last_error(value, "last_error", &replica->last_error, clock);
     return value;
 }

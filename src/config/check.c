@@ -61,7 +61,7 @@ static bool alias_valid(const char *alias)
 }
 
 static void check_names(struct pm_config_errors *errors, const struct pm_yaml *key,
-                        const struct pm_config *config, const struct pm_pool_spec *spec)
+                        const struct pm_pool_spec *spec)
 {
     for (size_t i = 0; i < spec->aliases.n; i++) {
         const char *alias = spec->aliases.items[i];
@@ -71,14 +71,6 @@ static void check_names(struct pm_config_errors *errors, const struct pm_yaml *k
                                "pool '%s': an alias must be a text of at most 256 bytes without "
                                "control characters",
                                spec->id);
-        for (size_t j = 0; j < config->n_pools; j++) {
-            if (pm_strv_contains(&config->pools[j]->aliases, alias))
-                pm_config_error_at(errors, key->line, key->column,
-                                   "pool '%s': the alias '%.64s' is pool '%s''s too; routes over "
-                                   "several pools are not "
-                                   "built yet",
-                                   spec->id, alias, config->pools[j]->id);
-        }
     }
 }
 
@@ -146,7 +138,7 @@ void pm_check_pool(struct pm_config_errors *errors, const struct pm_yaml *key,
                    const struct pm_yaml *map, const struct pm_config *config,
                    const struct pm_pool_spec *spec)
 {
-    check_names(errors, key, config, spec);
+    check_names(errors, key, spec);
     check_devices(errors, key, map->kind == PM_YAML_MAP ? map : NULL, spec);
     check_engine_of(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
     if (spec->queue.policy == PM_QUEUE_DROP_LRU)

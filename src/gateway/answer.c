@@ -60,8 +60,9 @@ void pm_answer_loading(struct pm_timer *timer)
     if (!flight->committed) {
         flight->committed = true;
         begin_stream(flight, 200);
-        pm_exchange_add_header(flight->exchange, (struct pm_slice){"X-Pool", 6},
-                               (struct pm_slice){flight->pool_id, strlen(flight->pool_id)});
+        if (!pm_core_route_at(pm_manager_core(flight->gateway->manager), flight->route, 1))
+            pm_exchange_add_header(flight->exchange, (struct pm_slice){"X-Pool", 6},
+                                   (struct pm_slice){flight->pool_id, strlen(flight->pool_id)});
     }
     pm_timer_set(pm_manager_loop(flight->gateway->manager), timer,
                  pm_flight_now(flight) + config->timeouts.loading_every_ms);
@@ -104,9 +105,9 @@ static bool is_ours(const struct pm_http_header *header)
 
 /* What every answer tells: which pool, and how long it was waited for. */
 struct told {
-    struct pm_http_field fields[3];
+    struct pm_http_field fields[4];
     size_t n;
-    char position[24], wait[24];
+    char position[24], wait[24], eta[24];
 };
 
 static void tell(const struct pm_flight *flight, struct told *told)
@@ -129,6 +130,10 @@ void pm_answer_refuse(const struct pm_flight *flight, struct pm_exchange *exchan
     struct told told;
 
     tell(flight, &told);
+    if (flight->predicted_ms > 0) {
+        (void)snprintf(told.eta, sizeof(told.eta), "%" PRIu64, flight->predicted_ms);
+        told.fields[told.n++] = (struct pm_http_field){"X-Queue-ETA-Ms", told.eta};
+    }
     pm_exchange_refuse_with(exchange, error, flight->pool_id, told.fields, told.n);
 }
 
@@ -252,6 +257,30 @@ static void on_body(void *ctx, const char *data, size_t n)
 
 /* ---- the end ---------------------------------------------------------------------------------------- */
 
+const struct pm_usage *pm_flight_usage(struct pm_flight *flight)
+{
+    if (!flight->usage_read)
+        pm_usage_read(flight->usage.data, flight->usage.n, &flight->told);
+    flight->usage_read = true;
+    return &flight->told;
+}
+
+/* The engine's own times where it tells them; else a stream's, as they went by. */
+static void tell_speed(struct pm_flight *flight)
+{
+    const struct pm_usage *usage = pm_flight_usage(flight);
+    bool streamed = flight->sse && flight->first_token_ms;
+    uint64_t decode_ms = usage->decode_ms;
+
+    if (flight->status != 200)
+        return;
+    if (!usage->has_decode)
+        decode_ms = streamed ? pm_flight_now(flight) - flight->first_token_ms : 0;
+    pm_manager_perf(flight->gateway->manager, &flight->ticket,
+                    streamed ? flight->first_token_ms - flight->granted_ms : PM_NEVER,
+                    usage->has_tokens_out ? usage->tokens_out : 0, decode_ms);
+}
+
 static void fail_stream(struct pm_flight *flight, int code, const char *text)
 {
     struct poolmgr_error error = {0};
@@ -268,6 +297,8 @@ static void on_end(void *ctx)
     struct pm_exchange *exchange = flight->exchange;
 
     flight->call = NULL;
+    if (exchange)
+        tell_speed(flight);
     pm_flight_release(flight, PM_RELEASE_DONE);
     if (!exchange) {
         pm_tell_request(flight, PM_EV_REQUEST_ABANDONED, "%s finishes an answer that nobody reads",

@@ -36,6 +36,7 @@ static void free_flight(struct pm_task *task)
     struct pm_flight *flight = pm_container_of(task, struct pm_flight, free_task);
 
     free(flight->scanner);
+    free(flight->placement);
     free(flight->pieces);
     free(flight->model_text);
     pm_buf_fini(&flight->held);
@@ -159,20 +160,29 @@ static bool read_priority(struct pm_flight *flight)
     return false;
 }
 
+static bool read_placement(struct pm_flight *flight)
+{
+    struct poolmgr_error error = {0};
+    struct pm_slice value;
+
+    if (!single_header(flight, "x-placement", &value))
+        return false;
+    if (!value.p)
+        return true;
+    flight->placement = pm_xalloc(sizeof(*flight->placement));
+    if (pm_placement_parse(value.p, value.n, flight->placement, &error) == 0)
+        return true;
+    pm_flight_fail(flight, &error);
+    return false;
+}
+
 static bool read_body_headers(struct pm_flight *flight)
 {
     const struct pm_http_head *head = pm_exchange_head(flight->exchange);
     struct pm_slice value;
 
     if (!single_header(flight, "content-type", &value) ||
-        !single_header(flight, "x-placement", &value))
-        return false;
-    if (value.p) {
-        fail(flight, POOLMGR_E_INVALID_REQUEST, "X-Placement",
-             "X-Placement is not served by this version; leave it out");
-        return false;
-    }
-    if (!single_header(flight, "content-encoding", &value))
+        !single_header(flight, "content-encoding", &value))
         return false;
     if (value.p && !pm_slice_is_nocase(value, "identity")) {
         pm_exchange_close_after(flight->exchange);
@@ -227,7 +237,8 @@ struct pm_flight *pm_gateway_head(struct pm_gateway *gateway, struct pm_exchange
     gateway->n_flights++;
 
     read_session(flight);
-    if (!read_body_headers(flight) || !read_deadline(flight) || !read_priority(flight))
+    if (!read_body_headers(flight) || !read_deadline(flight) || !read_priority(flight) ||
+        !read_placement(flight))
         return NULL;
 
     flight->scanner = pm_xalloc(sizeof(*flight->scanner));
@@ -333,7 +344,6 @@ void pm_gateway_request(struct pm_flight *flight)
 
     free(flight->scanner);
     flight->scanner = NULL;
-    pm_flight_counters(flight)->started++;
     pm_flight_ask(flight);
 }
 
@@ -346,7 +356,7 @@ void pm_flight_ask(struct pm_flight *flight)
     const struct iovec *pieces;
     size_t n_pieces;
     struct pm_request request = {
-        .route = flight->route[0] ? flight->route : flight->pool_id,
+        .route = flight->route,
         .request_id = flight->request_id,
         .bytes = pm_exchange_body(flight->exchange, &pieces, &n_pieces),
         .priority = flight->priority,
@@ -355,6 +365,8 @@ void pm_flight_ask(struct pm_flight *flight)
         .arrived_ms = flight->arrived_ms,
     };
 
+    if (flight->placement)
+        request.placement = flight->placement->placement;
     flight->phase = FLIGHT_WAITING;
     if (flight->stream && commit_after_ms && !flight->committed)
         pm_timer_set(pm_manager_loop(manager), &flight->loading,
@@ -374,7 +386,9 @@ static void on_granted(struct pm_ticket *ticket, const struct pm_grant *grant)
     flight->spec = pm_pool_spec_ref((struct pm_pool_spec *)grant->spec);
     (void)pm_str_copy(flight->engine_version, sizeof(flight->engine_version),
                       grant->engine_version);
+    (void)pm_str_copy(flight->pool_id, sizeof(flight->pool_id), grant->spec->id);
     if (!flight->retrying) {
+        pm_flight_counters(flight)->started++;
         flight->waited = grant->waited;
         flight->waited_ms = grant->waited_ms;
         flight->queue_position = grant->queue_position;
@@ -392,6 +406,7 @@ static void on_refused(struct pm_ticket *ticket, const struct pm_refused *how)
 
     if (how->pool_id[0])
         (void)pm_str_copy(flight->pool_id, sizeof(flight->pool_id), how->pool_id);
+    flight->predicted_ms = how->predicted_ms;
     if (!flight->retrying) {
         flight->waited = how->waited;
         flight->waited_ms = how->waited_ms;

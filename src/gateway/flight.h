@@ -11,6 +11,7 @@
 #define PM_GATEWAY_FLIGHT_H
 
 #include "gateway/gateway.h"
+#include "gateway/placement.h"
 #include "gateway/usage.h"
 #include "http/scanner.h"
 #include "http/sse.h"
@@ -53,7 +54,8 @@ struct pm_flight {
     char route[PM_ALIAS_MAX + 1];
     char pool_id[PM_ID_MAX + 1]; /* "" until it is known */
     enum pm_priority priority;
-    uint64_t deadline_ms; /* X-Deadline-Ms; 0 none */
+    struct pm_placement_header *placement; /* NULL: nothing is wished for */
+    uint64_t deadline_ms;                  /* X-Deadline-Ms; 0 none */
     bool stream;
     bool has_keep_alive;
     uint64_t keep_alive_ms;
@@ -72,6 +74,7 @@ struct pm_flight {
     bool retrying, retried;
     bool waited;
     uint64_t queue_position, waited_ms;
+    uint64_t predicted_ms; /* refused by the queue: how long it had to wait; 0: nobody knows */
 
     /* the answer */
     bool committed; /* 200 and comments went out while it waited */
@@ -81,6 +84,8 @@ struct pm_flight {
     struct pm_sse events;
     struct pm_buf held; /* of an unfinished event */
     struct pm_usage_tail usage;
+    struct pm_usage told; /* of the whole answer; read once, when it is there */
+    bool usage_read;
     struct pm_timer loading;
     struct pm_timer retry; /* between a lost engine and the second try */
     uint64_t retry_until_ms;
@@ -112,6 +117,9 @@ void pm_answer_refuse(const struct pm_flight *flight, struct pm_exchange *exchan
                       const struct poolmgr_error *error);
 /* `: loading` for a stream that waits (GW-4). */
 void pm_answer_loading(struct pm_timer *timer);
+
+/* answer.c: what the engine said of its work */
+const struct pm_usage *pm_flight_usage(struct pm_flight *flight);
 
 /* tell.c */
 void pm_tell_ended(struct pm_flight *flight, const struct poolmgr_error *error);

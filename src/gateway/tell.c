@@ -80,7 +80,7 @@ static void add_human(struct pm_flight *flight, const struct pm_usage *usage,
 
 void pm_tell_ended(struct pm_flight *flight, const struct poolmgr_error *error)
 {
-    struct pm_usage usage;
+    const struct pm_usage *usage = pm_flight_usage(flight);
     struct pm_event event;
 
     describe(flight, PM_EV_STREAM_ENDED, &event);
@@ -93,8 +93,7 @@ void pm_tell_ended(struct pm_flight *flight, const struct poolmgr_error *error)
     event.bytes_sent = flight->bytes_sent;
     event.http_status = flight->status;
     event.fields |= PM_EF_DURATION_MS | PM_EF_BYTES_SENT | PM_EF_HTTP_STATUS;
-    pm_usage_read(flight->usage.data, flight->usage.n, &usage);
-    add_usage(flight, &usage, &event);
-    add_human(flight, &usage, error, &event);
+    add_usage(flight, usage, &event);
+    add_human(flight, usage, error, &event);
     pm_sink_tell(pm_manager_sink(flight->gateway->manager), &event);
 }

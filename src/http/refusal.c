@@ -32,6 +32,8 @@ void pm_refusal_object(const struct poolmgr_error *error, const char *pool_id,
         pm_buf_addf(out, ",\"retry_after_ms\":%" PRIu64, error->retry_after_ms);
     if (error->code == POOLMGR_E_QUEUE_FULL)
         pm_buf_adds(out, ",\"policy_label\":\"reject\"");
+    if (error->code == POOLMGR_E_QUEUE_DROPPED)
+        pm_buf_adds(out, ",\"policy_label\":\"drop-lru\"");
     if (error->code == POOLMGR_E_BREAKER_OPEN)
         pm_buf_adds(out, ",\"policy_label\":\"breaker\"");
     add_text(out, "pool_id", pool_id);

@@ -60,6 +60,7 @@ struct pm_refused {
     const char *pool_id;                /* "": an unknown route */
     uint64_t queue_position, waited_ms; /* when it waited */
     bool waited;
+    uint64_t predicted_ms; /* by the queue: how long it had to wait; 0: nobody knows */
 };
 
 /* Embedded by whoever waits. Exactly one of granted and refused is called, perhaps before pm_manager_request()
@@ -81,6 +82,9 @@ void pm_manager_release(struct pm_manager *manager, struct pm_ticket *ticket, en
 void pm_manager_abandon(struct pm_manager *manager, struct pm_ticket *ticket);
 void pm_manager_keep_alive(struct pm_manager *manager, struct pm_ticket *ticket,
                            uint64_t keep_alive_ms);
+/* How fast it was answered, before its release: see pm_core_perf(). */
+void pm_manager_perf(struct pm_manager *manager, struct pm_ticket *ticket, uint64_t first_token_ms,
+                     uint64_t n_tokens, uint64_t decode_ms);
 /* Bytes moved on a lease: a sign of life, and proof that an engine answers. Cheap. */
 void pm_manager_touch(struct pm_manager *manager, struct pm_ticket *ticket);
 

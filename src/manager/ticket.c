@@ -12,8 +12,7 @@
 struct held {
     struct pm_link link;
     struct pm_ticket *ticket;
-    char pool_id[PM_ID_MAX + 1]; /* "" unknown route */
-    struct pm_lease lease;       /* serial 0: it waits */
+    struct pm_lease lease; /* serial 0: it waits */
     struct pm_token instance;
 };
 
@@ -36,13 +35,10 @@ static void drop(struct pm_manager *manager, struct held *held)
 void pm_manager_request(struct pm_manager *manager, struct pm_ticket *ticket,
                         struct pm_request *request)
 {
-    const struct pm_pool_spec *spec = pm_core_route(manager->core, request->route);
     struct held *held = pm_xalloc(sizeof *held);
 
     ticket->id = request->id = ++manager->last_ticket;
     held->ticket = ticket;
-    if (spec)
-        (void)pm_str_copy(held->pool_id, sizeof held->pool_id, spec->id);
     (void)pm_map_set_u64(&manager->tickets, ticket->id, held);
     pm_list_append(&manager->held, &held->link);
 
@@ -108,6 +104,7 @@ void pm_ticket_refused(struct pm_manager *manager, const struct pm_action *actio
         .queue_position = action->queue_position,
         .waited_ms = action->waited_ms,
         .waited = action->waited,
+        .predicted_ms = action->predicted_ms,
     };
     struct pm_ticket *ticket;
 
@@ -115,7 +112,7 @@ void pm_ticket_refused(struct pm_manager *manager, const struct pm_action *actio
         return;
 
     ticket = held->ticket;
-    (void)pm_str_copy(pool_id, sizeof pool_id, held->pool_id);
+    (void)pm_str_copy(pool_id, sizeof pool_id, action->spec ? action->spec->id : "");
     drop(manager, held);
     ticket->refused(ticket, &how);
 }
@@ -164,6 +161,15 @@ void pm_manager_keep_alive(struct pm_manager *manager, struct pm_ticket *ticket,
     pm_core_keep_alive(manager->core, &held->lease, keep_alive_ms, pm_manager_now(manager),
                        &manager->actions);
     pm_manager_flush(manager);
+}
+
+void pm_manager_perf(struct pm_manager *manager, struct pm_ticket *ticket, uint64_t first_token_ms,
+                     uint64_t n_tokens, uint64_t decode_ms)
+{
+    struct held *held = find(manager, ticket->id);
+
+    if (held)
+        pm_core_perf(manager->core, &held->lease, first_token_ms, n_tokens, decode_ms);
 }
 
 void pm_manager_touch(struct pm_manager *manager, struct pm_ticket *ticket)

@@ -291,6 +291,17 @@ static void test_defaults_come_first_and_maps_merge(void **state)
     assert_refused("defaults: { model: x }\n", "1:20: 'model' belongs to one pool");
 }
 
+static void test_an_alias_may_stand_in_several_pools(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("pools:\n  a: { model: x, aliases: [z] }\n  b: { model: x, aliases: [z] }\n");
+
+    (void)state;
+    assert_int_equal(config->n_pools, 2);
+    assert_string_equal(config->pools[0]->aliases.items[0], "z");
+    assert_string_equal(config->pools[1]->aliases.items[0], "z");
+}
+
 static void test_names_are_checked(void **state)
 {
     (void)state;
@@ -299,8 +310,6 @@ static void test_names_are_checked(void **state)
                    "2:3: ");
     assert_refused("pools:\n  a: { model: x, aliases: [b] }\n  b: { model: x }\n",
                    "2:6: pool 'a': the alias 'b' is a pool's id");
-    assert_refused("pools:\n  a: { model: x, aliases: [z] }\n  b: { model: x, aliases: [z] }\n",
-                   "3:3: pool 'b': the alias 'z' is pool 'a''s too");
     assert_refused("pools:\n  a: { model: x, engine: nobody }\n",
                    "2:26: pool 'a' names the engine 'nobody'");
     assert_refused("default_pool: b\npools: { a: { model: x } }\n",
@@ -606,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_types_come_from_the_table_and_not_from_yaml),
         cmocka_unit_test(test_variables_are_read_and_missing_ones_are_errors),
         cmocka_unit_test(test_defaults_come_first_and_maps_merge),
+        cmocka_unit_test(test_an_alias_may_stand_in_several_pools),
         cmocka_unit_test(test_names_are_checked),
         cmocka_unit_test(test_a_device_that_cannot_be_given_is_refused_and_selectors_are_ours),
         cmocka_unit_test(test_listening_beyond_loopback_is_refused),

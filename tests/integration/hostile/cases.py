@@ -196,7 +196,15 @@ case("H-22k", b"GET /upstream/m/ HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: 
 for letter, x, param in (("a", b"X-Deadline-Ms: -1", "X-Deadline-Ms"),
                          ("b", b"X-Deadline-Ms: 99999999999999999999", "X-Deadline-Ms"),
                          ("c", b"X-Priority: root", "X-Priority"),
+                         ("d", b"X-Placement: pin=a; pin=b", "X-Placement"),
+                         ("da", b"X-Placement:", "X-Placement"), ("db", b"X-Placement: pin=a;", "X-Placement"),
+                         ("dc", b"X-Placement: Pin=a", "X-Placement"), ("dd", b"X-Placement: pin=a,b", "X-Placement"),
+                         ("de", b"X-Placement: mask=0 1", "X-Placement"),
+                         ("df", b"X-Placement: pin=m; fallback=maybe", "X-Placement"),
+                         ("dg", b"X-Placement: prefer=m," + b"m," * 16 + b"m", "X-Placement"),
+                         ("dh", b"X-Placement: pin=m; " + b" " * 1024, "X-Placement"),
                          ("ea", b"X-Deadline-Ms: 1000\r\nX-Deadline-Ms: 1000", "X-Deadline-Ms"),
+                         ("ec", b"X-Placement: pin=m\r\nX-Placement: pin=m", "X-Placement"),
                          ("eb", b"X-Priority: batch\r\nX-Priority: batch", "X-Priority"),
                          ("f", b"Content-Type: application/json\r\nContent-Type: text/plain", "Content-Type")):
     case("H-24" + letter, post(J, x + E), BAD, "close", param=param)

@@ -12,7 +12,7 @@ ROWS = [
     ("H-17", "methods", ""), ("H-18", "versions and other protocols", ""), ("H-19", "controls in values", ""),
     ("H-20", "names that are no token, folded lines", ""), ("H-21", "Host: none, two, malformed", ""),
     ("H-22", "foreign Host and Origin", ""), ("H-23", "credentials", "all: needs keys"),
-    ("H-24", "our headers and query keys, wrong or twice", "d: needs placement"), ("H-25", "request ids", ""),
+    ("H-24", "our headers and query keys, wrong or twice", ""), ("H-25", "request ids", ""),
     ("H-26", "coded bodies", "multipart (not built)"), ("H-27", "heads that are too large", ""),
     ("H-28", "chunk sizes", ""), ("H-29", "chunked bodies over the cap", ""),
     ("H-30", "line ends of chunks", ""), ("H-31", "chunk extensions", ""), ("H-32", "trailers", "d with keys"),
