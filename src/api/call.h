@@ -83,6 +83,7 @@ void pm_requests_cancel(struct pm_call *call);
 void pm_events_stream(struct pm_call *call); /* events.c */
 void pm_logs_show(struct pm_call *call);     /* logs.c */
 void pm_about_config(struct pm_call *call);  /* about.c */
+void pm_config_reload(struct pm_call *call); /* configreload.c */
 void pm_about_meta(struct pm_call *call);
 void pm_about_openapi(struct pm_call *call);
 void pm_about_live(struct pm_call *call);

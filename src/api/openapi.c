@@ -45,7 +45,7 @@ static const struct shape shapes[] = {
                   "error:$ErrorObject candidates:*Candidate!"},
     {"Candidate", "pool_id:s! replica_id:i! refused_by:s"},
     {"OperationList", "operations:*Operation!"},
-    {"Operation", "id:s kind:s! pool_id:s! state:s! created_at:t ended_at:t progress:o result:o "
+    {"Operation", "id:s kind:s! pool_id:s state:s! created_at:t ended_at:t progress:o result:o "
                   "error:$ErrorObject replaced_by:s"},
     {"RequestList", "requests:*Request!"},
     {"Request", "id:s! pool_id:s model:s state:s! queue_position:i age_ms:i! stream:b!"},

@@ -132,6 +132,9 @@ const struct pm_route pm_routes[] = {
 
     API(GET, "/v1/config", READ, pm_about_config, NULL, NULL, "Config", 200,
         "the configuration in force with all defaults, secrets masked"),
+    API(POST, "/v1/config/reload", ADMIN, pm_config_reload, wait_query, "", "Operation", 202,
+        "read the file again: all of it is applied, or nothing; pools that did not change keep "
+        "their engines and streams"),
     API(GET, "/v1/meta", READ, pm_about_meta, NULL, NULL, "Meta", 200,
         "what this daemon is: version, process, addresses, since when"),
     API(GET, "/openapi.json", READ, pm_about_openapi, NULL, NULL, "OpenAPI", 200,
@@ -154,7 +157,6 @@ const struct pm_route pm_routes[] = {
     LATER(POST, "/v1/preflight", READ, "whether this machine has what is needed"),
     LATER(GET, "/v1/catalog/{kind}", READ, "models or engines that are here"),
     LATER(POST | DEL, "/v1/catalog/{kind}/{path...}", ADMIN, "fetch, check and remove them"),
-    LATER(POST, "/v1/config/reload", ADMIN, "read the file again"),
     LATER(GET, "/v1/nodes", READ, "nodes of a gateway"),
     LATER(POST, "/v1/nodes/{name}/drain", ADMIN, "send a node nothing new"),
     LATER(POST, "/v1/nodes/{name}/resume", ADMIN, "undo that"),

@@ -40,6 +40,7 @@ int pm_verb_stop(struct pm_cli *cli);
 int pm_verb_drain(struct pm_cli *cli);
 int pm_verb_resume(struct pm_cli *cli);
 int pm_verb_reload(struct pm_cli *cli);
+int pm_verb_placement(struct pm_cli *cli);
 int pm_verb_reset(struct pm_cli *cli);
 int pm_verb_logs(struct pm_cli *cli);
 int pm_verb_events(struct pm_cli *cli);
@@ -65,6 +66,8 @@ void pm_cli_ask(struct pm_cli *cli, const char *method, const char *path, const 
 json_t *pm_cli_ask_json(struct pm_cli *cli, const char *method, const char *path, const char *body);
 
 /* POST /v1/pools/POOL/VERB, and waiting for its operation (control.c); the exit status. */
+/* The same for any path that begins an operation; `what` is what people call it. */
+int pm_cli_operate(struct pm_cli *cli, const char *what, const char *path, const char *body);
 int pm_cli_command(struct pm_cli *cli, const char *pool, const char *verb, const char *body);
 
 /* ---- telling (format.c) ----------------------------------------------------------------------------- */

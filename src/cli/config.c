@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config check and schema need no daemon; show asks it. */
+/* config check and schema need no daemon; show and reload ask it. */
 #include "config/config.h"
 
 #include <stdio.h>
@@ -50,6 +50,8 @@ int pm_verb_config(struct pm_cli *cli)
 
     if (strcmp(what, "check") == 0 && cli->argc <= 3)
         return check(cli);
+    if (strcmp(what, "reload") == 0 && cli->argc == 2)
+        return pm_cli_operate(cli, "configuration", "/v1/config/reload", NULL);
     if (strcmp(what, "schema") == 0 && cli->argc == 2) {
         pm_config_schema(&out);
         fwrite(out.data, 1, out.n, stdout);

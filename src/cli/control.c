@@ -77,6 +77,12 @@ int pm_cli_command(struct pm_cli *cli, const char *pool, const char *verb, const
 {
     pm_auto_free char *id = pm_encode(pool);
     pm_auto_free char *path = pm_xasprintf("/v1/pools/%s/%s", id, verb);
+
+    return pm_cli_operate(cli, pool, path, body);
+}
+
+int pm_cli_operate(struct pm_cli *cli, const char *what, const char *path, const char *body)
+{
     json_t *op = pm_cli_ask_json(cli, "POST", path, body);
 
     if (cli->no_wait) {
@@ -87,7 +93,7 @@ int pm_cli_command(struct pm_cli *cli, const char *pool, const char *verb, const
         json_decref(op);
         return 0;
     }
-    return wait_for(cli, pool, op);
+    return wait_for(cli, what, op);
 }
 
 int pm_verb_start(struct pm_cli *cli)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One request over a blocking socket, read with the same strict codec that the daemon uses. */
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <netdb.h>
 #include <poll.h>
@@ -227,6 +228,21 @@ static bool keep(void *ctx, const char *data, size_t n)
     return true;
 }
 
+/* All that is wrong in a file, a line each. */
+static void print_errors(const json_t *errors)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach(errors, i, one)
+    {
+        if (json_object_get(one, "line"))
+            fprintf(stderr, "%s:%" PRIu64 ":%" PRIu64 ": ", pm_text(one, "file", ""),
+                    pm_number(one, "line"), pm_number(one, "column"));
+        fprintf(stderr, "%s\n", pm_text(one, "message", ""));
+    }
+}
+
 /* The object of a refusal, as `what; hint`. */
 static void die_of_refusal(const struct pm_cli *cli, const struct pm_answer *answer)
 {
@@ -240,6 +256,8 @@ static void die_of_refusal(const struct pm_cli *cli, const struct pm_answer *ans
         pm_print_json(root);
     if (!error)
         pm_cli_die(1, "the daemon answers %d", answer->status);
+    if (json_array_size(json_object_get(error, "errors")) > 1)
+        print_errors(json_object_get(error, "errors"));
     pm_cli_die(status ? pm_status(status)->exit_code : 1, "%s%s%s", pm_text(error, "message", code),
                hint[0] ? "; " : "", hint);
 }

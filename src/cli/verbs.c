@@ -19,6 +19,9 @@ const struct pm_verb pm_verbs[] = {
      "POOL [--model REF] [--engine-version V] [--file F] [--deadline 5m] [--on-deadline "
      "abort|stop]",
      "change model or settings; the old ones go on serving if the new ones fail", pm_verb_reload},
+    {"placement",
+     "explain MODEL [--pin POOL] [--prefer POOL,…] [--avoid POOL,…] [--mask M] [--no-fallback]",
+     "where a request would go now, and why", pm_verb_placement},
     {"reset", "POOL [--breaker forced-open|closed|disabled]", "forget failures and try again",
      pm_verb_reset},
     {"logs", "POOL [-f] [-n 200] [--replica 0]", "what its engine says", pm_verb_logs},
@@ -26,8 +29,10 @@ const struct pm_verb pm_verbs[] = {
      pm_verb_events},
     {"requests", "[cancel ID]", "requests that wait and run", pm_verb_requests},
     {"operations", "[ID | cancel ID]", "long commands", pm_verb_operations},
-    {"config", "check [FILE] | show | schema",
-     "read a file as the daemon would; what the daemon runs with; the JSON Schema", pm_verb_config},
+    {"config", "check [FILE] | show | reload | schema",
+     "read a file as the daemon would; what the daemon runs with; let it read its file again; the "
+     "JSON Schema",
+     pm_verb_config},
     {"run", "POOL [PROMPT]", "ask, and print the answer as it comes", pm_verb_run},
     {"version", "", "of poolctl and of the daemon", pm_verb_version},
     {0},

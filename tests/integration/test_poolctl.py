@@ -160,3 +160,36 @@ def test_config_check_needs_no_daemon_and_names_every_mistake(tmp_path):
     assert "%s:4:5: unknown key 'slotz' in pool 'fox'; did you mean 'slots'?" % bad in done.stderr
     assert "%s:5:12: 'start' in pool 'fox' is 'never'" % bad in done.stderr
     assert json.loads(poolctl(None, "config", "schema").stdout)["title"] == "poolmgr configuration"
+
+
+def test_config_reload_applies_all_or_nothing_and_says_what_is_wrong_where(daemon):
+    """RELOAD-2, CLI-1"""
+    d = daemon({"a": Daemon.pool(), "b": Daemon.pool()})
+    assert d.chat("a").status == 200
+    pid = d.pool_state("a")["replicas"][0]["pid"]
+    d.write_config({"a": Daemon.pool(idle_ttl="7m"), "c": Daemon.pool()})
+    done = poolctl(d, "config", "reload")
+    assert done.returncode == 0 and "configuration: config-reload succeeded" in done.stdout, done
+    assert [p["id"] for p in d.get("/v1/pools").json()["pools"]] == ["a", "c"]
+    assert d.pool_state("a")["replicas"][0]["pid"] == pid and d.pool_state("a")["spec"]["idle_ttl"] == "7m"
+    d.write_config({"a": Daemon.pool(slotz=1), "c": Daemon.pool(slots=0)})
+    done = poolctl(d, "config", "reload")
+    assert done.returncode == 2 and "slotz" in done.stderr and "'slots'" in done.stderr, done
+    assert "config.yaml:" in done.stderr
+    answer = d.post("/v1/config/reload")
+    error = answer.json()["error"]
+    assert answer.status == 400 and error["code"] == "config_invalid"
+    assert len(error["errors"]) == 2 and all(e["line"] > 0 and e["file"] == d.config for e in error["errors"])
+    assert d.chat("c").status == 200
+
+
+def test_placement_is_explained_in_words(daemon):
+    """PLACE-1, CLI-1"""
+    d = daemon({"a": Daemon.pool(aliases=["both"]), "b": Daemon.pool(aliases=["both"])})
+    assert d.chat("b").status == 200
+    out = poolctl(d, "placement", "explain", "both")
+    assert out.returncode == 0 and "goes to b replica 0" in out.stdout, out
+    out = poolctl(d, "placement", "explain", "both", "--pin", "nobody")
+    assert "pin_unmet" in out.stdout, out
+    assert poolctl(d, "placement", "explain", "none").returncode == 3
+    assert poolctl(d, "placement").returncode == 2
