@@ -9,6 +9,8 @@ tools/fetch_engine.sh build/engine >/dev/null
 export POOLMGR_BUILD=$PWD/build/bench
 say bench/core_leases
 "$POOLMGR_BUILD"/bench/core_leases
+say bench/core_placement
+"$POOLMGR_BUILD"/bench/core_placement
 say bench/http_server
 "$POOLMGR_BUILD"/bench/http_server
 for program in bench/cold_start.py bench/idle.py; do

@@ -209,60 +209,52 @@ static int compare(const struct option *a, const struct option *b, bool by_speed
     return compare_ids(a->place, b->place);
 }
 
-/* The best by both orders, until it is known whether all speeds are. */
-struct choice {
-    struct option by_speed, by_leases;
-    bool all_speeds_known;
-};
-
-static void take(struct choice *choice, const struct option *option)
-{
-    enum criterion by;
-
-    if (!choice->by_leases.place) {
-        choice->by_speed = choice->by_leases = *option;
-        choice->all_speeds_known = option->place->speed > 0;
-        return;
-    }
-    if (option->place->speed == 0)
-        choice->all_speeds_known = false;
-    if (choice->all_speeds_known && compare(option, &choice->by_speed, true, &by) < 0)
-        choice->by_speed = *option;
-    if (compare(option, &choice->by_leases, false, &by) < 0)
-        choice->by_leases = *option;
-}
-
-/* The best of a pool, then of all: most places are compared with those beside them only. */
-static struct choice choose_in(const struct pm_pool *pool, const struct pm_placement *placement)
+/* The best of a pool; false: by speed, and one is unknown. */
+static bool choose_in(const struct pm_pool *pool, const struct pm_placement *placement,
+                      bool by_speed, struct option *ret)
 {
     struct option option = {.wished = placement->n_prefer > 0 &&
                                       names(placement->prefer, placement->n_prefer, pool)};
-    struct choice choice = {0};
+    enum criterion by;
 
+    ret->place = NULL;
     for (unsigned i = 0; i < pool->n_places; i++) {
         option.place = pool->places[i];
-        if (pm_place_is_free(option.place))
-            take(&choice, &option);
+        if (!pm_place_is_free(option.place))
+            continue;
+        if (by_speed && option.place->speed == 0)
+            return false;
+        if (!ret->place || compare(&option, ret, by_speed, &by) < 0)
+            *ret = option;
     }
-    return choice;
+    return true;
+}
+
+/* And of all: so most places are compared with those beside them only. */
+static bool choose_by(struct pm_pool *const *pools, size_t n, const struct pm_placement *placement,
+                      bool by_speed, const struct pm_place **ret)
+{
+    struct option best = {0}, option;
+    enum criterion by;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!choose_in(pools[i], placement, by_speed, &option))
+            return false;
+        if (option.place && (!best.place || compare(&option, &best, by_speed, &by) < 0))
+            best = option;
+    }
+    *ret = best.place;
+    return true;
 }
 
 static const struct pm_place *choose(struct pm_pool *const *pools, size_t n,
                                      const struct pm_placement *placement)
 {
-    struct choice best = {0};
+    const struct pm_place *best = NULL;
 
-    for (size_t i = 0; i < n; i++) {
-        struct choice choice = choose_in(pools[i], placement);
-
-        if (!choice.by_leases.place)
-            continue;
-        take(&best, &choice.by_leases);
-        best.all_speeds_known = best.all_speeds_known && choice.all_speeds_known;
-        if (best.all_speeds_known)
-            take(&best, &choice.by_speed);
-    }
-    return best.all_speeds_known ? best.by_speed.place : best.by_leases.place;
+    if (!choose_by(pools, n, placement, true, &best))
+        (void)choose_by(pools, n, placement, false, &best);
+    return best;
 }
 
 struct pm_place *pm_pool_choose(const struct pm_pool *pool)
