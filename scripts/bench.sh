@@ -8,7 +8,8 @@ scripts/build.sh bench
 tools/fetch_engine.sh build/engine >/dev/null
 export POOLMGR_BUILD=$PWD/build/bench
 say bench/core_leases
-"$POOLMGR_BUILD"/bench/core_leases
+"$POOLMGR_BUILD"/bench/core_leases | tee build/core_leases.txt
+/usr/bin/python3 bench/core_plot.py build/core_leases.svg <build/core_leases.txt
 say bench/core_placement
 "$POOLMGR_BUILD"/bench/core_placement
 say bench/http_server
