@@ -79,13 +79,14 @@ __attribute__((__noreturn__, __format__(__printf__, 2, 3))) void pm_cli_die(int 
 __attribute__((__noreturn__)) void pm_cli_usage(const struct pm_cli *cli);
 
 /* Rows of cells; columns as wide as their widest cell, the last one cut at the terminal's width. Pure. */
+#define PM_COLUMNS_MAX 10
 struct pm_table {
-    char *cells[1024][10]; /* owned; NULL is empty */
-    size_t n_rows, n_columns;
+    char *(*cells)[PM_COLUMNS_MAX]; /* owned; NULL is empty */
+    size_t n_rows, capacity, n_columns;
 };
 struct pm_table *pm_table_new(const char *const *titles, size_t n_columns);
 void pm_table_free(struct pm_table *table);
-/* The next row, of NULLs; NULL when the table is full. */
+/* The next row, of NULLs; good until the one after it is asked for. */
 char **pm_table_row(struct pm_table *table);
 void pm_table_print(const struct pm_table *table, unsigned columns, struct pm_buf *out);
 

@@ -65,12 +65,18 @@ void pm_table_free(struct pm_table *table)
         for (size_t c = 0; c < table->n_columns; c++)
             free(table->cells[r][c]);
     }
+    free(table->cells);
     free(table);
 }
 
 char **pm_table_row(struct pm_table *table)
 {
-    return table->n_rows < PM_ARRAY_LEN(table->cells) ? table->cells[table->n_rows++] : NULL;
+    if (table->n_rows == table->capacity) {
+        table->capacity = table->capacity ? 2 * table->capacity : 64;
+        table->cells = pm_xrealloc(table->cells, table->capacity * sizeof(table->cells[0]));
+    }
+    memset(table->cells[table->n_rows], 0, sizeof(table->cells[0]));
+    return table->cells[table->n_rows++];
 }
 
 static const char *cell(const struct pm_table *table, size_t r, size_t c)
@@ -80,7 +86,7 @@ static const char *cell(const struct pm_table *table, size_t r, size_t c)
 
 void pm_table_print(const struct pm_table *table, unsigned columns, struct pm_buf *out)
 {
-    size_t widths[10] = {0};
+    size_t widths[PM_COLUMNS_MAX] = {0};
 
     for (size_t r = 0; r < table->n_rows; r++) {
         for (size_t c = 0; c < table->n_columns; c++) {

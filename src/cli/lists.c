@@ -39,8 +39,6 @@ static void add_request(struct pm_table *table, const json_t *request)
     bool waits = strcmp(pm_text(request, "state", ""), "waiting") == 0;
     char age[32];
 
-    if (!cells)
-        return;
     cells[0] = pm_xstrdup(pm_text(request, "id", "?"));
     cells[1] = pm_xstrdup(pm_text(request, "pool_id", "-"));
     cells[2] = pm_xstrdup(pm_text(request, "state", "?"));
@@ -82,8 +80,6 @@ static void add_operation(struct pm_table *table, const json_t *op)
     char **cells = pm_table_row(table);
     char since[32];
 
-    if (!cells)
-        return;
     cells[0] = pm_xstrdup(pm_text(op, "id", "?"));
     cells[1] = pm_xstrdup(pm_text(op, "kind", "?"));
     cells[2] = pm_xstrdup(pm_text(op, "pool_id", "-"));

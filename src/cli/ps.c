@@ -57,8 +57,6 @@ static void add_row(struct pm_table *table, const json_t *pool, uint64_t now_ms)
     char since[32];
     char **cells = pm_table_row(table);
 
-    if (!cells)
-        return;
     cells[0] = pm_xstrdup(pm_text(pool, "id", "?"));
     cells[1] = pm_xstrdup(pm_text(pool, "state", "?"));
     cells[2] = slots(pool);

@@ -3,9 +3,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "util/cleanup.h"
+#include "util/str.h"
+
+#define PROMPT_MAX (16 * 1024 * 1024)
 
 struct reply {
     bool json, finished;
@@ -39,18 +43,36 @@ static bool on_event(void *ctx, const char *event, const char *data)
     return fflush(stdout) == 0;
 }
 
+/* What stands behind the pool, or is piped in; a greeting where there is nothing to read. The caller's. */
+static char *read_prompt(const struct pm_cli *cli)
+{
+    pm_auto_buf struct pm_buf text = {0};
+    char block[4096];
+    size_t n;
+
+    if (cli->argc == 3)
+        return pm_xstrdup(cli->argv[2]);
+    while (!isatty(STDIN_FILENO) && (n = fread(block, 1, sizeof(block), stdin)) > 0) {
+        if (text.n + n > PROMPT_MAX)
+            pm_cli_die(2, "the prompt is larger than 16 MiB");
+        pm_buf_add(&text, block, n);
+    }
+    return pm_xstrdup(text.n > 0 ? pm_buf_text(&text) : "Hello!");
+}
+
 int pm_verb_run(struct pm_cli *cli)
 {
     struct reply reply = {.json = cli->json};
     struct pm_events events = {.fn = on_event, .ctx = &reply};
     struct pm_answer answer;
-    pm_auto_free char *body = NULL;
+    pm_auto_free char *body = NULL, *prompt = NULL;
     json_t *request;
 
     if (cli->argc < 2 || cli->argc > 3)
         pm_cli_usage(cli);
+    prompt = read_prompt(cli);
     request = json_pack("{s:s,s:b,s:[{s:s,s:s}]}", "model", cli->argv[1], "stream", 1, "messages",
-                        "role", "user", "content", cli->argc == 3 ? cli->argv[2] : "Hello!");
+                        "role", "user", "content", prompt);
     if (!request)
         pm_cli_die(2, "the prompt is not UTF-8");
     body = json_dumps(request, JSON_COMPACT);

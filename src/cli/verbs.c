@@ -33,7 +33,8 @@ const struct pm_verb pm_verbs[] = {
      "read a file as the daemon would; what the daemon runs with; let it read its file again; the "
      "JSON Schema",
      pm_verb_config},
-    {"run", "POOL [PROMPT]", "ask, and print the answer as it comes", pm_verb_run},
+    {"run", "POOL [PROMPT]", "ask, and print the answer as it comes; the prompt may be piped in",
+     pm_verb_run},
     {"version", "", "of poolctl and of the daemon", pm_verb_version},
     {0},
 };

@@ -212,10 +212,10 @@ static void check_ids_and_aliases(struct pm_config_errors *errors, const struct 
         for (size_t j = 0; j < config->n_pools; j++) {
             const struct pm_yaml *node = pools ? pm_yaml_get(pools, config->pools[j]->id) : NULL;
 
-            if (pm_strv_contains(&config->pools[j]->aliases, config->pools[i]->id))
+            if (i != j && pm_strv_contains(&config->pools[j]->aliases, config->pools[i]->id))
                 pm_config_error_at(errors, node ? node->line : 0, node ? node->column : 0,
-                                   "pool '%s': the alias '%s' is a pool's id", config->pools[j]->id,
-                                   config->pools[i]->id);
+                                   "pool '%s': the alias '%s' is another pool's id",
+                                   config->pools[j]->id, config->pools[i]->id);
         }
     }
 }

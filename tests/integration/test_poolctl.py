@@ -193,3 +193,12 @@ def test_placement_is_explained_in_words(daemon):
     assert "pin_unmet" in out.stdout, out
     assert poolctl(d, "placement", "explain", "none").returncode == 3
     assert poolctl(d, "placement").returncode == 2
+
+
+def test_a_prompt_may_be_piped_in_and_a_pool_may_repeat_its_own_name(daemon):
+    """CLI-1"""
+    d = daemon({"m": Daemon.pool(aliases=["m", "other"])})
+    out = subprocess.run([str(POOLCTL), "--url", "http://127.0.0.1:%d" % d.port, "run", "m"], input="hi there",
+                         capture_output=True, text=True, timeout=60, check=False)
+    assert out.returncode == 0 and TEXT in out.stdout, out
+    assert d.chat("other").status == 200

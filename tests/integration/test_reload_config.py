@@ -275,6 +275,6 @@ def test_a_pool_that_cannot_be_the_files_refuses_the_whole_file(daemon):
     d.wait("instance_ready", pool_id="a")
     pid = pid_of(d, "a")
     d.write_config({"a": streaming(context=1024), "b": streaming(aliases=["a"])})
-    assert "the alias 'a' is a pool's id" in reload(d, "config_refused")["text"]
+    assert "the alias 'a' is another pool's id" in reload(d, "config_refused")["text"]
     assert pid_of(d, "a") == pid and d.get("/v1/pools/b").status == 404
     assert d.pool_state("a")["spec"]["context"] == 512

@@ -309,7 +309,7 @@ static void test_names_are_checked(void **state)
     assert_refused("pools:\n  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: { model: x }\n",
                    "2:3: ");
     assert_refused("pools:\n  a: { model: x, aliases: [b] }\n  b: { model: x }\n",
-                   "2:6: pool 'a': the alias 'b' is a pool's id");
+                   "2:6: pool 'a': the alias 'b' is another pool's id");
     assert_refused("pools:\n  a: { model: x, engine: nobody }\n",
                    "2:26: pool 'a' names the engine 'nobody'");
     assert_refused("default_pool: b\npools: { a: { model: x } }\n",
