@@ -74,18 +74,154 @@ static void check_names(struct pm_config_errors *errors, const struct pm_yaml *k
     }
 }
 
-static void check_devices(struct pm_config_errors *errors, const struct pm_yaml *key,
-                          const struct pm_yaml *map, const struct pm_pool_spec *spec)
+/* Where a member of a pool stands, or a key of that member. */
+static const struct pm_yaml *place_of(const struct pm_yaml *map, const char *name, const char *key,
+                                      const struct pm_yaml *otherwise)
 {
-    char text[256];
+    const struct pm_yaml *node = map ? pm_yaml_get(map, name) : NULL;
 
-    if (strcmp(spec->devices, "auto") == 0 || strcmp(spec->devices, "cpu") == 0)
+    for (size_t i = 0; key && node && node->kind == PM_YAML_MAP && i < node->n; i++) {
+        if (strcmp(node->keys[i]->text, key) == 0)
+            return node->keys[i];
+    }
+    return node ? node : otherwise;
+}
+
+static bool is_declared(const struct pm_config *config, const char *device)
+{
+    return pm_strv_contains(&config->devices.declared.devices, device);
+}
+
+static bool stands_twice(const struct pm_strv *list, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(list->items[k], list->items[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_mask(struct pm_config_errors *errors, const struct pm_yaml *at,
+                       const struct pm_config *config, const struct pm_pool_spec *spec)
+{
+    if (config->devices.declared.devices.n == 0) {
+        pm_config_error_at(errors, at->line, at->column,
+                           "'devices' in pool '%s' is '%.64s', and no device is declared: write "
+                           "auto or cpu, or declare it in 'devices.declared'",
+                           spec->id, spec->devices);
         return;
-    (void)snprintf(
-        text, sizeof(text),
-        "'devices' in pool '%s' is '%.64s'; masks come with the device layer: write auto, or cpu",
-        spec->id, spec->devices);
-    error_at(errors, map, "devices", key, text);
+    }
+    if (spec->mask.n > PM_MASK_MAX)
+        pm_config_error_at(errors, at->line, at->column,
+                           "'devices' in pool '%s' names %zu devices; an engine has at most %d",
+                           spec->id, spec->mask.n, PM_MASK_MAX);
+    for (size_t i = 0; i < spec->mask.n; i++) {
+        if (!is_declared(config, spec->mask.items[i]))
+            pm_config_error_at(errors, at->line, at->column,
+                               "'devices' in pool '%s' names device '%.64s', which is not in "
+                               "'devices.declared'",
+                               spec->id, spec->mask.items[i]);
+        else if (stands_twice(&spec->mask, i))
+            pm_config_error_at(errors, at->line, at->column,
+                               "'devices' in pool '%s' names device '%s' twice", spec->id,
+                               spec->mask.items[i]);
+    }
+}
+
+static void check_devices(struct pm_config_errors *errors, const struct pm_yaml *key,
+                          const struct pm_yaml *map, const struct pm_config *config,
+                          const struct pm_pool_spec *spec)
+{
+    const struct pm_yaml *at = place_of(map, "devices", NULL, key);
+
+    if (strcmp(spec->devices, "cpu") == 0 && config->gpu_only)
+        pm_config_error_at(errors, at->line, at->column,
+                           "pool '%s' is for the CPU, and 'gpu_only' is true", spec->id);
+    if (spec->mask.n > 0)
+        check_mask(errors, at, config, spec);
+}
+
+static void check_vram(struct pm_config_errors *errors, const struct pm_yaml *key,
+                       const struct pm_yaml *map, const struct pm_config *config,
+                       const struct pm_pool_spec *spec)
+{
+    const struct pm_strv *named = &spec->vram.devices;
+
+    for (size_t i = 0; i < named->n; i++) {
+        const struct pm_yaml *at = place_of(map, "vram", named->items[i], key);
+
+        if (!is_declared(config, named->items[i]))
+            pm_config_error_at(errors, at->line, at->column,
+                               "'vram' in pool '%s' names device '%.64s', which is not in "
+                               "'devices.declared'",
+                               spec->id, named->items[i]);
+        else if (spec->mask.n > 0 && !pm_strv_contains(&spec->mask, named->items[i]))
+            pm_config_error_at(errors, at->line, at->column,
+                               "'vram' in pool '%s' names device '%s', which is not in its "
+                               "'devices'",
+                               spec->id, named->items[i]);
+    }
+    for (size_t i = 0; named->n > 0 && i < spec->mask.n; i++) {
+        const struct pm_yaml *at = place_of(map, "vram", NULL, key);
+
+        if (!pm_strv_contains(named, spec->mask.items[i]))
+            pm_config_error_at(errors, at->line, at->column,
+                               "'vram' in pool '%s' has no size for device '%.64s'", spec->id,
+                               spec->mask.items[i]);
+    }
+}
+
+/* How many bytes a device lacks for a pool when it is empty; 0 none. */
+static uint64_t lacks(const struct pm_config *config, const struct pm_pool_spec *spec,
+                      const char *device)
+{
+    uint64_t total = pm_device_size(&config->devices.declared, device);
+    uint64_t reserve = pm_device_size(&config->devices.reserve, device);
+    uint64_t has = total > reserve ? total - reserve : 0,
+             needs = pm_device_size(&spec->vram, device);
+
+    return needs > has ? needs - has : 0;
+}
+
+/* A mask needs all of its devices, auto any one; *ret is the one that decides. */
+static uint64_t lacks_for_ever(const struct pm_config *config, const struct pm_pool_spec *spec,
+                               const char **ret)
+{
+    const struct pm_strv *devices = spec->mask.n > 0           ? &spec->mask
+                                    : spec->vram.devices.n > 0 ? &spec->vram.devices
+                                                               : &config->devices.declared.devices;
+    uint64_t found = 0;
+
+    for (size_t i = 0; i < devices->n; i++) {
+        uint64_t missing = lacks(config, spec, devices->items[i]);
+
+        if (spec->mask.n == 0 && missing == 0)
+            return 0;
+        if (i == 0 || (spec->mask.n > 0 ? missing > found : missing < found)) {
+            found = missing;
+            *ret = devices->items[i];
+        }
+    }
+    return found;
+}
+
+void pm_check_room(struct pm_config *config, const struct pm_pool_spec *spec)
+{
+    pm_auto_free char *text = NULL;
+    const char *device = "";
+    uint64_t missing;
+
+    if (config->devices.declared.devices.n == 0 || strcmp(spec->devices, "cpu") == 0)
+        return;
+    missing = lacks_for_ever(config, spec, &device);
+    if (missing > 0)
+        text = pm_xasprintf("pool '%s' can never start: device %s lacks %llu bytes for it",
+                            spec->id, device, (unsigned long long)missing);
+    else if (spec->vram.each == 0 && spec->vram.devices.n == 0)
+        text = pm_xasprintf("pool '%s' names no vram: what it needs on a device is not counted",
+                            spec->id);
+    if (text)
+        pm_strv_add(&config->warnings, text);
 }
 
 static void check_engine_of(struct pm_config_errors *errors, const struct pm_yaml *key,
@@ -139,7 +275,8 @@ void pm_check_pool(struct pm_config_errors *errors, const struct pm_yaml *key,
                    const struct pm_pool_spec *spec)
 {
     check_names(errors, key, spec);
-    check_devices(errors, key, map->kind == PM_YAML_MAP ? map : NULL, spec);
+    check_devices(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
+    check_vram(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
     check_engine_of(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
     if (spec->queue.policy == PM_QUEUE_DROP_LRU)
         pm_config_error_at(errors, key->line, key->column,
@@ -220,6 +357,34 @@ static void check_ids_and_aliases(struct pm_config_errors *errors, const struct 
     }
 }
 
+static void check_declared(struct pm_config_errors *errors, const struct pm_yaml *devices,
+                           const struct pm_config *config)
+{
+    const struct pm_device_sizes *declared = &config->devices.declared;
+    const struct pm_strv *reserved = &config->devices.reserve.devices;
+
+    if (declared->each > 0)
+        error_at(errors, devices, "declared", devices,
+                 "'declared' in 'devices' must be a map of devices and sizes, as { 0: 24GiB }");
+    for (size_t i = 0; i < declared->devices.n; i++) {
+        const struct pm_yaml *at =
+            place_of(devices, "declared", declared->devices.items[i], devices);
+
+        if (declared->bytes[i] == 0)
+            pm_config_error_at(errors, at->line, at->column, "device '%s' has no memory",
+                               declared->devices.items[i]);
+    }
+    for (size_t i = 0; declared->devices.n > 0 && i < reserved->n; i++) {
+        const struct pm_yaml *at = place_of(devices, "reserve", reserved->items[i], devices);
+
+        if (!is_declared(config, reserved->items[i]))
+            pm_config_error_at(errors, at->line, at->column,
+                               "'reserve' names device '%.64s', which is not in "
+                               "'devices.declared'",
+                               reserved->items[i]);
+    }
+}
+
 void pm_check_config(struct pm_config_errors *errors, const struct pm_yaml *root,
                      const struct pm_config *config)
 {
@@ -231,6 +396,7 @@ void pm_check_config(struct pm_config_errors *errors, const struct pm_yaml *root
     if (!found)
         error_at(errors, root, "default_pool", NULL,
                  "'default_pool' names a pool that is not in 'pools'");
+    check_declared(errors, pm_yaml_get(root, "devices"), config);
     check_listen(errors, pm_yaml_get(root, "listen"), &config->listen);
     check_listen(errors, pm_yaml_get(root, "data_listen"), &config->data_listen);
     pm_check_path_lengths(errors, pools, config);

@@ -35,6 +35,8 @@ void pm_config_free(struct pm_config *config)
                                   &config->kept, NULL};
          *list; list++)
         pm_strv_fini(*list);
+    pm_device_sizes_fini(&config->devices.declared);
+    pm_device_sizes_fini(&config->devices.reserve);
     free(config->path);
     free(config->folder);
     free(config->control_group);
@@ -243,12 +245,29 @@ static void read_file(struct pm_reading *reading, const struct pm_yaml *root,
     pm_read_pools(reading, root, config);
 }
 
+/* Engines run on what was declared: to take it from under them is no matter of a reload. */
+static void keep_declared(struct pm_config *config, const struct pm_config *running)
+{
+    if (pm_device_sizes_equal(&config->devices.declared, &running->devices.declared))
+        return;
+    pm_device_sizes_fini(&config->devices.declared);
+    pm_device_sizes_copy(&config->devices.declared, &running->devices.declared);
+    pm_strv_add(&config->kept, "devices.declared");
+}
+
 /* What the file says of these is right for the next start, so it was checked; what goes on is what runs. */
 static void keep_running(struct pm_config_errors *errors, const struct pm_yaml *root,
                          struct pm_config *config, const struct pm_config *running)
 {
     pm_settings_keep(pm_top_settings, config, running, &config->kept);
+    keep_declared(config, running);
     pm_check_path_lengths(errors, pm_yaml_get(root, "pools"), config);
+}
+
+static void add_all(struct pm_strv *to, const struct pm_strv *from)
+{
+    for (size_t i = 0; i < from->n; i++)
+        pm_strv_add(to, from->items[i]);
 }
 
 int pm_config_parse(const char *text, size_t n, const char *name, const char *folder,
@@ -257,8 +276,11 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
 {
     pm_auto(pm_config_free) struct pm_config *config = pm_xalloc(sizeof(*config));
     pm_auto(pm_yaml_free) struct pm_yaml_file *file = NULL;
-    struct pm_reading reading = {
-        .errors = errors, .folder = folder, .later = &config->no_effect_yet};
+    struct pm_strv with_devices = {0};
+    struct pm_reading reading = {.errors = errors,
+                                 .folder = folder,
+                                 .later = &config->no_effect_yet,
+                                 .with_devices = &with_devices};
     const struct pm_yaml *root = NULL;
 
     *errors = (struct pm_config_errors){0};
@@ -274,6 +296,9 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
     pm_settings_defaults(pm_top_settings, config);
     use_listen_default(config, overrides);
     read_file(&reading, root, config);
+    if (config->devices.declared.devices.n == 0)
+        add_all(&config->no_effect_yet, &with_devices);
+    pm_strv_fini(&with_devices);
     apply_overrides(&reading, root, config, overrides);
     pm_resolve_folders(config);
     pm_check_config(errors, root, config);

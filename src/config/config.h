@@ -54,6 +54,14 @@ struct pm_config {
         double budget;
         uint64_t minimum;
     } retry;
+    struct {
+        struct pm_device_sizes declared; /* none: nobody knows what is there */
+        struct pm_device_sizes reserve;
+        uint64_t quarantine_ms;
+    } devices;
+    struct {
+        uint64_t max_wait_ms, min_residency_ms;
+    } evict;
     uint64_t orphan_timeout_ms;
     struct pm_engine_spec **engines; /* `llama` is always there */
     size_t n_engines;

@@ -13,6 +13,25 @@
 #include "util/cleanup.h"
 #include "util/jsontext.h"
 
+/* "0,1": the ids of a mask. What is wrong with them is found by pm_check_pool(). */
+static void read_mask(struct pm_pool_spec *spec)
+{
+    const char *p = spec->devices;
+
+    pm_strv_fini(&spec->mask);
+    if (strcmp(p, "auto") == 0 || strcmp(p, "cpu") == 0)
+        return;
+    for (;;) {
+        size_t n = strcspn(p, ",");
+        pm_auto_free char *id = pm_xstrndup(p, n);
+
+        pm_strv_add(&spec->mask, id);
+        if (!p[n])
+            return;
+        p += n + 1;
+    }
+}
+
 static char *text_of(json_t *json)
 {
     char *text = json_dumps(json, JSON_COMPACT | PM_JSON_REALS);
@@ -27,6 +46,7 @@ void pm_finish_pool(const struct pm_config *config, struct pm_pool_spec *spec, c
 
     if (engine)
         spec->runs = pm_engine_spec_ref(engine);
+    read_mask(spec);
     for (size_t i = 0; i < spec->model.lora.n; i++) {
         char *path = pm_settings_path(spec->model.lora.items[i], folder);
 
@@ -81,6 +101,7 @@ static void read_pool(struct pm_reading *reading, const struct pm_yaml *root,
     pm_finish_pool(config, spec, reading->folder);
     pm_check_pool(reading->errors, key, value, config, spec);
     pm_check_storm(config, spec);
+    pm_check_room(config, spec);
     pm_add_pool(config, spec);
 }
 
@@ -208,6 +229,8 @@ int pm_config_pool(const struct pm_config *config, const char *id, const json_t 
     pm_auto(pm_yaml_free) struct pm_yaml_file *file = NULL;
     struct pm_config scratch = {.engines = config->engines,
                                 .n_engines = config->n_engines,
+                                .gpu_only = config->gpu_only,
+                                .devices = config->devices,
                                 .runtime_dir = config->runtime_dir};
     struct pm_reading reading = {.errors = errors, .folder = config->folder};
     const struct pm_yaml *root;

@@ -62,6 +62,11 @@ static json_t *setting_schema(const struct pm_setting *row)
         schema =
             json_pack("{s:s,s:o}", "type", "object", "additionalProperties", map_schema(row->rows));
         break;
+    case PM_SIZES:
+        schema =
+            json_pack("{s:[{s:[s,s]},{s:s,s:{s:[s,s]}}]}", "anyOf", "type", "string", "integer",
+                      "type", "object", "additionalProperties", "type", "string", "integer");
+        break;
     case PM_RAW: schema = json_object(); break;
     default: schema = json_pack("{s:s}", "type", "string"); break;
     }
@@ -110,8 +115,11 @@ static const char *type_name(const struct pm_setting *row)
         [PM_PATH] = "path",           [PM_MODEL_REF] = "path",        [PM_WORD] = "word",
         [PM_LIST] = "list",           [PM_PAIRS] = "names and texts", [PM_GROUP] = "map",
         [PM_GROUPS] = "list of maps", [PM_NAMED] = "names and maps",  [PM_RAW] = "any",
+        [PM_SIZES] = "size, or map",
     };
 
+    if (row->type == PM_SIZES && row->shape == PM_SHAPE_MAP)
+        return "names and sizes";
     return names[row->type];
 }
 
@@ -144,7 +152,9 @@ static void add_rows(const struct pm_setting *rows, const char *prefix, struct p
         else
             pm_buf_adds(out, " | ");
         pm_buf_addf(out, " | %s%s%s |\n", rows->help, rows->restart ? " *(needs a restart)*" : "",
-                    rows->later && rows->type != PM_GROUP ? " *(no effect yet)*" : "");
+                    rows->later && rows->type != PM_GROUP ? " *(no effect yet)*"
+                    : rows->with_devices                  ? " *(with declared devices)*"
+                                                          : "");
         if (group || rows->type == PM_GROUPS) {
             pm_auto_free char *inner = pm_xasprintf("%s%s.", prefix, rows->name);
 
@@ -200,6 +210,42 @@ void pm_config_docs(struct pm_buf *out)
 
 /* ---- a plan for people ------------------------------------------------------------------------------ */
 
+static void describe_devices(const struct pm_config *config, const struct pm_pool_spec *pool,
+                             struct pm_buf *out)
+{
+    const struct pm_device_sizes *vram = &pool->vram;
+    char size[32];
+
+    if (strcmp(pool->devices, "cpu") == 0)
+        pm_buf_adds(out, "  runs:    on the CPU");
+    else if (config->devices.declared.devices.n == 0)
+        pm_buf_adds(out, "  runs:    where the engine chooses");
+    else if (pool->mask.n > 0)
+        pm_buf_addf(out, "  runs:    on device %s", pool->devices);
+    else
+        pm_buf_adds(out, "  runs:    on one device");
+    for (size_t i = 0; i < vram->devices.n; i++)
+        pm_buf_addf(out, ", %s of %s", pm_print_bytes(size, sizeof(size), vram->bytes[i]),
+                    vram->devices.items[i]);
+    if (vram->devices.n == 0 && vram->each > 0)
+        pm_buf_addf(out, ", %s%s", pm_print_bytes(size, sizeof(size), vram->each),
+                    pool->mask.n > 1 ? " of each" : "");
+    pm_buf_adds(out, "\n");
+}
+
+static void describe_declared(const struct pm_config *config, struct pm_buf *out)
+{
+    const struct pm_device_sizes *declared = &config->devices.declared;
+    char size[32], reserve[32];
+
+    for (size_t i = 0; i < declared->devices.n; i++)
+        pm_buf_addf(
+            out, "device %s:      %s, %s of it kept free\n", declared->devices.items[i],
+            pm_print_bytes(size, sizeof(size), declared->bytes[i]),
+            pm_print_bytes(reserve, sizeof(reserve),
+                           pm_device_size(&config->devices.reserve, declared->devices.items[i])));
+}
+
 void pm_config_describe(const struct pm_config *config, struct pm_buf *out)
 {
     char idle[32];
@@ -209,6 +255,7 @@ void pm_config_describe(const struct pm_config *config, struct pm_buf *out)
         pm_buf_addf(out, "listens on:    %s\n", config->listen.items[i]);
     pm_buf_addf(out, "runtime:       %s\nlogs:          %s\n", config->runtime_dir,
                 config->log_dir);
+    describe_declared(config, out);
     for (size_t i = 0; i < config->n_pools; i++) {
         const struct pm_pool_spec *pool = config->pools[i];
         const struct pm_engine_spec *engine = pm_config_engine(config, pool->engine);
@@ -217,10 +264,10 @@ void pm_config_describe(const struct pm_config *config, struct pm_buf *out)
                     pool->model.main ? pool->model.main : "-", pool->engine,
                     engine->path ? " (" : "", engine->path ? engine->path : "",
                     engine->path ? ")" : "");
-        pm_buf_addf(out, "  serves:  %llu request%s at once, %llu tokens each, %s\n",
+        pm_buf_addf(out, "  serves:  %llu request%s at once, %llu tokens each\n",
                     (unsigned long long)pool->n_slots, pool->n_slots == 1 ? "" : "s",
-                    (unsigned long long)pool->context,
-                    strcmp(pool->devices, "cpu") == 0 ? "on the CPU" : "where the engine chooses");
+                    (unsigned long long)pool->context);
+        describe_devices(config, pool, out);
         pm_buf_addf(out, "  starts:  %s; %s%s\n",
                     pool->start == PM_PRELOAD ? "with the daemon" : "with the first request",
                     pool->idle_ttl_ms ? "stops when idle for " : "never stops by itself",

@@ -168,6 +168,7 @@ static const char *store_scalar(const struct pm_setting *row, const char *text, 
             return "a duration, as 500ms, 10s, 15m, 1h30m or 7d";
         break;
     case PM_BYTES:
+    case PM_SIZES: /* `each` comes first */
         if (!pm_parse_bytes(text, &number) || number < row->least)
             return "a size, as 64MiB, 7GiB or 5GB";
         break;
@@ -240,6 +241,48 @@ static void read_scalar(struct pm_reading *reading, const struct pm_setting *row
     wanted = store_scalar(row, text, reading->folder, base);
     if (wanted)
         wrong_value(reading, row, node, text, wanted, where);
+}
+
+static bool device_valid(const char *id)
+{
+    size_t n = strlen(id);
+
+    return n > 0 && n <= PM_DEVICE_ID_MAX && strpbrk(id, " ,;\t\n") == NULL && pm_utf8_valid(id, n);
+}
+
+static void read_size(struct pm_reading *reading, const struct pm_setting *row,
+                      const struct pm_yaml *key, const struct pm_yaml *node, const char *where,
+                      struct pm_device_sizes *to)
+{
+    pm_auto_free char *text = pm_settings_text(reading, node, key->text);
+    uint64_t bytes;
+
+    if (!text)
+        return;
+    if (!device_valid(key->text))
+        pm_config_error_at(reading->errors, key->line, key->column,
+                           "'%.64s' in '%s'%s is no device", key->text, row->name, where);
+    else if (!pm_parse_bytes(text, &bytes))
+        wrong_value(reading, row, node, text, "a size, as 64MiB, 7GiB or 5GB", where);
+    else if (to)
+        pm_device_sizes_add(to, key->text, bytes);
+}
+
+static void read_sizes(struct pm_reading *reading, const struct pm_setting *row,
+                       const struct pm_yaml *node, const char *where, void *base)
+{
+    struct pm_device_sizes *to = is_stored(row, base) ? at(row, base) : NULL;
+
+    if (to)
+        pm_device_sizes_fini(to); /* a map takes the place of an earlier one */
+    if (node->kind == PM_YAML_TEXT && row->shape != PM_SHAPE_MAP)
+        read_scalar(reading, row, node, where, base);
+    else if (node->kind != PM_YAML_MAP)
+        pm_config_error_at(reading->errors, node->line, node->column,
+                           "'%s'%s must be a %smap of device and size, as { 0: 24GiB }", row->name,
+                           where, row->shape == PM_SHAPE_MAP ? "" : "size, or a ");
+    for (size_t i = 0; node->kind == PM_YAML_MAP && i < node->n; i++)
+        read_size(reading, row, node->keys[i], node->values[i], where, to);
 }
 
 static void read_list(struct pm_reading *reading, const struct pm_setting *row,
@@ -363,13 +406,6 @@ static bool is_variable(const struct pm_yaml *node)
     return node->kind == PM_YAML_TEXT && strstr(node->text, "${env:");
 }
 
-static bool is_size(const struct pm_yaml *node)
-{
-    uint64_t bytes;
-
-    return is_variable(node) || (node->kind == PM_YAML_TEXT && pm_parse_bytes(node->text, &bytes));
-}
-
 static bool is_ratio(const struct pm_yaml *node)
 {
     char *end;
@@ -398,12 +434,6 @@ static const char *wrong_shape(const struct pm_setting *row, const struct pm_yam
     switch (row->shape) {
     case PM_SHAPE_ANY: return NULL;
     case PM_SHAPE_MAP: return node->kind == PM_YAML_MAP ? NULL : "a map";
-    case PM_SHAPE_SIZES:
-        return all_are(node, PM_YAML_MAP, is_size) ? NULL : "a map of device and size, as 24GiB";
-    case PM_SHAPE_SIZE:
-        return is_size(node) || all_are(node, PM_YAML_MAP, is_size)
-                   ? NULL
-                   : "a size, as 7GiB, or a map of device and size";
     case PM_SHAPE_RATIOS:
         return is_variable(node) ||
                        (node->kind == PM_YAML_TEXT && find_word("none|auto", node->text) >= 0) ||
@@ -470,14 +500,16 @@ static const struct pm_setting *find_row(const struct pm_setting *rows, const ch
 static void note_later(struct pm_reading *reading, const struct pm_setting *row,
                        const struct pm_yaml *node)
 {
-    if (!row->later || row->type == PM_GROUP || !reading->later ||
-        pm_strv_contains(reading->later, row->name))
+    struct pm_strv *names = row->later ? reading->later : reading->with_devices;
+
+    if (!(row->later || row->with_devices) || row->type == PM_GROUP || !names ||
+        pm_strv_contains(names, row->name))
         return;
     if (node->kind == PM_YAML_TEXT && row->fallback && strcmp(node->text, row->fallback) == 0)
         return;
     if (node->kind != PM_YAML_TEXT && node->n == 0)
         return;
-    pm_strv_add(reading->later, row->name);
+    pm_strv_add(names, row->name);
 }
 
 static void read_groups(struct pm_reading *reading, const struct pm_setting *row,
@@ -506,6 +538,7 @@ static void read_setting(struct pm_reading *reading, const struct pm_setting *ro
     case PM_LIST: read_list(reading, row, node, base); return;
     case PM_PAIRS: read_pairs(reading, row, node, where, base); return;
     case PM_RAW: read_raw(reading, row, node, where, base); return;
+    case PM_SIZES: read_sizes(reading, row, node, where, base); return;
     case PM_GROUPS: read_groups(reading, row, node); return;
     case PM_NAMED: return; /* config.c knows what these are */
     case PM_GROUP:
@@ -597,6 +630,20 @@ static json_t *dump_pairs(const struct pm_pairs *pairs, bool secrets)
     return object;
 }
 
+static json_t *dump_sizes(const struct pm_device_sizes *sizes)
+{
+    json_t *object;
+    char text[64];
+
+    if (sizes->devices.n == 0)
+        return json_string(pm_print_bytes(text, sizeof(text), sizes->each));
+    object = json_object();
+    for (size_t i = 0; i < sizes->devices.n; i++)
+        (void)json_object_set_new(object, sizes->devices.items[i],
+                                  json_string(pm_print_bytes(text, sizeof(text), sizes->bytes[i])));
+    return object;
+}
+
 static json_t *dump_value(const struct pm_setting *row, const void *base, bool secrets)
 {
     const void *value = const_at(row, base);
@@ -611,6 +658,7 @@ static json_t *dump_value(const struct pm_setting *row, const void *base, bool s
     case PM_SHARE: return json_real(*(const double *)value);
     case PM_WORD: return dump_word(row->words, *(const int *)value);
     case PM_LIST: return dump_list(value);
+    case PM_SIZES: return dump_sizes(value);
     case PM_PAIRS: return dump_pairs(value, secrets);
     case PM_RAW:
         return *(char *const *)value ? json_loads(*(char *const *)value, JSON_DECODE_ANY, NULL)

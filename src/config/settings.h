@@ -25,6 +25,7 @@ enum pm_setting_type {
     PM_GROUP,     /* a map of settings of its own (`rows`), stored in the same struct */
     PM_GROUPS,    /* a list of such maps; checked, not stored */
     PM_NAMED,     /* a map of name → such map; read by its own code, or checked only */
+    PM_SIZES,     /* a size, or a map of device and size: struct pm_device_sizes */
     PM_RAW,       /* a value of its `shape`, stored as JSON text; NULL when it is not given */
 };
 
@@ -32,8 +33,6 @@ enum pm_setting_type {
 enum pm_setting_shape {
     PM_SHAPE_ANY,
     PM_SHAPE_MAP,    /* of `rows`, where there are any */
-    PM_SHAPE_SIZES,  /* a map of device and size */
-    PM_SHAPE_SIZE,   /* the same, or one size for all */
     PM_SHAPE_RATIOS, /* none, auto, or a list of numbers above 0 */
 };
 
@@ -43,11 +42,12 @@ struct pm_setting {
     size_t offset;                 /* PM_UNSTORED: checked only */
     const char *fallback;          /* the default as one would write it; NULL: none */
     const char *words;             /* PM_WORD: "stop|leave" */
-    enum pm_setting_shape shape;   /* PM_RAW */
+    enum pm_setting_shape shape;   /* PM_RAW; PM_SIZES: PM_SHAPE_MAP where one size is none */
     const struct pm_setting *rows; /* groups; ends with a row without name */
     uint64_t least, most;          /* PM_UINT; most 0: no bound */
     bool later;                    /* its part is not built: told once at start when it is set */
     bool restart;                  /* a reload keeps its value and says so; texts and lists only */
+    bool with_devices;             /* the same, where no devices are declared */
     const char *help;
 };
 
@@ -62,6 +62,8 @@ struct pm_reading {
     struct pm_config_errors *errors;
     const char *folder;    /* where relative paths start */
     struct pm_strv *later; /* names of settings without effect that were set; may be NULL */
+    struct pm_strv
+        *with_devices; /* names of those that have one with declared devices only; may be NULL */
 };
 
 /* Sets every stored setting to its default. */

@@ -20,6 +20,7 @@ static void action_fini(struct pm_action *action)
     free(action->error);
     record_free(action->record);
     free(action->event);
+    free(action->plan);
 }
 
 void pm_actions_clear(struct pm_actions *actions)

@@ -152,6 +152,8 @@ static void judge_exit(struct pm_place *place, const struct pm_exit *how, struct
 
     take_failure(&verdict, &how->evidence, class_of_exit(how),
                  was_up ? POOLMGR_E_ENGINE_CRASHED : POOLMGR_E_START_FAILED);
+    if (pm_device_blames(place))
+        verdict.class = PM_CLASS_DRIVER;
     verdict.exited = true;
     verdict.signalled = how->signalled;
     verdict.status = how->status;
@@ -168,7 +170,8 @@ static void exited(struct pm_place *place, const struct pm_exit *how, struct pm_
     place->instance.exited = true;
     place->instance.exit_signalled = how->signalled;
     place->instance.exit_status = how->status;
-    if (place->state != PM_STOPPING) /* after a signal of ours the reason stays what it was */
+    /* After a signal of ours, or a driver error, the reason stays what it was. */
+    if (place->state != PM_STOPPING && !place->instance.doomed)
         judge_exit(place, how, out);
     (void)pm_place_move(place, PM_CAUSE_EXIT, out);
     pm_error_of_cut(place, &error);
@@ -202,7 +205,13 @@ void pm_core_childless(struct pm_core *core, struct pm_token token, uint64_t now
 
     exited(place, &unknown,
            out); /* nothing of it is left, so it has ended, whether we were told or not */
-    (void)pm_place_move(place, PM_CAUSE_CHILDLESS, out);
+    if (!pm_device_must_return(place)) {
+        (void)pm_place_move(place, PM_CAUSE_CHILDLESS, out);
+    } else if (!place->instance.childless) {
+        place->instance.childless = true;
+        place->instance.childless_ms = core->now_ms;
+        pm_core_changed(core);
+    }
     pm_pool_step(place->pool, out);
 }
 
@@ -227,6 +236,7 @@ int pm_core_adopt(struct pm_core *core, const char *pool_id, unsigned replica, u
 
     pm_core_seen_instance(core, pool_id, instance);
     pm_place_begin_instance(place, instance, started_ms < now_ms ? started_ms : now_ms);
+    pm_room_take_adopted(place);
     place->instance.adopted = place->instance.spawned = true;
     place->instance.pid = pid > 0 ? pid : 0;
     /* It may have been up for days: what it gets to prove itself counts from now. */

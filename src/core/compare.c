@@ -119,10 +119,23 @@ static bool compare_cold(struct pm_place *place, struct pm_actions *out)
 {
     enum pm_cause cause;
 
+    if (unwanted(place))
+        pm_room_leave(place); /* it was to come back */
     if (place->wanted.want != PM_UP)
         return false;
     cause = ask_permits(place);
     return cause != PM_CAUSE_COUNT && pm_place_move(place, cause, out);
+}
+
+/* LOAD-2: what can never fit fails for good, before anything is fetched for it. */
+static bool never_fits(struct pm_place *place, struct pm_actions *out)
+{
+    struct pm_verdict verdict = {0};
+
+    if (!pm_room_never(place, &verdict))
+        return false;
+    pm_place_judge(place, &verdict, out);
+    return pm_place_move(place, PM_CAUSE_NEVER_FITS, out);
 }
 
 static bool compare_staging(struct pm_place *place, struct pm_actions *out)
@@ -130,15 +143,19 @@ static bool compare_staging(struct pm_place *place, struct pm_actions *out)
     if (unwanted(place) || !breaker_permits(place))
         return pm_place_move(place, PM_CAUSE_UNWANTED, out);
     pm_place_ask_stage(place, out); /* if it had to wait with its question */
-    return false;
+    return never_fits(place, out);
 }
 
 static bool compare_waiting(struct pm_place *place, struct pm_actions *out)
 {
     if (unwanted(place) || !breaker_permits(place))
         return pm_place_move(place, PM_CAUSE_UNWANTED, out);
-    if (!daemon_permits(place) || !pm_reload_permits(place) || !take_start_place(place))
+    if (never_fits(place, out))
+        return true;
+    if (!daemon_permits(place) || !pm_reload_permits(place) || !pm_room_ask(place) ||
+        !take_start_place(place))
         return false;
+    pm_room_take(place);
     return pm_place_move(place, PM_CAUSE_ROOM, out);
 }
 
@@ -162,10 +179,18 @@ static void judge_timeout(struct pm_place *place, struct pm_actions *out)
     pm_place_judge(place, &verdict, out);
 }
 
+/* Why it is told to stop. */
+static enum pm_cause stop_cause(const struct pm_place *place)
+{
+    if (place->wanted.reason == PM_BECAUSE_DEVICE)
+        return PM_CAUSE_DEVICE;
+    return place->instance.doomed ? PM_CAUSE_DOOMED : PM_CAUSE_STOP;
+}
+
 static bool compare_starting(struct pm_place *place, struct pm_actions *out)
 {
     if (unwanted(place))
-        return pm_place_move(place, PM_CAUSE_STOP, out);
+        return pm_place_move(place, stop_cause(place), out);
     if (!start_is_over(place))
         return false;
 
@@ -179,15 +204,27 @@ static bool compare_up(struct pm_place *place, struct pm_actions *out)
 
     if (place->wanted.want == PM_DOWN ||
         (place->wanted.want == PM_EMPTY && pm_place_emptied(place)))
-        return pm_place_move(place, PM_CAUSE_STOP, out);
+        return pm_place_move(place, stop_cause(place), out);
 
     pm_health_look(place, out);
     cause = pm_health_due(place);
     if (cause == PM_CAUSE_COUNT)
         return false;
+    if (place->instance.doomed) /* it hangs, too; but how it ends was judged before */
+        return pm_place_move(place, PM_CAUSE_DOOMED, out);
     if (cause == PM_CAUSE_STALL || cause == PM_CAUSE_HEALTH)
         pm_health_judge(place, cause, out);
     return pm_place_move(place, cause, out);
+}
+
+static bool compare_stopping(struct pm_place *place, struct pm_actions *out)
+{
+    enum pm_cause cause = pm_device_returned(place);
+
+    if (cause != PM_CAUSE_COUNT)
+        return pm_place_move(place, cause, out);
+    pm_place_ladder(place, out);
+    return false;
 }
 
 static bool compare_place(struct pm_place *place, struct pm_actions *out)
@@ -204,7 +241,7 @@ static bool compare_place(struct pm_place *place, struct pm_actions *out)
     case PM_STARTING: return compare_starting(place, out);
     case PM_READY:
     case PM_SICK: return compare_up(place, out);
-    case PM_STOPPING: pm_place_ladder(place, out); return false;
+    case PM_STOPPING: return compare_stopping(place, out);
     case PM_BACKOFF: return clock_permits(place) && pm_place_move(place, PM_CAUSE_DELAY_OVER, out);
     case PM_FAILED:
     case PM_STATE_COUNT: break;
@@ -228,8 +265,8 @@ static uint64_t place_due(const struct pm_place *place)
     if (!pm_place_is_ours(place))
         return earlier(wanted_until_ms, pm_place_follow_due(place));
     switch (place->state) {
-    case PM_STAGING:
-    case PM_WAITING: return wanted_until_ms;
+    case PM_STAGING: return wanted_until_ms;
+    case PM_WAITING: return earlier(wanted_until_ms, pm_room_due(place));
     case PM_STARTING:
         return earlier(wanted_until_ms,
                        earlier(place->instance.start_by_ms, start_stalls_at(place)));
@@ -244,7 +281,7 @@ static uint64_t place_due(const struct pm_place *place)
     return PM_NEVER;
 }
 
-static void set_due(struct pm_pool *pool)
+void pm_pool_set_due(struct pm_pool *pool)
 {
     uint64_t due_ms = PM_NEVER;
     struct pm_link *link;
@@ -310,7 +347,7 @@ static void note_state(struct pm_pool *pool)
     pool->since_ms = pool->core->now_ms;
 }
 
-static void settle_pool(struct pm_pool *pool, struct pm_actions *out)
+void pm_pool_settle(struct pm_pool *pool, struct pm_actions *out)
 {
     uint64_t version;
 
@@ -329,7 +366,7 @@ static void settle_pool(struct pm_pool *pool, struct pm_actions *out)
     pm_commit_step(pool, out);
     note_state(pool);
     pm_pool_note_serving(pool);
-    set_due(pool);
+    pm_pool_set_due(pool);
 }
 
 /* A start that ended may let the next one begin. */
@@ -340,7 +377,10 @@ static void hand_out_start_places(struct pm_core *core, struct pm_actions *out)
             pm_container_of(pm_list_first(&core->start_queue), struct pm_place, start_link);
 
         pm_list_remove(&place->start_link);
-        settle_pool(place->pool, out);
+        if (pm_room_needed(place))
+            pm_room_step(core, out); /* it has its turn there, if there is still room */
+        else
+            pm_pool_settle(place->pool, out);
     }
 }
 
@@ -358,7 +398,7 @@ static void settle_touched(struct pm_core *core, struct pm_actions *out)
             struct pm_pool *pool = group->pools[i];
 
             if (pool->served || pm_pool_serves(pool) || pm_group_wants(group, pool))
-                settle_pool(pool, out);
+                pm_pool_settle(pool, out);
         }
         group->n_refs--;
         if (!pm_link_in_list(&group->touched_link))
@@ -371,6 +411,7 @@ void pm_core_settle(struct pm_core *core, struct pm_actions *out)
     do {
         settle_touched(core, out);
         hand_out_start_places(core, out);
+        pm_room_step(core, out);
         pm_poolless_step(core, out);
     } while (!pm_list_empty(&core->touched));
     pm_core_may_stop(core, out);
@@ -380,7 +421,7 @@ void pm_pool_step(struct pm_pool *pool, struct pm_actions *out)
 {
     struct pm_core *core = pool->core;
 
-    settle_pool(pool, out);
+    pm_pool_settle(pool, out);
     if (pm_removal_is_over(pool))
         pm_removal_end(pool, out);
     pm_core_settle(core, out);

@@ -29,6 +29,8 @@ struct pm_core *pm_core_new(const struct pm_core_options *options)
     pm_list_init(&core->start_queue);
     pm_list_init(&core->all_groups);
     pm_list_init(&core->touched);
+    pm_list_init(&core->claims);
+    pm_list_init(&core->charged);
     return core;
 }
 
@@ -41,6 +43,8 @@ void pm_core_free(struct pm_core *core)
     pm_map_fini(&core->waiters);
     pm_map_fini(&core->questions);
     pm_heap_fini(&core->heap);
+    pm_ledger_fini(&core->ledger);
+    free(core->devices);
     free(core);
 }
 
@@ -119,7 +123,7 @@ uint64_t pm_core_deadline(const struct pm_core *core)
 
 /* ---- begin and end --------------------------------------------------------------------------------------------- */
 
-static void step_all(struct pm_core *core, struct pm_actions *out)
+void pm_core_step_all(struct pm_core *core, struct pm_actions *out)
 {
     struct pm_pool *pool;
 
@@ -137,7 +141,7 @@ void pm_core_configure(struct pm_core *core, const struct pm_core_options *optio
     pm_core_enter(core, now_ms, out);
     set_options(core, options);
     pm_core_changed(core);
-    step_all(core, out);
+    pm_core_step_all(core, out);
 }
 
 void pm_core_begin(struct pm_core *core, uint64_t now_ms, struct pm_actions *out)
@@ -145,7 +149,7 @@ void pm_core_begin(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
     pm_core_enter(core, now_ms, out);
     core->begun = true;
     pm_core_changed(core);
-    step_all(core, out);
+    pm_core_step_all(core, out);
 }
 
 /* Once: after a leave at once, after a shutdown when no engine is left. */
@@ -185,7 +189,7 @@ void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struc
             call_off_reloads(pool, out);
         }
     }
-    step_all(core, out);
+    pm_core_step_all(core, out);
     pm_core_may_stop(core, out);
 }
 
@@ -198,9 +202,9 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
     pm_core_changed(core);
     for (size_t i = 0; i < core->n_pools; i++)
         call_off_reloads(core->pools[i], out);
-    step_all(core, out); /* what only a reload wanted has its signal before we leave */
+    pm_core_step_all(core, out); /* what only a reload wanted has its signal before we leave */
     core->leaving = true;
-    step_all(core, out);
+    pm_core_step_all(core, out);
     pm_core_may_stop(core, out);
 }
 

@@ -17,6 +17,7 @@
 #include "core/event.h"
 #include "core/spec.h"
 #include "core/words.h"
+#include "plan/ledger.h"
 #include "poolmgr/error.h"
 
 struct pm_core;
@@ -65,7 +66,7 @@ struct pm_pool_record {
 
 enum pm_action_kind {
     PM_ACT_STAGE, /* verify the model of `spec`; answered by pm_core_staged */
-    PM_ACT_SPAWN, /* launch `instance` with `spec`; answered by pm_core_spawned; watch it until childless */
+    PM_ACT_SPAWN, /* launch `instance` with `spec` on `plan`; answered by pm_core_spawned; watch it until childless */
     PM_ACT_SIGNAL,   /* SIGTERM to the engine's process group */
     PM_ACT_KILL,     /* SIGKILL to the whole tree; harmless when repeated */
     PM_ACT_PROBE,    /* one health probe; answered by pm_core_probed under `probe` */
@@ -83,6 +84,15 @@ enum pm_action_kind {
     PM_ACT_STOPPED,   /* after pm_core_shutdown: nothing is left; the daemon may exit */
 };
 
+/* Where an engine runs, and what is charged for it there. */
+struct pm_plan {
+    size_t n_devices;
+    struct {
+        char id[PM_DEVICE_ID_MAX + 1];
+        uint64_t bytes;
+    } devices[PM_SHARES_MAX];
+};
+
 struct pm_action {
     enum pm_action_kind kind;
     struct pm_token
@@ -90,6 +100,7 @@ struct pm_action {
     struct pm_token probe;     /* PROBE, ASK_BUSY */
     struct pm_pool_spec *spec; /* STAGE, SPAWN, FOLLOW: a reference held by the list */
                                /* REFUSE: of the pool it was refused for; NULL: there is none */
+    struct pm_plan *plan;      /* SPAWN: owned by the list; NULL: no device is planned for it */
     unsigned replica;
     uint64_t instance;           /* SPAWN, FOLLOW */
     uint64_t request;            /* GRANT, REFUSE, CUT */
@@ -123,6 +134,9 @@ struct pm_core_options {
     uint64_t max_parallel_starts;     /* preload only */
     uint64_t seed;                    /* for jitter; every random number is drawn from it */
     char default_pool[PM_ID_MAX + 1]; /* "" none */
+    uint64_t evict_max_wait_ms;       /* a waiter older than this may claim a busy pool's room */
+    uint64_t evict_min_residency_ms;  /* a pool that became ready later is not claimed */
+    uint64_t quarantine_ms;           /* of a device with driver errors of several pools */
 };
 
 struct pm_core *pm_core_new(const struct pm_core_options *options);
@@ -151,6 +165,35 @@ void pm_core_shutdown(struct pm_core *core, bool at_once, uint64_t now_ms, struc
 
 /* The same for on_exit: leave: waiters are refused, nothing is signalled, PM_ACT_STOPPED in this step. */
 void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out);
+
+/* ---- devices ---------------------------------------------------------------------------------------- */
+
+struct pm_device {
+    char id[PM_DEVICE_ID_MAX + 1]; /* as masks name it */
+    uint64_t total_bytes, reserve_bytes;
+    enum pm_device_state
+        state; /* what its driver says: not PM_DEVICE_QUARANTINED, not PM_DEVICE_SUSPECT */
+};
+
+/* The whole list, before the pools are added and whenever something of it changed. A known device that is not on it
+ * is lost; one that comes back, grew or was reset is changed hardware (SUP-6). Without a list pools need no room. */
+void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size_t n,
+                     uint64_t now_ms, struct pm_actions *out);
+
+/* What a look at a device found; `processes_known`: whether the list of those who use it is complete. While an engine
+ * that used it ends, this says whether its memory came back (SUP-7). */
+void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_bytes,
+                         bool processes_known, uint64_t now_ms, struct pm_actions *out);
+
+/* The driver blames `instance` (SUP-8). RESET and LOST take its device out of use; of an engine on several devices
+ * only the engine is stopped, until pm_core_devices() says which one it is. */
+void pm_core_driver_error(struct pm_core *core, struct pm_token instance, int xid,
+                          enum pm_xid_action action, uint64_t now_ms, struct pm_actions *out);
+
+/* An operator trusts a device that was quarantined or suspect. POOLMGR_E_NOT_FOUND; POOLMGR_E_CONFLICT: its driver
+ * says that it cannot be used. */
+int pm_core_device_clear(struct pm_core *core, const char *id, uint64_t now_ms,
+                         struct pm_actions *out, struct poolmgr_error *err);
 
 /* ---- requests --------------------------------------------------------------------------------------- */
 
@@ -295,6 +338,10 @@ void pm_core_childless(struct pm_core *core, struct pm_token token, uint64_t now
 int pm_core_adopt(struct pm_core *core, const char *pool_id, unsigned replica, uint64_t instance,
                   int pid, uint64_t started_ms, uint64_t now_ms, struct pm_actions *out,
                   struct pm_token *ret_token, struct poolmgr_error *err);
+
+/* Where an adopted instance was started. Unknown: the devices of its mask, or the one that has most left. */
+void pm_core_adopted_on(struct pm_core *core, struct pm_token token, const struct pm_plan *plan,
+                        uint64_t now_ms, struct pm_actions *out);
 
 /* An instance number that is in use on disk: the next one of the pool is larger. */
 void pm_core_seen_instance(struct pm_core *core, const char *pool_id, uint64_t instance);
@@ -487,6 +534,7 @@ struct pm_pool_view {
     uint64_t idle_stop_ms; /* 0: none is due */
     uint64_t since_ms;     /* of the state */
     uint64_t n_replicas;
+    uint64_t planned_bytes; /* charged to devices for all its engines */
     uint64_t last_check_ms, n_failed_checks;
     struct pm_last_error last_error;
 };
@@ -501,6 +549,26 @@ bool pm_core_pool(const struct pm_core *core, const char *pool_id, uint64_t now_
                   struct pm_pool_view *ret);
 bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned index,
                      struct pm_replica_view *ret);
+/* The i-th device of a replica's engine; false behind the last. */
+struct pm_replica_device {
+    char id[PM_DEVICE_ID_MAX + 1];
+    uint64_t total_bytes, planned_bytes;
+    bool free_known;
+    uint64_t free_bytes;
+};
+bool pm_core_replica_device(const struct pm_core *core, const char *pool_id, unsigned index,
+                            size_t i, struct pm_replica_device *ret);
+
+struct pm_device_view {
+    struct pm_device is;                   /* `state` with what core makes of it */
+    uint64_t planned_bytes, claimed_bytes; /* charged; set aside for pools that wait */
+    bool free_known;
+    uint64_t free_bytes;
+    uint64_t until_ms; /* of a quarantine, whose trial may begin then; 0: none */
+};
+/* In the order of the first list; false behind the last. */
+bool pm_core_device_at(const struct pm_core *core, size_t i, struct pm_device_view *ret);
+
 /* The pool behind a route ("" the default), or NULL; of several the first. */
 const struct pm_pool_spec *pm_core_route(const struct pm_core *core, const char *route);
 /* For /v1/requests: position of a waiter from 0; false when it does not wait. */
@@ -514,7 +582,7 @@ const struct pm_pool_spec *pm_core_route_at(const struct pm_core *core, const ch
 /* Counters since the start, for /metrics; per pool. */
 struct pm_pool_counters {
     uint64_t requests, granted, refused, cancelled, starts, ready, crashes, start_failures,
-        idle_stops, abandoned;
+        idle_stops, abandoned, evictions;
 };
 bool pm_core_counters(const struct pm_core *core, const char *pool_id,
                       struct pm_pool_counters *ret);

@@ -121,7 +121,9 @@ static void error_of_permanent(const struct pm_pool *pool, const struct pm_verdi
     char text[300];
 
     pm_describe_verdict(verdict, text, sizeof(text));
-    (void)pm_fail(ret, POOLMGR_E_POOL_FAILED, "%s cannot start: %s", pool->spec->id, text);
+    (void)pm_fail(
+        ret, verdict->code == POOLMGR_E_NEVER_FITS ? POOLMGR_E_NEVER_FITS : POOLMGR_E_POOL_FAILED,
+        "%s cannot start: %s", pool->spec->id, text);
     (void)pm_error_hint(ret, 0, "mend it, then: poolctl reset %s", pool->spec->id);
 }
 
@@ -203,6 +205,21 @@ void pm_error_of_overload(const struct pm_group *group, uint64_t predicted_ms, u
                         duration(most, most_ms));
 }
 
+static void describe_room(const struct pm_pool *pool, char *to, size_t size)
+{
+    for (unsigned i = 0; i < pool->n_places; i++) {
+        const struct pm_place *place = pool->places[i];
+        char text[128];
+
+        if (place->state != PM_WAITING || !pm_room_needed(place))
+            continue;
+        (void)pm_room_explain(place, text, sizeof(text));
+        (void)snprintf(to, size, "for %s, which %s", pool->spec->id, text);
+        return;
+    }
+    (void)snprintf(to, size, "for %s to start", pool->spec->id);
+}
+
 /* What it waited for. */
 static void describe_wait(const struct pm_pool *pool, char *to, size_t size)
 {
@@ -221,8 +238,8 @@ static void describe_wait(const struct pm_pool *pool, char *to, size_t size)
     case PM_SICK: (void)snprintf(to, size, "for %s, which does not answer its probes", id); return;
     case PM_STOPPING: (void)snprintf(to, size, "for %s to stop and start again", id); return;
     case PM_BACKOFF: (void)snprintf(to, size, "for the next try to start %s", id); return;
+    case PM_WAITING: describe_room(pool, to, size); return;
     case PM_COLD:
-    case PM_WAITING:
     case PM_FAILED:
     case PM_STATE_COUNT: break;
     }
@@ -252,7 +269,9 @@ void pm_error_of_cut(const struct pm_place *place, struct poolmgr_error *ret)
     char text[300];
 
     pm_describe_verdict(&place->verdict, text, sizeof(text));
-    if (place->verdict.class == PM_CLASS_STALL)
+    if (place->wanted.reason == PM_BECAUSE_DEVICE)
+        (void)pm_fail(ret, POOLMGR_E_ENGINE_CRASHED, "the device of %s does not work any more", id);
+    else if (place->verdict.class == PM_CLASS_STALL)
         (void)pm_fail(ret, POOLMGR_E_ENGINE_TIMEOUT, "the engine of %s hangs: %s", id, text);
     else if (place->verdict.class != PM_CLASS_NONE)
         (void)pm_fail(ret, POOLMGR_E_ENGINE_CRASHED, "the engine of %s died: %s", id, text);

@@ -116,7 +116,7 @@ static uint64_t stalls_at(const struct pm_place *place)
 
 static uint64_t sick_restart_at(const struct pm_place *place)
 {
-    if (place->state != PM_SICK || !pm_place_is_ours(place))
+    if (place->state != PM_SICK || place->instance.doomed || !pm_place_is_ours(place))
         return PM_NEVER;
     return pm_add_ms(place->since_ms, place->spec->probe.sick_restart_ms);
 }
@@ -133,7 +133,8 @@ enum pm_cause pm_health_due(const struct pm_place *place)
         return PM_CAUSE_HEALTH;
     if (place->state == PM_READY && place->instance.n_missed >= spec->probe.fall)
         return PM_CAUSE_MISSED;
-    if (place->state == PM_SICK && place->instance.n_good >= spec->probe.rise)
+    if (place->state == PM_SICK && place->instance.n_good >= spec->probe.rise &&
+        !place->instance.doomed)
         return PM_CAUSE_RECOVERED;
     return PM_CAUSE_COUNT;
 }

@@ -128,13 +128,16 @@ enum pm_want { PM_KEEP, PM_UP, PM_EMPTY, PM_DOWN };
 enum pm_reason {
     PM_BECAUSE_NOTHING,
     PM_BECAUSE_SHUTDOWN,
+    PM_BECAUSE_DEVICE, /* a device of its instance is lost or must be reset */
     PM_BECAUSE_LEAVING,
     PM_BECAUSE_STOP,  /* a stop operation */
     PM_BECAUSE_DRAIN, /* a drain operation */
     PM_BECAUSE_REMOVAL,
     PM_BECAUSE_RELOAD,
     PM_BECAUSE_DISABLED,
+    PM_BECAUSE_DRIVER,  /* a driver error dooms it */
     PM_BECAUSE_HELD,    /* intent draining: it stays, behind a closed gate */
+    PM_BECAUSE_EVICTED, /* another pool needs its room */
     PM_BECAUSE_WAITERS, /* requests wait */
     PM_BECAUSE_START,   /* a start operation */
     PM_BECAUSE_PRELOAD,
@@ -183,7 +186,13 @@ struct pm_tenure {
     uint64_t progress_ms;              /* last sign of life of the start */
     uint64_t ready_ms, ready_since_ms; /* first ready; ready without a break since */
     uint64_t signalled_ms;             /* the ladder began */
-    uint64_t next_kill_ms;             /* PM_NEVER: not yet */
+    bool childless;                    /* nothing of its tree is left: its VRAM is to come back */
+    uint64_t childless_ms;
+    bool doomed;           /* by a driver error: good probes do not save it */
+    uint64_t doomed_by_ms; /* when it is stopped, emptied or not */
+    bool blamed;           /* a device it is on is lost, and nobody knows yet which */
+    uint64_t driver_ms;    /* the last driver error while it loaded; 0: none */
+    uint64_t next_kill_ms; /* PM_NEVER: not yet */
     enum pm_reason stop_reason;
     char endpoint[128];
     char engine_version[64];
@@ -208,6 +217,24 @@ struct pm_measured {
 struct pm_perf {
     double first_token_ms;
     double n_tokens, decode_ms, n_answers; /* sums, older ones fading */
+};
+
+/* Room on devices: what a place holds, waits for, or gives way to. */
+struct pm_room {
+    struct pm_shares charge; /* of its instance, from the spawn until nothing of it is left */
+    uint64_t before
+        [PM_SHARES_MAX];    /* what was in use on these devices and nobody's; PM_NEVER: unknown */
+    struct pm_link charged; /* in core->charged, while it holds a charge */
+    struct pm_place *claimant;      /* who makes it stop */
+    struct pm_place *next_claimant; /* the same, while who shall stop is worked out */
+    unsigned order;                 /* in which it was chosen then; 0: not chosen */
+    /* while it waits for room */
+    struct pm_link claim;    /* in core->claims */
+    uint64_t since_ms;       /* whose waiter is older comes first; PM_NEVER: nobody waits for it */
+    struct pm_shares target; /* where it waits for room */
+    struct pm_shares reserved; /* what was freed for it */
+    uint64_t due_ms;           /* when there is something to decide without an input */
+    bool told;                 /* that it is short */
 };
 
 struct pm_place {
@@ -241,6 +268,7 @@ struct pm_place {
     struct pm_slot *free_slots;
     uint64_t n_spawns;
     struct pm_last_error last_error;
+    struct pm_room room;
     /* an engine that is not ours (handoff.c) */
     bool vacant;    /* none stands for this replica */
     bool gone;      /* it was asked, and is not there */
@@ -264,6 +292,27 @@ static inline bool pm_place_is_free(const struct pm_place *place)
 {
     return place->gate_open && pm_place_slots_free(place) > 0;
 }
+
+/* ---- devices ----------------------------------------------------------------------------------------- */
+
+#define PM_DRIVER_ERRORS 3 /* of two or more pools within a minute put a device into quarantine */
+
+/* Number i of core->devices is account i of core->ledger. Never forgotten: a lost one keeps its identity. */
+struct pm_known_device {
+    struct pm_device is;
+    bool free_known, processes_known;
+    uint64_t free_bytes, seen_ms,
+        risen_ms; /* what was free; when it was looked at; when it last rose */
+    bool quarantined, suspect;
+    uint64_t quarantined_until_ms;
+    struct pm_place *trial; /* the one that may start there after a quarantine */
+    uint64_t trusted_bytes; /* suspect: what may be nobody's when it is trusted again */
+    struct {
+        uint64_t at_ms;
+        uint32_t pool;
+    } errors[PM_DRIVER_ERRORS]; /* the last, oldest first; at_ms 0: none */
+    bool taken; /* an older claim waits for it: set and read while claims are walked */
+};
 
 /* ---- pools ------------------------------------------------------------------------------------------- */
 
@@ -403,6 +452,15 @@ struct pm_core {
     size_t n_operations;
     struct pm_list start_queue; /* places that wait for a start place, in the order of the file */
     uint64_t n_start_places_taken;
+    struct pm_known_device *devices;
+    size_t n_devices;
+    struct pm_ledger ledger;
+    struct pm_list
+        claims; /* places that wait for room: the oldest waiter first, then as in the file */
+    struct pm_list charged;      /* places that hold a charge */
+    uint64_t n_claimed;          /* of them, those that give way */
+    const struct pm_place *turn; /* whose turn it is to take `turn_plan` */
+    struct pm_shares turn_plan;
     uint64_t n_instances; /* from spawn to childless */
     bool begun, shutting_down, at_once, leaving, stopped;
 };
@@ -426,6 +484,7 @@ uint64_t pm_core_random(struct pm_core *core);
 void pm_core_changed(struct pm_core *core);
 /* Every input begins with this: the clock goes on, and what is due by then happens first. */
 void pm_core_enter(struct pm_core *core, uint64_t now_ms, struct pm_actions *out);
+void pm_core_step_all(struct pm_core *core, struct pm_actions *out);
 void pm_core_may_stop(struct pm_core *core, struct pm_actions *out); /* PM_ACT_STOPPED */
 void pm_due_set(struct pm_core *core, struct pm_due *what, uint64_t due_ms);
 
@@ -487,7 +546,62 @@ struct pm_pool *pm_group_face(
 void pm_group_touch(struct pm_group *group); /* its pools are compared before the step ends */
 void pm_pool_note_serving(struct pm_pool *pool);
 
+/* room.c */
+bool pm_room_needed(
+    const struct pm_place *place); /* whether its start needs room on devices at all */
+/* Whether it may start now: it needs no room, or there is room and it is its turn. Else it waits in line. */
+bool pm_room_ask(struct pm_place *place);
+void pm_room_take(struct pm_place *place); /* charges what was found for it */
+void pm_room_take_adopted(struct pm_place *place);
+void pm_room_leave(struct pm_place *place); /* it does not wait any more */
+void pm_room_give_back(struct pm_place *place, struct pm_actions *out);
+void pm_room_forget(struct pm_place *place);
+/* Whose turn it is, and who gives way to whom; ends every step. */
+void pm_room_step(struct pm_core *core, struct pm_actions *out);
+uint64_t pm_room_due(const struct pm_place *place);
+/* Fills the verdict of a start that no device is large enough for. */
+bool pm_room_never(const struct pm_place *place, struct pm_verdict *ret);
+/* Whether all devices it could run on are out of use, as their drivers say; *ret says which. */
+bool pm_room_lost(const struct pm_pool *pool, struct poolmgr_error *ret);
+/* Whether one more with this spec fits without a stop of anybody. */
+bool pm_room_fits_beside(const struct pm_place *place, const struct pm_pool_spec *spec);
+struct pm_plan *pm_room_plan(const struct pm_place *place); /* the caller's; NULL: no device */
+/* What it waits for, and the code of that; 0: none. */
+int pm_room_explain(const struct pm_place *place, char *to, size_t size);
+uint64_t pm_place_planned_bytes(const struct pm_place *place);
+/* Whether it may be waited for, or started, on these devices; `first`: whoever waited longer. */
+bool pm_room_open(const struct pm_core *core, const struct pm_shares *shares, bool first);
+/* The i-th way to run `spec` on devices; false behind the last. */
+bool pm_room_candidate(const struct pm_core *core, const struct pm_pool_spec *spec, size_t i,
+                       struct pm_shares *ret);
+
+/* evict.c: works out who has to stop for a claim, and where (next_claimant, target, due_ms). False: nobody's stop
+ * would be enough. *ret_at_once: those who stop now are enough. */
+bool pm_evict_look(struct pm_place *claimant, bool *ret_at_once);
+/* It has had somebody stopped, whose room is to be its own: it is not kept from it by those who waited longer. */
+bool pm_evict_has_begun(const struct pm_place *claimant);
+bool pm_evict_claimed(const struct pm_place *place); /* it gives way: row 8 of what is wanted */
+
+/* device.c */
+const char *pm_device_id(const struct pm_core *core, uint32_t number);
+enum pm_device_state pm_device_state(const struct pm_known_device *device);
+/* Whether something may start there; a quarantine that is over lets one through. */
+bool pm_device_permits(const struct pm_core *core, uint32_t number);
+bool pm_device_works(const struct pm_core *core, uint32_t number); /* as its driver says */
+bool pm_device_fails_under(const struct pm_place *place);          /* lost, or to be reset */
+void pm_device_note_failure(const struct pm_place *place, struct pm_actions *out);
+void pm_device_note_start(struct pm_place *place);
+void pm_device_note_ready(struct pm_place *place, struct pm_actions *out);
+void pm_device_note_end(struct pm_place *place, struct pm_actions *out);
+bool pm_device_blames(const struct pm_place *place); /* its exit follows a driver error */
+/* SUP-7's last rung: whether its memory has to come back, and whether it has (PM_CAUSE_COUNT: not yet). */
+bool pm_device_must_return(const struct pm_place *place);
+enum pm_cause pm_device_returned(const struct pm_place *place);
+uint64_t pm_device_return_due(const struct pm_place *place);
+
 /* compare.c: one comparison of wanted and actual; every input ends with one of them */
+void pm_pool_settle(struct pm_pool *pool, struct pm_actions *out); /* for one pool alone */
+void pm_pool_set_due(struct pm_pool *pool);
 void pm_pool_step(struct pm_pool *pool, struct pm_actions *out);
 void pm_core_settle(struct pm_core *core, struct pm_actions *out); /* of what was touched */
 bool pm_place_may_start(const struct pm_place *place); /* cold, and every permit says yes */
@@ -620,6 +734,7 @@ void pm_operations_cancel_starts_before(struct pm_pool *pool, const struct pm_op
 void pm_pool_forgive(struct pm_pool *pool, struct pm_actions *out); /* what failed is forgotten */
 void pm_operations_part(struct pm_pool *pool);                      /* they outlive it */
 void pm_operations_fini(struct pm_core *core);
+void pm_pool_forgive(struct pm_pool *pool, struct pm_actions *out); /* what failed is forgotten */
 
 /* intent.c: what an operator wants of a pool for good */
 bool pm_pool_is_held(const struct pm_pool *pool); /* nobody's victim */
@@ -646,6 +761,9 @@ void pm_reload_judged(struct pm_place *place);
 void pm_reload_look(struct pm_pool *pool, struct pm_actions *out); /* is its deadline there? */
 void pm_reload_step(struct pm_pool *pool, struct pm_actions *out);
 bool pm_reload_want(const struct pm_place *place, struct pm_wanted *ret); /* false: no opinion */
+bool pm_reload_swaps(const struct pm_pool *pool); /* the former makes room first */
+/* Who is to have the room that this place gives back: the other one of a swap. NULL: whoever waits. */
+struct pm_place *pm_reload_heir(const struct pm_place *place);
 bool pm_reload_permits(const struct pm_place *place);
 bool pm_reload_is_past_return(const struct pm_pool *pool);
 void pm_place_retire(struct pm_place *place, uint64_t by_ms); /* it becomes an old one */
@@ -686,6 +804,8 @@ void pm_error_of_gone(const struct pm_pool *pool, struct poolmgr_error *ret);
 
 /* tell.c */
 void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
+/* Of a place and the one it gives way to, or NULL. */
+void pm_tell_room(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_staged(const struct pm_pool *pool, uint64_t size_bytes, struct pm_actions *out);
 void pm_tell_reset(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct pm_actions *out);

@@ -101,6 +101,8 @@ bool pm_intent_want(const struct pm_place *place, struct pm_wanted *ret)
     else if (pool->intent == PM_DISABLED)
         *ret = pm_empty_by(PM_BECAUSE_DISABLED,
                            pm_add_ms(pool->intent_ms, pool->spec->drain_deadline_ms), now_ms);
+    else if (place->instance.doomed)
+        *ret = pm_empty_by(PM_BECAUSE_DRIVER, place->instance.doomed_by_ms, now_ms);
     else if (pool->intent == PM_DRAINING)
         *ret = pm_wanted(PM_KEEP, PM_BECAUSE_HELD, PM_NEVER);
     else

@@ -28,6 +28,7 @@ struct pm_place *pm_place_new(struct pm_pool *pool, unsigned index, enum pm_role
     place->spec = pm_pool_spec_ref(spec);
     place->since_ms = pool->core->now_ms;
     place->slots_total = spec->n_slots;
+    place->room.due_ms = PM_NEVER;
     return place;
 }
 
@@ -41,6 +42,7 @@ void pm_place_free(struct pm_place *place)
     pm_unask(core, &place->busy);
     pm_list_remove(&place->start_link);
     pm_list_remove(&place->extra_link);
+    pm_room_forget(place);
     pm_place_free_slots(place);
     pm_pool_spec_unref(place->spec);
     free(place);
@@ -167,6 +169,8 @@ void pm_place_judge(struct pm_place *place, const struct pm_verdict *verdict,
     place->verdict.random = pm_core_random(place->pool->core);
     remember_error(place, &place->verdict, place->pool->core->now_ms);
     tell_judged(place, was_up, out);
+    if (verdict->class == PM_CLASS_DRIVER)
+        pm_device_note_failure(place, out);
     pm_reload_judged(place);
     if (place->role != PM_SERVING) {
         place->pool->counters.crashes += was_up;
@@ -245,6 +249,8 @@ static enum pm_state settle(struct pm_place *place, struct pm_actions *out)
         pm_tell_place(place, PM_EV_INSTANCE_STOPPED, out);
 
     forget_instance(place, out);
+    pm_room_leave(place);
+    pm_room_give_back(place, out);
     memset(&place->instance, 0, sizeof(place->instance));
     memset(&place->verdict, 0, sizeof(place->verdict));
     place->begun = PM_BECAUSE_NOTHING;
@@ -311,6 +317,7 @@ static void spawn(struct pm_place *place, struct pm_actions *out)
 
     action = pm_action_of(out, PM_ACT_SPAWN, place);
     action->spec = pm_pool_spec_ref(place->spec);
+    action->plan = pm_room_plan(place);
     pm_tell_place(place, PM_EV_INSTANCE_STARTING, out);
     if (place->clock.n >= place->spec->backoff.open_at && pool->breaker == PM_BREAKER_AUTOMATIC)
         pm_tell_place(place, PM_EV_BREAKER_HALF_OPEN, out);
@@ -334,6 +341,7 @@ static void become_ready(struct pm_place *place, enum pm_state from, struct pm_a
     if (pool->n_leases == 0)
         pool->idle_ms = now_ms;
     pm_tell_place(place, PM_EV_INSTANCE_READY, out);
+    pm_device_note_ready(place, out);
     pm_health_begin(place, out);
 }
 
@@ -352,8 +360,12 @@ static void tell_stopping(struct pm_place *place, struct pm_actions *out)
 {
     if (place->instance.stop_reason == PM_BECAUSE_IDLE && place->instance.ready_ms > 0)
         place->pool->counters.idle_stops++;
+    if (place->instance.stop_reason == PM_BECAUSE_EVICTED)
+        place->pool->counters.evictions++;
     if (place->instance.stop_reason == PM_BECAUSE_ABANDONED)
         pm_tell_place(place, PM_EV_START_ABANDONED, out);
+    else if (place->instance.stop_reason == PM_BECAUSE_EVICTED)
+        pm_tell_room(place, PM_EV_EVICTED, out);
     else
         pm_tell_place(place, PM_EV_INSTANCE_STOPPING, out);
 }
@@ -374,11 +386,11 @@ static void begin_stop(struct pm_place *place, enum pm_cause cause, struct pm_ac
     else
         pm_leases_end(place, true, &error, out);
 
-    if (cause == PM_CAUSE_STOP)
+    if (cause == PM_CAUSE_STOP || cause == PM_CAUSE_DEVICE)
         tell_stopping(place, out);
     if (cause == PM_CAUSE_EXIT)
         return;
-    if (cause == PM_CAUSE_START_TIMEOUT || place->pool->core->at_once)
+    if (cause == PM_CAUSE_START_TIMEOUT || cause == PM_CAUSE_DEVICE || place->pool->core->at_once)
         send_kill(place, out);
     else
         send_signal(place, out);
@@ -392,7 +404,9 @@ void pm_place_ladder(struct pm_place *place, struct pm_actions *out)
     uint64_t now_ms = place->pool->core->now_ms;
     bool killing = instance->next_kill_ms != PM_NEVER;
 
-    if (!killing && (place->pool->core->at_once ||
+    if (instance->childless)
+        return;
+    if (!killing && (place->pool->core->at_once || pm_device_fails_under(place) ||
                      now_ms >= pm_add_ms(instance->signalled_ms, spec->stop_grace_ms)))
         instance->next_kill_ms = now_ms;
     if (now_ms >= instance->next_kill_ms) {
@@ -411,6 +425,8 @@ uint64_t pm_place_ladder_due(const struct pm_place *place)
     const struct pm_tenure *instance = &place->instance;
     const struct pm_pool_spec *spec = place->spec;
 
+    if (instance->childless)
+        return pm_device_return_due(place);
     if (instance->next_kill_ms != PM_NEVER)
         return instance->next_kill_ms;
     if (spec->habits.second_sigterm && !instance->second_signal && !instance->exited)
@@ -450,8 +466,10 @@ static void leave(struct pm_place *place, enum pm_state from)
 {
     struct pm_core *core = place->pool->core;
 
-    if (from == PM_WAITING)
+    if (from == PM_WAITING) {
         pm_list_remove(&place->start_link);
+        pm_room_leave(place);
+    }
     if (from == PM_STARTING && place->holds_start_place) {
         place->holds_start_place = false;
         core->n_start_places_taken--;

@@ -563,7 +563,7 @@ static bool refuses_all(const struct pm_pool *pool, struct poolmgr_error *ret)
         ret->retry_after_ms = RETRY_MS;
         return true;
     }
-    if (pm_pool_intent_refuses(pool, ret))
+    if (pm_pool_intent_refuses(pool, ret) || pm_room_lost(pool, ret))
         return true;
     if (any_up_or_coming(pool))
         return false;

@@ -26,13 +26,6 @@ static bool is_up(const struct pm_place *place)
     return place->state == PM_READY || place->state == PM_SICK;
 }
 
-/* Until memory is planned: what takes the device it gets, and declares nothing, is let beside. */
-static bool fits_beside(const struct pm_place *place, const struct pm_pool_spec *spec)
-{
-    return strcmp(spec->vram, "0") == 0 && strcmp(place->spec->vram, "0") == 0 &&
-           (strcmp(spec->devices, "cpu") == 0 || strcmp(spec->devices, "auto") == 0);
-}
-
 /* The one that `next` takes over from. */
 static struct pm_place *former_of(const struct pm_place *next)
 {
@@ -154,6 +147,24 @@ bool pm_reload_permits(const struct pm_place *place)
     const struct pm_reloading *reload = place->pool->reload;
 
     return place->role != PM_NEXT || !reload->swaps || !pm_place_has_process(former_of(place));
+}
+
+bool pm_reload_swaps(const struct pm_pool *pool)
+{
+    return pool->reload && pool->reload->swaps;
+}
+
+struct pm_place *pm_reload_heir(const struct pm_place *place)
+{
+    const struct pm_reloading *reload = place->pool->reload;
+    struct pm_place *serving;
+
+    if (!reload || place->index >= place->pool->n_places)
+        return NULL;
+    serving = place->pool->places[place->index];
+    if (reload->swaps && reload->next && former_of(reload->next) == place)
+        return reload->next;
+    return place != serving && serving->returns ? serving : NULL;
 }
 
 /* ---- places that come and go -------------------------------------------------------------------------------------- */
@@ -334,7 +345,7 @@ static void begin_next(struct pm_pool *pool, struct pm_place *former)
 {
     struct pm_reloading *reload = pool->reload;
 
-    reload->swaps = !is_up(former) || !fits_beside(former, reload->spec);
+    reload->swaps = !is_up(former) || !pm_room_fits_beside(former, reload->spec);
     reload->swap_by_ms = pm_add_ms(pool->core->now_ms, reload->op->deadline_ms);
     former->returns = reload->swaps;
     reload->next = pm_place_new(pool, former->index, PM_NEXT, reload->spec);

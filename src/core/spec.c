@@ -12,6 +12,47 @@
 
 #include "util/cleanup.h"
 
+uint64_t pm_device_size(const struct pm_device_sizes *sizes, const char *device)
+{
+    for (size_t i = 0; i < sizes->devices.n; i++) {
+        if (strcmp(sizes->devices.items[i], device) == 0)
+            return sizes->bytes[i];
+    }
+    return sizes->each;
+}
+
+void pm_device_sizes_add(struct pm_device_sizes *sizes, const char *device, uint64_t bytes)
+{
+    pm_strv_add(&sizes->devices, device);
+    sizes->bytes = pm_xrealloc(sizes->bytes, sizes->devices.n * sizeof(*sizes->bytes));
+    sizes->bytes[sizes->devices.n - 1] = bytes;
+}
+
+bool pm_device_sizes_equal(const struct pm_device_sizes *a, const struct pm_device_sizes *b)
+{
+    if (a->each != b->each || !pm_strv_equal(&a->devices, &b->devices))
+        return false;
+    for (size_t i = 0; i < a->devices.n; i++) {
+        if (a->bytes[i] != b->bytes[i])
+            return false;
+    }
+    return true;
+}
+
+void pm_device_sizes_copy(struct pm_device_sizes *to, const struct pm_device_sizes *from)
+{
+    to->each = from->each;
+    for (size_t i = 0; i < from->devices.n; i++)
+        pm_device_sizes_add(to, from->devices.items[i], from->bytes[i]);
+}
+
+void pm_device_sizes_fini(struct pm_device_sizes *sizes)
+{
+    pm_strv_fini(&sizes->devices);
+    free(sizes->bytes);
+    sizes->bytes = NULL;
+}
+
 static void set_limits(struct pm_pool_spec *spec)
 {
     spec->n_replicas = 1;
@@ -57,7 +98,6 @@ struct pm_pool_spec *pm_pool_spec_new(const char *id)
     spec->habits.ours = true;
     spec->devices = pm_xstrdup("auto");
     spec->tensor_split = pm_xstrdup("none");
-    spec->vram = pm_xstrdup("0");
     set_limits(spec);
     set_times(spec);
     return spec;
@@ -104,7 +144,8 @@ void pm_pool_spec_unref(struct pm_pool_spec *spec)
     free(spec->tensor_split);
     pm_strv_fini(&spec->args);
     pairs_fini(&spec->env);
-    free(spec->vram);
+    pm_strv_fini(&spec->mask);
+    pm_device_sizes_fini(&spec->vram);
     free(spec->filters);
     free(spec->text);
     free(spec->stored);
@@ -183,7 +224,7 @@ bool pm_engine_spec_equal(const struct pm_engine_spec *a, const struct pm_engine
 
 static const size_t engine_texts[] = {
     MEMBER(model.main), MEMBER(model.mmproj), MEMBER(model.draft),  MEMBER(model.sha256),
-    MEMBER(engine),     MEMBER(devices),      MEMBER(tensor_split), MEMBER(vram),
+    MEMBER(engine),     MEMBER(devices),      MEMBER(tensor_split),
 };
 
 static const size_t engine_numbers[] = {MEMBER(n_slots), MEMBER(context)};
@@ -254,6 +295,7 @@ enum pm_spec_change pm_spec_compare(const struct pm_pool_spec *a, const struct p
     if (a == b)
         return PM_SPEC_SAME;
     if (!pm_engine_spec_equal(a->runs, b->runs) || !same_texts(a, b) || !same_lists(a, b) ||
+        !pm_device_sizes_equal(&a->vram, &b->vram) ||
         !same_numbers(a, b, engine_numbers, PM_ARRAY_LEN(engine_numbers)))
         return PM_SPEC_ENGINE;
     return same_limits(a, b) ? PM_SPEC_SAME : PM_SPEC_LIMITS;

@@ -11,8 +11,10 @@
 #include "core/words.h"
 #include "util/str.h"
 
-#define PM_ID_MAX    48  /* bytes of a pool's id */
-#define PM_ALIAS_MAX 256 /* bytes of an alias, and of a model name as clients send it */
+#define PM_ID_MAX        48  /* bytes of a pool's id */
+#define PM_MASK_MAX      16  /* devices of one engine */
+#define PM_DEVICE_ID_MAX 95  /* bytes of a device's id: NVML's UUIDs have at most so many */
+#define PM_ALIAS_MAX     256 /* bytes of an alias, and of a model name as clients send it */
 
 struct pm_pairs { /* NAME=value, in the order of the file */
     struct pm_strv names, values;
@@ -68,6 +70,19 @@ struct pm_external_spec {
     uint64_t pid;         /* on this machine; 0: unknown */
 };
 
+/* One size for each device, or sizes by device, as `{ 0: 24GiB }`. */
+struct pm_device_sizes {
+    uint64_t each; /* on those that are not named */
+    struct pm_strv devices;
+    uint64_t *bytes; /* one a name */
+};
+
+uint64_t pm_device_size(const struct pm_device_sizes *sizes, const char *device);
+void pm_device_sizes_add(struct pm_device_sizes *sizes, const char *device, uint64_t bytes);
+bool pm_device_sizes_equal(const struct pm_device_sizes *a, const struct pm_device_sizes *b);
+void pm_device_sizes_copy(struct pm_device_sizes *to, const struct pm_device_sizes *from);
+void pm_device_sizes_fini(struct pm_device_sizes *sizes);
+
 struct pm_pool_spec {
     unsigned refs;
     char id[PM_ID_MAX + 1];
@@ -78,14 +93,15 @@ struct pm_pool_spec {
         *runs; /* that entry, a reference; NULL where nothing is run (core's tests) */
     struct pm_engine_habits habits;
     struct pm_external_spec external;
-    char *devices;      /* "auto", "cpu", or a mask as written */
-    char *tensor_split; /* "none", "auto", or "[0.67,0.33]" */
+    char *devices;       /* "auto", "cpu", or a mask as written */
+    struct pm_strv mask; /* its ids; none for auto and cpu */
+    char *tensor_split;  /* "none", "auto", or "[0.67,0.33]" */
     uint64_t n_replicas;
     uint64_t n_slots; /* requests at once in one replica */
     uint64_t context; /* tokens for one request; 0: as trained */
     struct pm_strv args;
     struct pm_pairs env;
-    char *vram; /* as written: "0", "7GiB", or a map as JSON */
+    struct pm_device_sizes vram; /* 0: not declared; where some are named, for no other device */
     enum pm_start_mode start;
     uint64_t idle_ttl_ms; /* 0: never */
     bool pinned;

@@ -13,6 +13,7 @@ enum pm_cause {
     PM_CAUSE_REFUSED,        /* wanted up, but the clock says not yet */
     PM_CAUSE_STAGED,         /* the model is there and good */
     PM_CAUSE_STAGING_FAILED, /* it is not; whether for good stands in the verdict */
+    PM_CAUSE_NEVER_FITS,     /* no device is large enough for it */
     PM_CAUSE_ROOM,           /* room granted: spawned in the same step */
     PM_CAUSE_UNWANTED,       /* not wanted any more, before there was a process */
     PM_CAUSE_SPAWN_FAILED,   /* the engine could not be launched */
@@ -23,8 +24,13 @@ enum pm_cause {
     PM_CAUSE_RECOVERED,      /* `rise` good probes */
     PM_CAUSE_HEALTH,         /* sick for sick_restart */
     PM_CAUSE_STALL,          /* no sign of life, or three request limits in a row */
+    PM_CAUSE_DRIVER,         /* a driver error of a live engine */
+    PM_CAUSE_DOOMED,         /* doomed by one, and emptied, at its deadline, or hanging */
+    PM_CAUSE_DEVICE,         /* a device of its is lost or must be reset */
     PM_CAUSE_EXIT,           /* the engine's process ended */
     PM_CAUSE_CHILDLESS,      /* nothing of its tree is left */
+    PM_CAUSE_VRAM_BACK,      /* what it used of a device is free again */
+    PM_CAUSE_VRAM_LATE,      /* it is not, after 10 s */
     PM_CAUSE_DELAY_OVER,     /* the restart clock lets it go on */
     PM_CAUSE_RESET,          /* an operator's reset, or a changed file */
     PM_CAUSE_SIBLING_FAILED, /* another replica failed for good */

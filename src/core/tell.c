@@ -124,6 +124,9 @@ static void say_stopping(const struct pm_place *place, const char *name, struct 
                        duration(text, place->pool->core->now_ms - place->pool->idle_ms));
         break;
     case PM_BECAUSE_SHUTDOWN: pm_event_human(event, "%s stops: the daemon ends", name); break;
+    case PM_BECAUSE_DEVICE:
+        pm_event_human(event, "%s stops: its device does not work", name);
+        break;
     case PM_BECAUSE_STOP: pm_event_human(event, "%s stops: an operator asks for it", name); break;
     case PM_BECAUSE_DRAIN: pm_event_human(event, "%s stops: an operator drains it", name); break;
     case PM_BECAUSE_RELOAD: pm_event_human(event, "%s stops: it is reloaded", name); break;
@@ -314,6 +317,99 @@ void pm_tell_handoff(const struct pm_place *place, enum pm_event_kind kind, stru
     pm_action_tell(out, &event);
 }
 
+/* ---- room ------------------------------------------------------------------------------------------------------ */
+
+static const char *bytes(char *to, uint64_t n)
+{
+    return pm_format_bytes(to, DURATION, n);
+}
+
+/* The device that is the matter, as a field. */
+static void add_device(const struct pm_place *place, const struct pm_shares *shares,
+                       struct pm_event *event)
+{
+    if (shares->n == 0)
+        return;
+    event->fields |= PM_EF_DEVICE;
+    (void)pm_str_copy(event->device, sizeof(event->device),
+                      pm_device_id(place->pool->core, shares->items[0].account));
+}
+
+static const char *claimant_name(const struct pm_place *place)
+{
+    return place->room.claimant ? place->room.claimant->pool->spec->id : "another pool";
+}
+
+static void say_claimed(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    char text[DURATION];
+
+    pm_event_human(event,
+                   "%s takes nothing new: %s needs its %s; %" PRIu64 " request%s end%s first", name,
+                   claimant_name(place), bytes(text, pm_place_planned_bytes(place)),
+                   place->n_running, pm_plural(place->n_running), place->n_running == 1 ? "s" : "");
+}
+
+static void say_called_off(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    pm_event_human(event, "%s takes requests again: %s does not need its room any more", name,
+                   claimant_name(place));
+}
+
+static void say_evicted(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    char text[DURATION];
+
+    pm_event_human(event, "%s stops: %s needs its %s on device %s", name, claimant_name(place),
+                   bytes(text, pm_place_planned_bytes(place)), event->device);
+}
+
+static void say_vram_refused(const struct pm_place *place, const char *name, struct pm_event *event)
+{
+    char text[160];
+
+    (void)pm_room_explain(place, text, sizeof(text));
+    pm_event_human(event, "%s %s", name, text);
+}
+
+static void say_vram_returned(const struct pm_place *place, const char *name,
+                              struct pm_event *event)
+{
+    uint64_t took_ms = place->pool->core->now_ms - place->instance.childless_ms;
+    bool back = pm_device_returned(place) == PM_CAUSE_VRAM_BACK;
+    char text[DURATION];
+
+    event->fields |= PM_EF_DURATION_MS;
+    event->duration_ms = took_ms;
+    if (!back)
+        event->level = PM_WARN;
+    pm_event_human(event,
+                   back ? "the memory of %s is back after %s"
+                        : "the memory of %s is not seen back after %s",
+                   name, duration(text, took_ms));
+}
+
+void pm_tell_room(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out)
+{
+    static const sentence room_sentences[PM_EV_COUNT] = {
+        [PM_EV_EVICT_CLAIMED] = say_claimed,
+        [PM_EV_EVICT_CALLED_OFF] = say_called_off,
+        [PM_EV_EVICTED] = say_evicted,
+        [PM_EV_VRAM_REFUSED] = say_vram_refused,
+        [PM_EV_VRAM_RETURNED] = say_vram_returned,
+    };
+    const char *id = place->pool->spec->id;
+    char name[PM_ID_MAX + 24];
+    struct pm_event event;
+
+    pm_event_init(&event, kind, id);
+    pm_event_pool(&event, id);
+    pm_event_replica(&event, place->index, place->instance.n);
+    add_device(place, place->room.charge.n > 0 ? &place->room.charge : &place->room.target, &event);
+    room_sentences[kind](place, place_name(place, name), &event);
+    pm_action_tell(out, &event);
+}
+
 /* ---- pools ----------------------------------------------------------------------------------------------------- */
 
 void pm_tell_staged(const struct pm_pool *pool, uint64_t size_bytes, struct pm_actions *out)
@@ -486,14 +582,10 @@ static void begin_request(struct pm_event *event, enum pm_event_kind kind,
 }
 
 static const char *const waits_for[PM_STATE_COUNT] = {
-    [PM_COLD] = "which is cold",
-    [PM_STAGING] = "whose model is checked",
-    [PM_WAITING] = "which waits for its start",
-    [PM_STARTING] = "which loads",
-    [PM_READY] = "whose slots are in use",
-    [PM_SICK] = "which is sick",
-    [PM_STOPPING] = "which stops first",
-    [PM_BACKOFF] = "which waits for its next try",
+    [PM_COLD] = "which is cold",           [PM_STAGING] = "whose model is checked",
+    [PM_WAITING] = "which waits for room", [PM_STARTING] = "which loads",
+    [PM_READY] = "whose slots are in use", [PM_SICK] = "which is sick",
+    [PM_STOPPING] = "which stops first",   [PM_BACKOFF] = "which waits for its next try",
     [PM_FAILED] = "which failed",
 };
 

@@ -113,6 +113,12 @@ static void explain_sick(const struct pm_place *place, struct pm_pool_view *ret)
                        place->instance.n_missed);
         return;
     }
+    if (place->instance.doomed) {
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "%.90s; restarted when its %" PRIu64 " request%s have ended",
+                       place->last_error.text, place->n_running, pm_plural(place->n_running));
+        return;
+    }
     (void)snprintf(ret->reason, sizeof(ret->reason),
                    "missed %" PRIu64 " health probes; restarted in %s unless it answers",
                    place->instance.n_missed, duration(text, at_ms > now_ms ? at_ms - now_ms : 0));
@@ -124,7 +130,9 @@ static void explain_stopping(const struct pm_place *place, struct pm_pool_view *
     uint64_t at_ms = pm_add_ms(place->instance.signalled_ms, place->spec->stop_grace_ms);
     char text[DURATION];
 
-    if (place->instance.next_kill_ms != PM_NEVER)
+    if (place->instance.childless)
+        (void)snprintf(ret->reason, sizeof(ret->reason), "ended; its memory comes back");
+    else if (place->instance.next_kill_ms != PM_NEVER)
         (void)snprintf(ret->reason, sizeof(ret->reason),
                        "its processes are killed until none is left");
     else
@@ -152,7 +160,8 @@ static void explain_failed(const struct pm_pool *pool, struct pm_pool_view *ret)
     char text[300];
 
     pm_describe_verdict(&pool->failure, text, sizeof(text));
-    ret->code = POOLMGR_E_POOL_FAILED;
+    ret->code =
+        pool->failure.code == POOLMGR_E_NEVER_FITS ? POOLMGR_E_NEVER_FITS : POOLMGR_E_POOL_FAILED;
     (void)snprintf(ret->reason, sizeof(ret->reason), "%.100s; mend it, then: poolctl reset %s",
                    text, pool->spec->id);
 }
@@ -182,6 +191,31 @@ static bool explain_reload(const struct pm_pool *pool, struct pm_pool_view *ret)
     return true;
 }
 
+static void explain_waiting(const struct pm_place *place, struct pm_pool_view *ret)
+{
+    uint64_t n = place->pool->core->n_start_places_taken;
+
+    if (pm_room_needed(place) && !pm_link_in_list(&place->start_link))
+        ret->code = pm_room_explain(place, ret->reason, sizeof(ret->reason));
+    else
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "waits while %" PRIu64 " other pool%s load; a request starts it now", n,
+                       pm_plural(n));
+}
+
+static void explain_up(const struct pm_place *place, struct pm_pool_view *ret)
+{
+    if (pm_evict_claimed(place))
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "gives its room to %s; %" PRIu64 " request%s still running",
+                       place->room.claimant->pool->spec->id, place->n_running,
+                       pm_plural(place->n_running));
+    else
+        (void)snprintf(ret->reason, sizeof(ret->reason),
+                       "takes no new requests and stops; %" PRIu64 " request%s still running",
+                       place->n_running, pm_plural(place->n_running));
+}
+
 static void explain(const struct pm_place *place, struct pm_pool_view *ret)
 {
     if (explain_intent(place->pool, ret) || explain_reload(place->pool, ret))
@@ -198,18 +232,9 @@ static void explain(const struct pm_place *place, struct pm_pool_view *ret)
                        "its model is checked; %" PRIu64 " waiting request%s",
                        pm_pool_n_waiters(place->pool), pm_plural(pm_pool_n_waiters(place->pool)));
         break;
-    case PM_WAITING:
-        (void)snprintf(ret->reason, sizeof(ret->reason),
-                       "waits while %" PRIu64 " other pool%s load; a request starts it now",
-                       place->pool->core->n_start_places_taken,
-                       pm_plural(place->pool->core->n_start_places_taken));
-        break;
+    case PM_WAITING: explain_waiting(place, ret); break;
     case PM_STARTING: explain_starting(place, ret); break;
-    case PM_READY:
-        (void)snprintf(ret->reason, sizeof(ret->reason),
-                       "takes no new requests and stops; %" PRIu64 " request%s still running",
-                       place->n_running, pm_plural(place->n_running));
-        break;
+    case PM_READY: explain_up(place, ret); break;
     case PM_SICK: explain_sick(place, ret); break;
     case PM_STOPPING: explain_stopping(place, ret); break;
     case PM_BACKOFF: explain_backoff(place, ret); break;
@@ -227,6 +252,9 @@ static const char *code_name(const struct pm_place *place, int code)
         return "reloading";
     if (place->state == PM_STOPPING && place->instance.stop_reason == PM_BECAUSE_IDLE)
         return "idle_stop";
+    if (pm_evict_claimed(place) ||
+        (place->state == PM_STOPPING && place->instance.stop_reason == PM_BECAUSE_EVICTED))
+        return "evicting";
     return pm_state_name(place->state);
 }
 
@@ -243,6 +271,7 @@ static void add_place(const struct pm_place *place, struct pm_pool_view *ret)
         ret->slots_free += pm_place_slots_free(place);
     }
     ret->active_leases += pm_place_leases(place);
+    ret->planned_bytes = pm_add_ms(ret->planned_bytes, pm_place_planned_bytes(place));
     if (place->instance.last_check_ms > ret->last_check_ms)
         ret->last_check_ms = place->instance.last_check_ms;
     ret->n_failed_checks += place->instance.n_missed;

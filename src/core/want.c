@@ -75,6 +75,8 @@ static struct pm_wanted ruled(const struct pm_place *place)
 
     if (core->at_once)
         return pm_wanted(PM_DOWN, PM_BECAUSE_SHUTDOWN, PM_NEVER);
+    if (pm_device_fails_under(place))
+        return pm_wanted(PM_DOWN, PM_BECAUSE_DEVICE, PM_NEVER);
     if (core->shutting_down)
         return pm_empty_by(PM_BECAUSE_SHUTDOWN,
                            pm_pool_empty_by(pool) < pool->shutdown_by_ms ? pm_pool_empty_by(pool)
@@ -120,6 +122,8 @@ struct pm_wanted pm_place_want(const struct pm_place *place)
     }
     if (!pm_place_is_ours(place))
         return pm_wanted(PM_KEEP, PM_BECAUSE_NOT_OURS, PM_NEVER);
+    if (pm_evict_claimed(place))
+        return pm_wanted(PM_EMPTY, PM_BECAUSE_EVICTED, PM_NEVER);
     if (pm_pool_is_waited_for(pool))
         return pm_wanted(PM_UP, PM_BECAUSE_WAITERS, PM_NEVER);
     if (pm_pool_has_start(pool))

@@ -61,6 +61,19 @@ static const char *const then_names[] = {
 };
 static_assert(PM_ARRAY_LEN(then_names) == PM_THEN_COUNT, "a word has no name");
 
+static const char *const device_state_names[] = {
+    [PM_DEVICE_OK] = "ok",
+    [PM_DEVICE_DENIED] = "denied",
+    [PM_DEVICE_MISMATCH] = "mismatch",
+    [PM_DEVICE_BLOCKED] = "blocked",
+    [PM_DEVICE_RESET_REQUIRED] = "reset_required",
+    [PM_DEVICE_LOST] = "lost",
+    [PM_DEVICE_QUARANTINED] = "quarantined",
+    [PM_DEVICE_SUSPECT] = "suspect",
+};
+static_assert(PM_ARRAY_LEN(device_state_names) == PM_DEVICE_STATE_COUNT,
+              "a state of devices has no name");
+
 static const char *name_of(const char *const *names, size_t n, size_t value)
 {
     return value < n ? names[value] : "";
@@ -99,6 +112,11 @@ const char *pm_on_deadline_name(enum pm_on_deadline on_deadline)
 const char *pm_then_name(enum pm_then then)
 {
     return name_of(then_names, PM_THEN_COUNT, then);
+}
+
+const char *pm_device_state_name(enum pm_device_state state)
+{
+    return name_of(device_state_names, PM_DEVICE_STATE_COUNT, state);
 }
 
 bool pm_breaker_by_name(const char *name, enum pm_breaker *ret)

@@ -59,6 +59,21 @@ enum pm_cancel { PM_CANCEL_NONE, PM_CANCEL_STREAMS, PM_CANCEL_ALL };
 /* What a drain does with the requests that still run at its deadline, and what it leaves behind (DRAIN-2). */
 enum pm_on_deadline { PM_DEADLINE_STOP, PM_DEADLINE_ABORT, PM_ON_DEADLINE_COUNT };
 enum pm_then { PM_THEN_STOP, PM_THEN_HOLD, PM_THEN_COUNT };
+/* Of a device. The first are what its driver says, in order of weight; the last two are what core makes of it. */
+enum pm_device_state {
+    PM_DEVICE_OK,
+    PM_DEVICE_DENIED,
+    PM_DEVICE_MISMATCH,
+    PM_DEVICE_BLOCKED,
+    PM_DEVICE_RESET_REQUIRED,
+    PM_DEVICE_LOST,
+    PM_DEVICE_QUARANTINED, /* driver errors of several pools */
+    PM_DEVICE_SUSPECT,     /* memory of a dead engine did not come back */
+    PM_DEVICE_STATE_COUNT
+};
+
+/* What an XID asks for (SUP-8). */
+enum pm_xid_action { PM_XID_NOTE, PM_XID_APP, PM_XID_RESET, PM_XID_LOST };
 
 const char *pm_owner_name(enum pm_owner owner);
 const char *pm_intent_name(enum pm_intent intent);
@@ -67,6 +82,7 @@ const char *pm_breaker_name(enum pm_breaker breaker);
 const char *pm_class_name(enum pm_class class); /* PM_CLASS_NONE: "" */
 const char *pm_on_deadline_name(enum pm_on_deadline on_deadline);
 const char *pm_then_name(enum pm_then then);
+const char *pm_device_state_name(enum pm_device_state state);
 bool pm_breaker_by_name(const char *name, enum pm_breaker *ret);
 
 #endif

@@ -171,25 +171,18 @@ static void test_every_row_refuses_a_wrong_value_where_it_stands(void **state)
 static void test_what_has_no_effect_yet_is_checked_like_any_other(void **state)
 {
     pm_auto(pm_config_free) struct pm_config *config =
-        parse("devices: { reserve: { 0: 2GiB }, declared: { 0: 24GiB, 1: 24GiB } }\n"
-              "pools: { a: { model: m, vram: 7GiB, tensor_split: [0.67, 0.33], filters: { strip: "
-              "[top_k], set: { temperature: 0.2 } } }, b: { model: m, vram: 0, tensor_split: auto "
+        parse("pools: { a: { model: m, tensor_split: [0.67, 0.33], filters: { strip: "
+              "[top_k], set: { temperature: 0.2 } } }, b: { model: m, tensor_split: auto "
               "} }\n");
 
     (void)state;
     assert_non_null(config);
-    assert_refused("pools: { a: { model: m, vram: 7 } }\n",
-                   "1:31: 'vram' in pool 'a' must be a size");
-    assert_refused("pools: { a: { model: m, vram: { 0: much } } }\n", "1:31: ");
     assert_refused("pools: { a: { model: m, tensor_split: some } }\n", "1:39: ");
     assert_refused("pools: { a: { model: m, tensor_split: [0, 1] } }\n", "1:39: ");
     assert_refused("pools: { a: { model: m, filters: 3 } }\n", "1:34: ");
     assert_refused("pools: { a: { model: m, filters: { stripe: [] } } }\n",
                    "1:36: unknown key 'stripe' in 'filters' in pool 'a'; did you mean 'strip'?");
     assert_refused("pools: { a: { model: m, filters: { set: [] } } }\n", "1:41: ");
-    assert_refused("devices: { reserve: 1 }\n", "1:21: ");
-    assert_refused("devices: { declared: 24GiB }\n", "1:22: ");
-    assert_refused("evict: { max_wait: 10 }\n", "1:20: ");
 }
 
 static void test_an_unknown_key_is_refused_with_a_suggestion(void **state)
@@ -321,10 +314,104 @@ static void test_a_device_that_cannot_be_given_is_refused_and_selectors_are_ours
 {
     (void)state;
     assert_refused("pools:\n  a: { model: x, devices: \"0\" }\n",
-                   "2:27: 'devices' in pool 'a' is '0'; masks come with");
+                   "2:27: 'devices' in pool 'a' is '0', and no device is declared");
     assert_refused("pools:\n  a: { model: x, env: { CUDA_VISIBLE_DEVICES: 0 } }\n",
                    "2:25: 'env' in pool 'a' may not name 'CUDA_VISIBLE_DEVICES'");
     assert_refused("pools:\n  a: { model: x, env: { POOLMGR_X: 0 } }\n", "2:25: ");
+}
+
+#define DECLARED "devices: { declared: { 0: 24GiB, 1: 12GiB } }\n"
+
+static void test_declared_devices_masks_and_sizes_are_read(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("devices: { reserve: { 1: 2GiB }, declared: { 0: 24GiB, 1: 12GiB } }\n"
+              "evict: { max_wait: 3s, min_residency: 4s }\n"
+              "defaults: { vram: 7GiB }\n"
+              "pools: { a: { model: m, pinned: true }, b: { model: m, devices: \"1,0\", vram: { 0: "
+              "1GiB, 1: 2GiB } }, c: { model: m, devices: cpu } }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(pm_device_size(&config->devices.declared, "1"), UINT64_C(12) << 30);
+    assert_int_equal(pm_device_size(&config->devices.reserve, "0"), UINT64_C(1) << 30);
+    assert_int_equal(pm_device_size(&config->devices.reserve, "1"), UINT64_C(2) << 30);
+    assert_int_equal(config->devices.quarantine_ms, 300000);
+    assert_int_equal(config->evict.max_wait_ms, 3000);
+    assert_int_equal(config->evict.min_residency_ms, 4000);
+    assert_int_equal(config->pools[0]->mask.n, 0);
+    assert_int_equal(config->pools[0]->vram.each, UINT64_C(7) << 30);
+    assert_int_equal(config->pools[1]->mask.n, 2);
+    assert_string_equal(config->pools[1]->mask.items[0], "1");
+    assert_int_equal(pm_device_size(&config->pools[1]->vram, "1"), UINT64_C(2) << 30);
+    assert_non_null(strstr(config->pools[1]->text, "\"vram\":{\"0\":\"1GiB\",\"1\":\"2GiB\"}"));
+    assert_int_equal(config->no_effect_yet.n, 0);
+    assert_int_equal(config->warnings.n, 0);
+}
+
+static void test_without_declared_devices_room_has_no_effect(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("evict: { max_wait: 3s }\ndevices: { reserve: 2GiB }\n"
+              "pools: { a: { model: m, vram: 7GiB, pinned: true } }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(config->no_effect_yet.n, 4);
+    assert_true(pm_strv_contains(&config->no_effect_yet, "vram"));
+    assert_true(pm_strv_contains(&config->no_effect_yet, "max_wait"));
+}
+
+static void test_masks_and_sizes_that_name_no_device_are_refused_where_they_stand(void **state)
+{
+    (void)state;
+    assert_refused("devices: { reserve: 1 }\n", "1:21: ");
+    assert_refused("devices: { reserve: [1GiB] }\n",
+                   "1:21: 'reserve' in 'devices' must be a size, or a map of device and size");
+    assert_refused("devices: { declared: 24GiB }\n",
+                   "1:22: 'declared' in 'devices' must be a map of device and size");
+    assert_refused("devices: { declared: { 0: 24 } }\n", "1:27: ");
+    assert_refused("devices: { declared: { 0: 0 } }\n", "1:24: device '0' has no memory");
+    assert_refused("devices: { declared: { \"a b\": 1GiB } }\n",
+                   "1:24: 'a b' in 'declared' in 'devices' is no device");
+    assert_refused("devices: { declared: { 0: 24GiB }, reserve: { 1: 1GiB } }\n",
+                   "1:47: 'reserve' names device '1', which is not in 'devices.declared'");
+    assert_refused("evict: { max_wait: 10 }\n", "1:20: ");
+    assert_refused("pools: { a: { model: m, vram: 7 } }\n",
+                   "1:31: 'vram' in pool 'a' is '7'; it must be a size");
+    assert_refused("pools: { a: { model: m, vram: { 0: much } } }\n",
+                   "1:36: 'vram' in pool 'a' is 'much'; it must be a size");
+    assert_refused(DECLARED "pools: { a: { model: m, devices: \"0,7\" } }\n",
+                   "2:34: 'devices' in pool 'a' names device '7', which is not in");
+    assert_refused(DECLARED "pools: { a: { model: m, devices: \"0,1,0\" } }\n",
+                   "2:34: 'devices' in pool 'a' names device '0' twice");
+    assert_refused(DECLARED "pools: { a: { model: m, devices: \"0,,1\" } }\n",
+                   "2:34: 'devices' in pool 'a' names device '', which is not in");
+    assert_refused(DECLARED "pools: { a: { model: m, vram: { 7: 1GiB } } }\n",
+                   "2:33: 'vram' in pool 'a' names device '7', which is not in");
+    assert_refused(DECLARED "pools: { a: { model: m, devices: \"0\", vram: { 1: 1GiB } } }\n",
+                   "2:47: 'vram' in pool 'a' names device '1', which is not in its 'devices'");
+    assert_refused(DECLARED "pools: { a: { model: m, devices: \"0,1\", vram: { 1: 1GiB } } }\n",
+                   "2:47: 'vram' in pool 'a' has no size for device '0'");
+    assert_refused("gpu_only: true\npools: { a: { model: m, devices: cpu } }\n",
+                   "2:34: pool 'a' is for the CPU, and 'gpu_only' is true");
+}
+
+static void test_a_pool_that_never_fits_is_taken_with_a_warning(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse(DECLARED "pools: { a: { model: m, vram: 30GiB }, b: { model: m }, c: { model: m, "
+                       "devices: \"0,1\", vram: 12GiB }, d: { model: m, vram: 23GiB } }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(config->warnings.n, 3);
+    assert_string_equal(config->warnings.items[0],
+                        "pool 'a' can never start: device 0 lacks 7516192768 bytes for it");
+    assert_string_equal(config->warnings.items[1],
+                        "pool 'b' names no vram: what it needs on a device is not counted");
+    assert_string_equal(config->warnings.items[2],
+                        "pool 'c' can never start: device 1 lacks 1073741824 bytes for it");
 }
 
 static void test_listening_beyond_loopback_is_refused(void **state)
@@ -618,6 +705,10 @@ int main(void)
         cmocka_unit_test(test_an_alias_may_stand_in_several_pools),
         cmocka_unit_test(test_names_are_checked),
         cmocka_unit_test(test_a_device_that_cannot_be_given_is_refused_and_selectors_are_ours),
+        cmocka_unit_test(test_declared_devices_masks_and_sizes_are_read),
+        cmocka_unit_test(test_without_declared_devices_room_has_no_effect),
+        cmocka_unit_test(test_masks_and_sizes_that_name_no_device_are_refused_where_they_stand),
+        cmocka_unit_test(test_a_pool_that_never_fits_is_taken_with_a_warning),
         cmocka_unit_test(test_listening_beyond_loopback_is_refused),
         cmocka_unit_test(test_a_socket_path_that_is_too_long_is_refused_and_names_the_pool),
         cmocka_unit_test(test_settings_without_effect_are_kept_and_named),

@@ -480,6 +480,7 @@ static struct pm_pool_spec *another(void)
     struct pm_pool_spec *spec = pm_pool_spec_new(POOL);
 
     spec->model.main = pm_xstrdup("/m/other.gguf");
+    spec->vram.each = world.spec->vram.each;
     return spec;
 }
 
@@ -567,11 +568,12 @@ static uint64_t begin_reload(void)
 
 static uint64_t begin_swap(void)
 {
+    const struct pm_device device = {.id = "0", .total_bytes = UINT64_C(12) << 30};
     uint64_t op;
     int r;
 
-    free(world.spec->vram);
-    world.spec->vram = pm_xstrdup("10GiB");
+    pm_core_devices(world.core, &device, 1, world.now_ms, &world.out);
+    world.spec->vram.each = UINT64_C(10) << 30; /* it does not fit twice */
     (void)idle_engine(&world);
     op = command(PM_OP_RELOAD, &r);
     staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);

@@ -77,7 +77,8 @@ static void test_a_fresh_spec_has_the_documented_defaults(void **s)
     assert_string_equal(spec->engine, "llama");
     assert_string_equal(spec->devices, "auto");
     assert_string_equal(spec->tensor_split, "none");
-    assert_string_equal(spec->vram, "0");
+    assert_int_equal(spec->vram.each, 0);
+    assert_int_equal(spec->vram.devices.n, 0);
     assert_int_equal(spec->n_replicas, 1);
     assert_int_equal(spec->n_slots, 4);
     assert_int_equal(spec->context, 8192);
