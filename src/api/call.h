@@ -75,7 +75,9 @@ void pm_change_reload(struct pm_call *call);
 void pm_change_remove(struct pm_call *call);
 void pm_commands_handoff(struct pm_call *call);  /* handoff.c */
 void pm_placement_explain(struct pm_call *call); /* placement.c */
-void pm_operations_list(struct pm_call *call);   /* operations.c */
+void pm_devices_list(struct pm_call *call);      /* devices.c */
+void pm_devices_clear(struct pm_call *call);
+void pm_operations_list(struct pm_call *call); /* operations.c */
 void pm_operations_show(struct pm_call *call);
 void pm_operations_cancel(struct pm_call *call);
 void pm_requests_list(struct pm_call *call); /* requests.c */

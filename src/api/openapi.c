@@ -39,11 +39,15 @@ static const struct shape shapes[] = {
     {"Replica", "index:i! instance:s state:s! pid:i endpoint:s endpoint_owner:s engine_version:s "
                 "started_at:t ready_at:t last_heartbeat_at:t slots_total:i! active_leases:i! "
                 "restart_count:i! failures_in_a_row:i! breaker:s! next_start_at:t "
-                "perf:$Perf last_error:$LastError"},
+                "perf:$Perf last_error:$LastError devices:*ReplicaDevice"},
     {"Perf", "tokens_per_s:n first_token_ms:n"},
     {"Placement", "chosen:$Candidate decided_by:s ties:i waits:b predicted_start_ms:i "
                   "error:$ErrorObject candidates:*Candidate!"},
     {"Candidate", "pool_id:s! replica_id:i! refused_by:s"},
+    {"ReplicaDevice", "id:s! index:i vram_total_bytes:i! vram_free_bytes:i planned_bytes:i!"},
+    {"DeviceList", "devices:*Device!"},
+    {"Device", "id:s! index:i state:s! vram_total_bytes:i! vram_free_bytes:i reserve_bytes:i! "
+               "planned_bytes:i! claimed_bytes:i! quarantined_until_at:t"},
     {"OperationList", "operations:*Operation!"},
     {"Operation", "id:s kind:s! pool_id:s state:s! created_at:t ended_at:t progress:o result:o "
                   "error:$ErrorObject replaced_by:s"},

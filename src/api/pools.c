@@ -24,8 +24,13 @@ static json_t *pool_json(const struct pm_call *call, const struct pm_pool_view *
 {
     struct pm_manager *manager = call->api->manager;
     pm_auto_free struct pm_replica_view *replicas = replicas_of(pm_manager_core(manager), view);
+    json_t *pool = pm_pool_json(view, replicas, clock);
+    const json_t *list = json_object_get(pool, "replicas");
 
-    return pm_pool_json(view, replicas, clock);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        pm_put_replica_devices(json_array_get(list, i), pm_manager_core(manager), view->spec->id,
+                               (unsigned)i);
+    return pool;
 }
 
 void pm_pools_list(struct pm_call *call)

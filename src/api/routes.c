@@ -106,6 +106,11 @@ const struct pm_route pm_routes[] = {
         "register an engine that somebody else started, as a replica of a pool; answered when the "
         "engine has answered"),
 
+    API(GET, "/v1/devices", READ, pm_devices_list, NULL, NULL, "DeviceList", 200,
+        "devices, their memory, and what is planned on them"),
+    API(POST, "/v1/devices/{id}/clear", ADMIN, pm_devices_clear, NULL, "", "Device", 200,
+        "end the quarantine of a device, or trust one that is suspect"),
+
     API(GET, "/v1/operations", READ, pm_operations_list, NULL, NULL, "OperationList", 200,
         "operations, newest first; ended ones are kept for a while"),
     API(GET, "/v1/operations/{id}", READ, pm_operations_show, wait_query, NULL, "Operation", 200,
@@ -151,8 +156,6 @@ const struct pm_route pm_routes[] = {
     LATER(GET | POST | PUT | DEL, "/upstream/{pool}/{path...}", ADMIN, "a pool's engine, raw"),
     LATER(POST, "/v1/audio/{path...}", INFER, "speech and transcription"),
     LATER(POST, "/v1/images/{path...}", INFER, "images"),
-    LATER(GET, "/v1/devices", READ, "devices and their memory"),
-    LATER(POST, "/v1/devices/{uuid}/clear", ADMIN, "end a device's quarantine"),
     LATER(POST, "/v1/plan", READ, "whether a model fits"),
     LATER(POST, "/v1/preflight", READ, "whether this machine has what is needed"),
     LATER(GET, "/v1/catalog/{kind}", READ, "models or engines that are here"),

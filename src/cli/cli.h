@@ -44,6 +44,7 @@ int pm_verb_placement(struct pm_cli *cli);
 int pm_verb_reset(struct pm_cli *cli);
 int pm_verb_logs(struct pm_cli *cli);
 int pm_verb_events(struct pm_cli *cli);
+int pm_verb_devices(struct pm_cli *cli);
 int pm_verb_requests(struct pm_cli *cli);
 int pm_verb_operations(struct pm_cli *cli);
 int pm_verb_config(struct pm_cli *cli);

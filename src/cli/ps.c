@@ -52,6 +52,37 @@ static char *tokens(const json_t *pool)
     return json_is_number(rate) ? pm_xasprintf("%.0f", json_number_value(rate)) : pm_xstrdup("-");
 }
 
+/* Where its first engine with a plan runs; else what the file says. */
+static char *devices(const json_t *pool)
+{
+    const json_t *replicas = json_object_get(pool, "replicas");
+    pm_auto_buf struct pm_buf ids = {0};
+
+    for (size_t i = 0; i < json_array_size(replicas) && ids.n == 0; i++) {
+        const json_t *on = json_object_get(json_array_get(replicas, i), "devices");
+
+        for (size_t k = 0; k < json_array_size(on); k++)
+            pm_buf_addf(&ids, "%s%s", k > 0 ? "," : "", pm_text(json_array_get(on, k), "id", "?"));
+    }
+    return pm_xstrdup(ids.n > 0 ? pm_buf_text(&ids) : pm_text(pool, "devices", "-"));
+}
+
+/* What is planned for all its engines. */
+static char *vram(const json_t *pool)
+{
+    const json_t *replicas = json_object_get(pool, "replicas");
+    uint64_t bytes = 0;
+    char text[32];
+
+    for (size_t i = 0; i < json_array_size(replicas); i++) {
+        const json_t *on = json_object_get(json_array_get(replicas, i), "devices");
+
+        for (size_t k = 0; k < json_array_size(on); k++)
+            bytes += pm_number(json_array_get(on, k), "planned_bytes");
+    }
+    return pm_xstrdup(bytes > 0 ? pm_format_bytes(text, sizeof(text), bytes) : "-");
+}
+
 static void add_row(struct pm_table *table, const json_t *pool, uint64_t now_ms)
 {
     char since[32];
@@ -61,8 +92,8 @@ static void add_row(struct pm_table *table, const json_t *pool, uint64_t now_ms)
     cells[1] = pm_xstrdup(pm_text(pool, "state", "?"));
     cells[2] = slots(pool);
     cells[3] = pm_xasprintf("%" PRIu64, pm_number(pool, "queue_depth"));
-    cells[4] = pm_xstrdup(pm_text(pool, "devices", "-"));
-    cells[5] = pm_xstrdup("-");
+    cells[4] = devices(pool);
+    cells[5] = vram(pool);
     cells[6] = tokens(pool);
     cells[7] = pm_xstrdup(pm_since(since, sizeof(since), pm_text(pool, "since_at", NULL), now_ms));
     cells[8] = note(pool, now_ms);

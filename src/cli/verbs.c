@@ -27,6 +27,7 @@ const struct pm_verb pm_verbs[] = {
     {"logs", "POOL [-f] [-n 200] [--replica 0]", "what its engine says", pm_verb_logs},
     {"events", "[-f] [-n 50] [--pool POOL] [--level info]", "what happened; -f: what happens",
      pm_verb_events},
+    {"devices", "[clear ID]", "devices and their memory; clear: end a quarantine", pm_verb_devices},
     {"requests", "[cancel ID]", "requests that wait and run", pm_verb_requests},
     {"operations", "[ID | cancel ID]", "long commands", pm_verb_operations},
     {"config", "check [FILE] | show | reload | schema",

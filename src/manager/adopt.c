@@ -69,8 +69,37 @@ static void spec_hash(const struct pm_engine_spec *engine, const struct pm_pool_
     (void)snprintf(to, 17, "%016" PRIx64, hash);
 }
 
+static json_t *plan_json(const struct pm_plan *plan)
+{
+    json_t *devices = json_array();
+
+    for (size_t i = 0; i < plan->n_devices; i++)
+        (void)json_array_append_new(devices,
+                                    json_pack("{s:s, s:I}", "id", plan->devices[i].id, "bytes",
+                                              (json_int_t)plan->devices[i].bytes));
+    return devices;
+}
+
+/* False: it says nothing of devices, or nothing that can be read. */
+static bool plan_read(const json_t *meta, struct pm_plan *ret)
+{
+    const json_t *devices = json_object_get(meta, "devices");
+
+    for (size_t i = 0; i < json_array_size(devices) && i < PM_SHARES_MAX; i++) {
+        const json_t *device = json_array_get(devices, i);
+        const char *id = json_string_value(json_object_get(device, "id"));
+        json_int_t bytes = json_integer_value(json_object_get(device, "bytes"));
+
+        if (!id || bytes < 0 || !pm_str_copy(ret->devices[i].id, sizeof ret->devices[i].id, id))
+            return false;
+        ret->devices[i].bytes = (uint64_t)bytes;
+        ret->n_devices++;
+    }
+    return ret->n_devices > 0;
+}
+
 char *pm_meta_write(const struct pm_engine_spec *engine, const struct pm_pool_spec *spec,
-                    const struct pm_engine_command *command)
+                    const struct pm_engine_command *command, const struct pm_plan *plan)
 {
     char hash[17];
     json_t *meta;
@@ -79,6 +108,8 @@ char *pm_meta_write(const struct pm_engine_spec *engine, const struct pm_pool_sp
     spec_hash(engine, spec, hash);
     meta = json_pack("{s:i, s:s, s:s, s:s, s:s}", "version", 1, "endpoint", command->endpoint,
                      "api_key", command->api_key, "engine", engine->name, "spec", hash);
+    if (plan)
+        (void)json_object_set_new(meta, "devices", plan_json(plan));
     text = json_dumps(meta, JSON_COMPACT);
     json_decref(meta);
     return text;
@@ -87,7 +118,8 @@ char *pm_meta_write(const struct pm_engine_spec *engine, const struct pm_pool_sp
 /* Both values of an instance that can be adopted; false: it was started with another specification, or by a
  * version of this program that wrote other things. */
 static bool meta_read(const char *text, const struct pm_engine_spec *engine,
-                      const struct pm_pool_spec *spec, struct pm_instance *instance)
+                      const struct pm_pool_spec *spec, struct pm_instance *instance,
+                      struct pm_plan *ret_plan)
 {
     json_t *meta = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
     const char *endpoint = NULL, *api_key = NULL, *hash = NULL;
@@ -102,6 +134,8 @@ static bool meta_read(const char *text, const struct pm_engine_spec *engine,
            version == 1 && strcmp(hash, ours) == 0 &&
            pm_str_copy(instance->endpoint, sizeof instance->endpoint, endpoint) &&
            pm_str_copy(instance->api_key, sizeof instance->api_key, api_key);
+    if (!same || !plan_read(meta, ret_plan))
+        ret_plan->n_devices = 0;
     json_decref(meta);
     return same;
 }
@@ -257,13 +291,14 @@ static bool try_adopt(struct pm_manager *manager, const struct pm_found_instance
     struct poolmgr_error err = {0};
     struct pm_token token;
     struct pm_instance probe = {0};
+    struct pm_plan plan = {0};
 
     *ret_why = "is of no pool any more and is stopped";
     if (!pm_core_pool(manager->core, found->pool_id, now_ms, &view))
         return false;
 
     *ret_why = "was started with other settings and is stopped";
-    if (!meta_read(found->meta, view.spec->runs, view.spec, &probe))
+    if (!meta_read(found->meta, view.spec->runs, view.spec, &probe, &plan))
         return false;
 
     *ret_why = "is one too many and is stopped";
@@ -272,6 +307,8 @@ static bool try_adopt(struct pm_manager *manager, const struct pm_found_instance
                       &err) < 0)
         return false;
 
+    if (plan.n_devices > 0)
+        pm_core_adopted_on(manager->core, token, &plan, now_ms, &manager->actions);
     instance = pm_instance_new(manager, token, (struct pm_pool_spec *)view.spec, found->replica,
                                found->instance);
     memcpy(instance->endpoint, probe.endpoint, sizeof instance->endpoint);

@@ -344,7 +344,8 @@ void pm_instance_free(struct pm_instance *instance)
     free(instance);
 }
 
-static int launch(struct pm_instance *instance, struct poolmgr_error *err)
+static int launch(struct pm_instance *instance, const struct pm_plan *plan,
+                  struct poolmgr_error *err)
 {
     const struct pm_config *config = instance->manager->config;
     __attribute__((__cleanup__(pm_engine_command_fini))) struct pm_engine_command command = {0};
@@ -362,7 +363,7 @@ static int launch(struct pm_instance *instance, struct poolmgr_error *err)
 
     (void)pm_str_copy(instance->endpoint, sizeof instance->endpoint, command.endpoint);
     (void)pm_str_copy(instance->api_key, sizeof instance->api_key, command.api_key);
-    meta = pm_meta_write(instance->engine, instance->spec, &command);
+    meta = pm_meta_write(instance->engine, instance->spec, &command, plan);
     pm_manager_log_path(instance->manager, instance->spec->id, instance->replica, log_path,
                         sizeof log_path);
 
@@ -394,7 +395,7 @@ void pm_instance_spawn(struct pm_manager *manager, const struct pm_action *actio
     struct poolmgr_error err = {0};
     int r;
 
-    r = launch(instance, &err);
+    r = launch(instance, action->plan, &err);
     if (r < 0)
         spawn_failed(instance, r, err.message);
 }

@@ -150,6 +150,9 @@ void pm_operation_moved(struct pm_manager *manager); /* accepted, or ended */
 void pm_operations_init(struct pm_manager *manager);
 void pm_operations_free(struct pm_manager *manager);
 
+/* ---- devices.c: those that the configuration declares */
+void pm_manager_list_devices(struct pm_manager *manager);
+
 /* ---- stage.c: looks at model files, in the helper thread */
 struct pm_stager *pm_stager_new(struct pm_manager *manager);
 void pm_stager_free(struct pm_stager *stager); /* behind the worker */
@@ -189,7 +192,7 @@ int pm_adopt_all(struct pm_manager *manager, struct poolmgr_error *err);
 void pm_strangers_free(struct pm_manager *manager);
 /* The JSON kept beside an instance for the daemon that adopts it; the caller's. */
 char *pm_meta_write(const struct pm_engine_spec *engine, const struct pm_pool_spec *spec,
-                    const struct pm_engine_command *command);
+                    const struct pm_engine_command *command, const struct pm_plan *plan);
 struct pm_instance *pm_instance_new(struct pm_manager *manager, struct pm_token token,
                                     struct pm_pool_spec *spec, unsigned replica, uint64_t number);
 extern const struct pm_process_handler pm_instance_handler; /* ctx: struct pm_instance */

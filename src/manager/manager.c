@@ -81,7 +81,12 @@ static struct pm_http_client_options client_options(const struct pm_config *conf
 
 static struct pm_core_options core_options(const struct pm_config *config)
 {
-    struct pm_core_options options = {.max_parallel_starts = config->max_parallel_starts};
+    struct pm_core_options options = {
+        .max_parallel_starts = config->max_parallel_starts,
+        .evict_max_wait_ms = config->evict.max_wait_ms,
+        .evict_min_residency_ms = config->evict.min_residency_ms,
+        .quarantine_ms = config->devices.quarantine_ms,
+    };
 
     (void)pm_str_copy(options.default_pool, sizeof options.default_pool,
                       config->default_pool ? config->default_pool : "");
@@ -112,6 +117,7 @@ void pm_manager_configure(struct pm_manager *manager)
 
     pm_http_client_configure(manager->client, &client);
     pm_core_configure(manager->core, &core, pm_manager_now(manager), &manager->actions);
+    pm_manager_list_devices(manager); /* what is kept free of them may have changed */
 }
 
 static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
@@ -148,6 +154,7 @@ static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
         return r;
 
     make_core(manager);
+    pm_manager_list_devices(manager);
     r = add_pools(manager, err);
     if (r < 0)
         return r;

@@ -107,6 +107,8 @@ int pm_manager_remove_pool(struct pm_manager *manager, const char *pool_id, bool
                            uint64_t drain_ms, uint64_t *ret_op, struct poolmgr_error *err);
 int pm_manager_reset(struct pm_manager *manager, const char *pool_id, enum pm_breaker breaker,
                      struct poolmgr_error *err);
+/* Ends a quarantine, or trusts a suspect device: POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT. */
+int pm_manager_clear_device(struct pm_manager *manager, const char *id, struct poolmgr_error *err);
 int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, struct poolmgr_error *err);
 
 /* Calls fn once when the operation has come so far, or has ended (soon if it has already); NULL when there is none
