@@ -507,6 +507,20 @@ static void show(const struct pm_pool *pool)
         (void)pm_str_copy(op->view.text, sizeof(op->view.text), "going back to what served before");
 }
 
+/* What was changed by a reload that was called off, and has ended since. */
+static void take_back(struct pm_pool *pool)
+{
+    for (unsigned i = 0; i < pool->n_places && !pool->reload; i++) {
+        struct pm_place *place = pool->places[i];
+
+        if (place->spec == pool->spec || !place->spec->habits.ours || pm_place_has_process(place))
+            continue;
+        pm_place_set_spec(place, pool->spec);
+        place->slots_total = pool->spec->n_slots;
+        pm_core_changed(pool->core);
+    }
+}
+
 void pm_reload_step(struct pm_pool *pool, struct pm_actions *out)
 {
     if (pool->reload && pool->reload->phase == PM_RELOAD_CHANGING)
@@ -516,6 +530,7 @@ void pm_reload_step(struct pm_pool *pool, struct pm_actions *out)
     if (pool->reload)
         show(pool);
     free_ended(pool);
+    take_back(pool);
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------------ */

@@ -653,6 +653,31 @@ static void test_a_replica_whose_former_engine_still_runs_goes_back_to_it(void *
     assert_int_equal(count_actions(&world, PM_ACT_SIGNAL), 0);
 }
 
+static void test_a_replica_that_was_changed_comes_back_as_what_the_pool_is_after_a_call_off(void **s)
+{
+    struct pm_token first, second, new, next;
+
+    first = ready_replicas(&second);
+    (void)reload();
+    staged_reload(&world);
+    new = spawned_for_reload();
+    endpoint_ready(&world, new);
+    next = spawned_for_reload();
+    crash(&world, first, (struct pm_exit){.status = 0});
+    (void)drain(&world, 0, PM_DEADLINE_STOP, PM_THEN_STOP); /* the reload is over, and both stop */
+    crash(&world, new, (struct pm_exit){.status = 0});
+    crash(&world, next, (struct pm_exit){.status = 0});
+    crash(&world, second, (struct pm_exit){.status = 0});
+    durable(&world); /* what came of the drain */
+    assert_int_equal(view(&world).intent, PM_DISABLED);
+    (void)resume(&world);
+    (void)request(&world);
+    assert_ptr_equal(the_action(&world, PM_ACT_STAGE)->spec, world.spec);
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);
+    assert_int_equal(count_actions(&world, PM_ACT_SPAWN), 2);
+    assert_ptr_equal(action_at(&world, PM_ACT_SPAWN, 0)->spec, world.spec);
+}
+
 static void test_more_replicas_come_with_the_new_spec_and_fewer_end(void **s)
 {
     world_begin(&world);
@@ -699,6 +724,7 @@ int main(void)
         TEST(test_replicas_change_one_at_a_time_and_the_spec_is_committed_with_the_last),
         TEST(test_if_one_fails_those_already_changed_go_back),
         TEST(test_a_replica_whose_former_engine_still_runs_goes_back_to_it),
+        TEST(test_a_replica_that_was_changed_comes_back_as_what_the_pool_is_after_a_call_off),
         TEST(test_more_replicas_come_with_the_new_spec_and_fewer_end),
     };
 
