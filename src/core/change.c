@@ -465,6 +465,7 @@ void pm_removal_begin(struct pm_op *op, struct pm_actions *out)
     pm_operations_end(pool, PM_OP_START, PM_OP_CANCELLED, out);
     pm_reload_call_off(pool, false, out);
     pm_operations_end(pool, PM_OP_RELOAD, PM_OP_CANCELLED, out);
+    pm_operations_end(pool, PM_OP_PUT, PM_OP_CANCELLED, out); /* it came too late for this pool */
     pm_pool_withdraw(pool, out);
 }
 

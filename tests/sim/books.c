@@ -3,10 +3,11 @@
  * What must be true inside. Everything here follows from what was put in and what came out: who waits, who has which
  * slot, how often which replica failed. The invariants compare it with what the core shows.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/restart.h"
-#include "sim.h"
+#include "invariants.h"
 
 /* ---- finding ---------------------------------------------------------------------------------------------------- */
 
@@ -26,6 +27,15 @@ int book_pool_by_id(const struct sim *sim, const char *id)
             return i;
     }
     return SIM_NOBODY;
+}
+
+/* Its spec, or what it became in this very step. */
+bool book_is_pools(const struct sim *sim, int pool, const struct pm_pool_spec *spec)
+{
+    struct pm_pool_view view;
+
+    return spec == sim->books.pools[pool].spec ||
+           (pm_core_pool(sim->core, spec->id, sim->now_ms, &view) && view.spec == spec);
 }
 
 int book_pool_of(const struct sim *sim, const struct pm_pool_spec *spec)
@@ -48,14 +58,27 @@ uint64_t book_leases(const struct book_pool *pool, const struct books *books)
 {
     uint64_t n = 0;
 
-    for (unsigned i = 0; i < pool->spec->n_replicas; i++) {
-        if (pool->replicas[i].engine != SIM_NOBODY) {
-            const struct book_engine *engine = &books->engines[pool->replicas[i].engine];
+    for (int i = 0; i < books->n_live; i++) {
+        const struct book_engine *engine = &books->engines[books->live[i]];
 
+        if (&books->pools[engine->pool] == pool)
             n += engine->n_granted + engine->n_abandoned;
-        }
     }
     return n;
+}
+
+static void lives(struct books *books, int index)
+{
+    if (books->n_live < SIM_LIVE)
+        books->live[books->n_live++] = index;
+}
+
+static void lives_no_more(struct books *books, int index)
+{
+    for (int i = 0; i < books->n_live; i++) {
+        if (books->live[i] == index)
+            books->live[i--] = books->live[--books->n_live];
+    }
 }
 
 /* Slots that may not be given to anybody now. */
@@ -218,7 +241,7 @@ void books_released(struct sim *sim, int index, enum pm_release how)
 {
     struct book_request *request = &sim->books.requests[index];
     struct book_engine *engine = &sim->books.engines[request->engine];
-    struct pm_pool_spec *spec = sim->books.pools[request->pool].spec;
+    const struct pm_pool_spec *spec = engine->spec;
 
     if (how == PM_RELEASE_DONE) {
         engine->life_ms = sim->now_ms;
@@ -237,7 +260,7 @@ void books_abandoned(struct sim *sim, int index)
 {
     struct book_request *request = &sim->books.requests[index];
 
-    request->settles_ms = sim->now_ms + sim->books.pools[request->pool].spec->abandon_max_ms;
+    request->settles_ms = sim->now_ms + sim->books.engines[request->engine].spec->abandon_max_ms;
     set_state(sim, request, REQ_ABANDONED);
 }
 
@@ -318,7 +341,9 @@ static void open_engine(struct sim *sim, int index, int pool, unsigned replica)
     engine->replica = replica;
     engine->spec = sim->books.pools[pool].spec;
     engine->spawned_ms = engine->progress_ms = sim->now_ms;
-    replica_of(sim, engine)->engine = index;
+    lives(&sim->books, index);
+    if (!sim->books.pools[pool].reloaded || replica_of(sim, engine)->engine == SIM_NOBODY)
+        replica_of(sim, engine)->engine = index;
     replica_of(sim, engine)->staged = false;
 }
 
@@ -331,6 +356,8 @@ static void take_spawn(struct sim *sim, const struct pm_action *action)
     open_engine(sim, index, pool, action->replica);
     engine->token = action->token;
     engine->instance = action->instance;
+    engine->spec = action->spec;
+    engine->is_next = !book_is_pools(sim, pool, action->spec);
     engine->start_by_ms = sim->now_ms + engine->spec->start_max_ms;
     engine->for_waiters = book_n_waiting(&sim->books.pools[pool]) > 0;
     world_spawn(sim, index);
@@ -361,6 +388,8 @@ static void judge(struct sim *sim, struct book_engine *engine, enum pm_class cla
     struct book_pool *pool = &sim->books.pools[engine->pool];
 
     engine->class = class;
+    if (engine->is_next)
+        return;
     if (engine->ready)
         replica_of(sim, engine)->crashed_when_ready = true;
     sim_seen.classes[class]++;
@@ -403,7 +432,11 @@ static void take_forget(struct sim *sim, const struct pm_action *action)
         return;
     engine->forgotten = true;
     forget_leases(sim, engine);
-    replica_of(sim, engine)->engine = SIM_NOBODY;
+    lives_no_more(&sim->books, index);
+    if (replica_of(sim, engine)->engine == index)
+        replica_of(sim, engine)->engine = SIM_NOBODY;
+    if (engine->is_next)
+        return; /* held against nobody */
     settle(sim, engine->pool, replica_of(sim, engine), engine->class, !engine->ready);
 }
 
@@ -540,8 +573,16 @@ static void take_stage(struct sim *sim, const struct pm_action *action)
 {
     int pool = book_pool_of(sim, action->spec);
 
-    sim->books.pools[pool].staging = true;
-    world_ask(sim, PM_ACT_STAGE, action->token, pool, SIM_NOBODY);
+    if (!book_is_pools(sim, pool, action->spec)) {
+        sim->books.pools[pool].staging_next = true;
+        sim->books.pools[pool].not_staged = false;
+    } else {
+        sim->books.pools[pool].staging = true;
+        sim->books.pools[pool].staging_token = action->token;
+        sim->books.pools[pool].staging_spec = action->spec;
+    }
+    world_ask(sim, PM_ACT_STAGE, action->token, pool,
+              book_is_pools(sim, pool, action->spec) ? SIM_NOBODY : SIM_NEXT);
 }
 
 void books_staged(struct sim *sim, int index, const struct pm_failure *failure)
@@ -549,6 +590,8 @@ void books_staged(struct sim *sim, int index, const struct pm_failure *failure)
     struct book_pool *pool = &sim->books.pools[index];
 
     pool->staging = false;
+    if (pool->staging_spec != pool->spec)
+        return; /* it is another one by now, and asked for anew */
     if (failure)
         pool->failed_in_step = true;
     for (unsigned i = 0; i < pool->spec->n_replicas; i++) {
@@ -597,7 +640,8 @@ static void look_at_deadlines(struct sim *sim, int index)
 /* What is durable before it is answered acts when it is accepted. */
 static bool is_answered_later(enum pm_operation_kind kind)
 {
-    return kind == PM_OP_DRAIN || kind == PM_OP_RESUME || kind == PM_OP_REMOVE;
+    return kind == PM_OP_DRAIN || kind == PM_OP_RESUME || kind == PM_OP_REMOVE ||
+           kind == PM_OP_RELOAD || kind == PM_OP_PUT || kind == PM_OP_CONFIG_RELOAD;
 }
 
 static void acts(struct sim *sim, struct book_op *op)
@@ -654,6 +698,10 @@ static void take_accepted(struct sim *sim, const struct pm_action *action)
         acts(sim, op);
         return;
     }
+    if (op->kind != PM_OP_DRAIN && op->kind != PM_OP_RESUME) {
+        acts(sim, op);
+        return;
+    }
     sim->books.pools[op->pool].acknowledged = op->intent;
     op->former = former_of(sim, op);
     acts(sim, op);
@@ -665,21 +713,47 @@ static void take_accepted(struct sim *sim, const struct pm_action *action)
     set_intent(sim, op->pool, op->kind == PM_OP_DRAIN ? PM_DRAINING : PM_ENABLED);
 }
 
+/* A reload, a put, or a part of a change of the file has ended. */
+static void take_change(struct sim *sim, const struct book_op *op, const struct pm_operation *view)
+{
+    int index = view->pool_id[0] ? book_pool_by_id(sim, view->pool_id) : SIM_NOBODY;
+    struct book_pool *pool = &sim->books.pools[index < 0 ? 0 : index];
+
+    if (view->kind == PM_OP_RELOAD)
+        pool->staging_next = false; /* nobody waits for it any more */
+    if (index == SIM_NOBODY || view->state != PM_OP_SUCCEEDED)
+        return;
+    if (view->kind == PM_OP_REMOVE) { /* gone from the file, too */
+        pool->there = false;
+        return;
+    }
+    if (view->kind != PM_OP_RELOAD && view->kind != PM_OP_PUT)
+        return;
+    pool->changed_in_step = true;
+    if (view->kind == PM_OP_RELOAD)
+        inv19_succeeds(sim, index);
+    if (op->known && op->spec)
+        pool->asked = op->spec;
+    if (op->known && op->spec && pool->owner == PM_OWNER_API)
+        pool->acknowledged_spec = atoi(op->spec->text);
+}
+
 static void take_operation(struct sim *sim, const struct pm_action *action)
 {
     struct book_op *op = &sim->books.ops[action->operation % SIM_OPS];
     struct pm_operation view = {0};
 
     op->ended = true;
+    (void)pm_core_operation(sim->core, action->operation, &view);
+    take_change(sim, op, &view);
     if (!op->known || !op->acts)
         return;
     sim->books.pools[op->pool].n_running[op->kind]--;
     look_at_deadlines(sim, op->pool);
-    (void)pm_core_operation(sim->core, action->operation, &view);
     if (op->kind == PM_OP_REMOVE)
         sim->books.pools[op->pool].there = view.state != PM_OP_SUCCEEDED;
-    if (op->kind == PM_OP_REMOVE || !is_answered_later(op->kind) || view.replaced_by != 0 ||
-        view.state == PM_OP_INTERRUPTED)
+    if ((op->kind != PM_OP_DRAIN && op->kind != PM_OP_RESUME) || !is_answered_later(op->kind) ||
+        view.replaced_by != 0 || view.state == PM_OP_INTERRUPTED)
         return;
     set_intent(sim, op->pool, view.state == PM_OP_SUCCEEDED ? op->intent : op->former);
 }
@@ -711,6 +785,7 @@ void books_persisted(struct sim *sim, int index, const struct world_record *reco
     pool->written = sim->books.leaving || sim->books.ops[record->operation % SIM_OPS].ended
                         ? book_written(record) /* its command was called off meanwhile */
                         : 0;
+    pool->written_spec = record->spec;
     if (!record->has_operation)
         pool->acknowledged = record->intent; /* what came of it is written behind it */
 }
@@ -728,6 +803,29 @@ void books_reset(struct sim *sim, int index)
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------------------------- */
+
+/* A PUT has made it, or made it anew. */
+static void books_pool_comes(struct sim *sim, int index)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+    struct pm_pool_spec *spec = pool->asked;
+    enum pm_owner owner = pool->owner;
+    int first_spec = pool->first_spec;
+
+    memset(pool, 0, sizeof(*pool));
+    books_open_pool(sim, index, spec, owner);
+    pool->first_spec = first_spec;
+}
+
+static void take_event(struct sim *sim, const struct pm_event *event)
+{
+    int index = book_pool_by_id(sim, event->pool_id);
+    struct book_pool *pool = &sim->books.pools[index < 0 ? 0 : index];
+
+    sim_seen.events[event->kind]++;
+    if (index != SIM_NOBODY && event->kind == PM_EV_POOL_ADDED && !pool->there)
+        books_pool_comes(sim, index);
+}
 
 void books_take(struct sim *sim, const struct pm_action *action)
 {
@@ -747,9 +845,21 @@ void books_take(struct sim *sim, const struct pm_action *action)
     case PM_ACT_OPERATION: take_operation(sim, action); break;
     case PM_ACT_PERSIST: take_persist(sim, action); break;
     case PM_ACT_ACCEPTED: take_accepted(sim, action); break;
-    case PM_ACT_NARRATE: sim_seen.events[action->event->kind]++; break;
+    case PM_ACT_NARRATE: take_event(sim, action->event); break;
     case PM_ACT_STOPPED: sim->books.stopped = true; break;
     }
+}
+
+/* Which place serves a replica changes with a switch, and with it the failures that count. */
+static void look_at_reloaded(struct sim *sim, struct book_replica *replica)
+{
+    int index =
+        replica->view.token.serial ? book_engine_by_token(sim, replica->view.token) : SIM_NOBODY;
+
+    replica->engine =
+        index != SIM_NOBODY && !sim->books.engines[index].forgotten ? index : SIM_NOBODY;
+    replica->n = replica->view.n_failures;
+    replica->n_failed_starts = 0;
 }
 
 static void look_at_replica(struct sim *sim, struct book_pool *pool, unsigned index)
@@ -761,6 +871,10 @@ static void look_at_replica(struct sim *sim, struct book_pool *pool, unsigned in
         let_settle(sim, &sim->books.engines[replica->engine]);
 
     (void)pm_core_replica(sim->core, pool->spec->id, index, &replica->view);
+    if (pool->reloaded)
+        look_at_reloaded(sim, replica);
+    if (pool->changed_in_step)
+        replica->n = replica->view.n_failures; /* by limits that are new */
     sim_seen.states[replica->view.state]++;
     if (replica->view.state == before)
         return;
@@ -790,6 +904,32 @@ static void forgive(struct sim *sim, const struct pm_pool_spec *spec, struct boo
         replica->n_failed_starts = 0;
 }
 
+/* What it is now; that it may be so is INV-19's to ask. */
+static void look_at_spec(struct sim *sim, int index)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+    const struct pm_pool_spec *before = pool->spec;
+
+    if (pool->view.spec == pool->spec)
+        return;
+    inv19_spec(sim, index);
+    pool->was_changed = true;
+    for (int i = 0; i < sim->n_specs; i++) {
+        if (sim->specs[i] == pool->view.spec)
+            pool->spec = sim->specs[i];
+    }
+    for (int i = 0; i < sim->books.n_live; i++) {
+        struct book_engine *engine = &sim->books.engines[sim->books.live[i]];
+
+        if (engine->pool == index && engine->spec == before &&
+            pool->replicas[engine->replica].engine == sim->books.live[i] &&
+            pm_spec_compare(before, pool->spec) != PM_SPEC_ENGINE)
+            engine->spec = pool->spec; /* limits hold for what runs */
+        if (engine->pool == index && engine->spec == pool->spec)
+            engine->is_next = false;
+    }
+}
+
 void books_look(struct sim *sim)
 {
     struct books *books = &sim->books;
@@ -801,9 +941,11 @@ void books_look(struct sim *sim)
             continue;
         for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
             look_at_replica(sim, pool, k);
-            forgive(sim, pool->spec, &pool->replicas[k]);
+            if (!pool->reloaded)
+                forgive(sim, pool->spec, &pool->replicas[k]);
         }
         (void)pm_core_pool(sim->core, pool->spec->id, sim->now_ms, &pool->view);
+        look_at_spec(sim, i);
         if (book_n_waiting(pool) > 0) {
             for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
                 if (pool->replicas[k].engine != SIM_NOBODY)
@@ -821,6 +963,7 @@ void books_begin(struct sim *sim)
 
         pool->reset_in_step = pool->stopped_in_step = false;
         pool->started_in_step = pool->failed_in_step = pool->not_written_in_step = false;
+        pool->changed_in_step = pool->not_staged_in_step = pool->untouched_in_step = false;
         pool->before = pool->view;
         for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
             pool->replicas[k].before = pool->replicas[k].view;
@@ -833,7 +976,9 @@ void books_open_pool(struct sim *sim, int index, struct pm_pool_spec *spec, enum
 {
     struct book_pool *pool = &sim->books.pools[index];
 
-    pool->spec = spec;
+    pool->spec = pool->declared = pool->asked = spec;
+    pool->acknowledged_spec = pool->written_spec = atoi(spec->text);
+    pool->cut_ms = PM_NEVER;
     pool->owner = owner;
     pool->there = true;
     pool->stop_by_ms = PM_NEVER;
@@ -848,8 +993,10 @@ void books_clear(struct sim *sim)
 {
     struct books *books = &sim->books;
 
-    for (int i = 0; i < books->n_pools; i++)
-        pm_pool_spec_unref(books->pools[i].spec);
+    for (int i = 0; i < sim->n_specs; i++)
+        pm_pool_spec_unref(sim->specs[i]);
+    sim->n_specs = 0;
+    books->n_live = 0;
     pm_heap_fini(&books->deadlines);
     memset(books->pools, 0, sizeof(books->pools));
     memset(books->requests, 0, (size_t)(books->n_requests + 1) * sizeof(books->requests[0]));
@@ -859,6 +1006,18 @@ void books_clear(struct sim *sim)
     books->n_pools = books->n_requests = 0;
     books->version = books->shutdown_ms = books->last_op = 0;
     books->begun = books->shutting_down = books->at_once = books->leaving = books->stopped = false;
+}
+
+/* What the next daemon begins with: the file's, or what the disk has of an API pool. */
+static struct pm_pool_spec *spec_on_disk(const struct sim *sim, int index)
+{
+    const struct book_pool *pool = &sim->books.pools[index];
+    const struct world_record *record = &sim->world.disk[index];
+
+    if (pool->owner != PM_OWNER_API)
+        return pool->declared;
+    return sim
+        ->specs[record->exists && record->spec != SIM_NOBODY ? record->spec : pool->first_spec];
 }
 
 /* Its streams and waiters die with it; so do its operations, and what it knew of failures. */
@@ -875,21 +1034,29 @@ void books_daemon_died(struct sim *sim)
             set_state(sim, request, REQ_OVER);
         request->lease = (struct pm_lease){0};
     }
+    books->n_live = 0;
     for (int i = 0; i < sim->world.n_engines; i++)
         books->engines[i].token.serial = 0;
     for (int i = 0; i < books->n_pools; i++) {
         struct book_pool *pool = &books->pools[i];
-        struct pm_pool_spec *spec = pool->spec;
+        struct pm_pool_spec *declared = pool->declared;
+        struct pm_pool_spec *spec = spec_on_disk(sim, i);
+        int acknowledged_spec = pool->acknowledged_spec, written_spec = pool->written_spec;
         enum pm_intent acknowledged = pool->acknowledged;
         bool was_removed = pool->acknowledged_removed;
         enum pm_owner owner = pool->owner;
+        int first_spec = pool->first_spec;
         unsigned written = pool->written;
 
         memset(pool, 0, sizeof(*pool));
         books_open_pool(sim, i, spec, owner);
         pool->there = !sim->world.disk[i].removed;
+        pool->first_spec = first_spec;
         pool->acknowledged = acknowledged;
         pool->acknowledged_removed = was_removed;
+        pool->declared = pool->owner == PM_OWNER_API ? spec : declared;
+        pool->acknowledged_spec = acknowledged_spec;
+        pool->written_spec = written_spec;
         pool->written = written;
     }
     books->last_op = 0;

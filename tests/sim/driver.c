@@ -123,10 +123,12 @@ static void draw_times(struct pm_pool_spec *spec, struct sim_random *random)
     spec->abandon_max_ms = SIM_PICK(random, 1000, 60000);
 }
 
-static struct pm_pool_spec *draw_spec(struct sim_random *random, int i)
+static struct pm_pool_spec *draw_spec(struct sim *sim, struct sim_random *random, int i)
 {
     struct pm_pool_spec *spec = pm_pool_spec_new(ids[i]);
 
+    spec->text = pm_xasprintf("%d", sim->n_specs);
+    sim->specs[sim->n_specs++] = spec;
     draw_times(spec, random);
     spec->n_replicas = SIM_PICK(random, 1, 1, 1, 2, 3);
     spec->n_slots = SIM_PICK(random, 1, 2, 3);
@@ -146,6 +148,23 @@ static struct pm_pool_spec *draw_spec(struct sim_random *random, int i)
     spec->backoff.settle_ms = SIM_PICK(random, 1000, 60000);
     spec->backoff.reset_ms = SIM_PICK(random, 5000, 300000);
     spec->backoff.open_at = SIM_PICK(random, 2, 5);
+    return spec;
+}
+
+/* Another one for a pool: of another model, or with other limits only. */
+struct pm_pool_spec *sim_spec(struct sim *sim, int pool, const struct pm_pool_spec *like)
+{
+    struct pm_pool_spec *spec;
+
+    if (sim->n_specs == SIM_SPECS)
+        return NULL;
+    spec = draw_spec(sim, &sim->random, pool);
+    spec->n_replicas = like->n_replicas;
+    spec->n_slots = like->n_slots;
+    if (sim_one_in(&sim->random, 3))
+        spec->model.main = pm_xstrdup(like->model.main);
+    else
+        spec->model.main = pm_xasprintf("/m/%d", sim->n_specs);
     return spec;
 }
 
@@ -182,8 +201,9 @@ static void draw_pools(struct sim *sim)
 
     books->n_pools = 1 + (int)sim_below(&sim->random, SIM_POOLS);
     for (int i = 0; i < books->n_pools; i++) {
-        books_open_pool(sim, i, draw_spec(&sim->random, i),
+        books_open_pool(sim, i, draw_spec(sim, &sim->random, i),
                         sim_one_in(&sim->random, 3) ? PM_OWNER_API : PM_OWNER_FILE);
+        books->pools[i].first_spec = atoi(books->pools[i].spec->text);
     }
 }
 
@@ -597,7 +617,7 @@ static void shut_down(struct sim *sim)
 
 static bool is_full(const struct sim *sim)
 {
-    return sim->world.n_engines + SIM_SPARE > SIM_ENGINES ||
+    return sim->n_specs + SIM_SPARE > SIM_SPECS || sim->world.n_engines + SIM_SPARE > SIM_ENGINES ||
            sim->books.n_requests + SIM_SPARE > SIM_REQUESTS ||
            sim->books.last_op + SIM_SPARE > SIM_OPS;
 }

@@ -2,8 +2,9 @@
 /* Bounds in virtual time: nothing waits, loads, stops or hangs for ever. */
 #include "invariants.h"
 
-#define SLACK_MS   1000
-#define REAPING_MS 2000
+#define SLACK_MS         1000
+#define REAPING_MS       2000
+#define LONGEST_GRACE_MS 10000 /* that is drawn: whose limits hold after a reload nobody can tell */
 
 void inv31_at(struct sim *sim, const struct pm_action *action)
 {
@@ -38,7 +39,7 @@ static void look_at_wanted(struct sim *sim, int index, struct book_pool *pool, u
               "replica %u", k);
     HOLDS(sim, 32, index, "what somebody waits for does not queue behind preloads",
           view->state != PM_WAITING, "replica %u", k);
-    if (view->state == PM_BACKOFF)
+    if (view->state == PM_BACKOFF && !pool->was_changed)
         HOLDS(
             sim, 32, index, "a delay is never longer than delay(n)",
             view->next_start_ms <= replica->failed_ms + book_longest_delay(pool->spec, replica->n),
@@ -58,17 +59,18 @@ void inv32_after(struct sim *sim)
         {
             const struct book_replica *replica = &pool->replicas[k];
 
-            if (replica->view.state == PM_STAGING)
+            if (replica->view.state == PM_STAGING && !pool->reloaded)
                 HOLDS(sim, 32, i, "what is staging has a fetch", pool->staging, "replica %u", k);
             if (replica->view.state == PM_BACKOFF)
                 HOLDS(sim, 32, i, "a delay that is over is over",
                       replica->view.next_start_ms > sim->now_ms, "replica %u", k);
-            if (replica->engine != SIM_NOBODY && sim->books.engines[replica->engine].ready &&
+            if (!pool->reloaded && replica->engine != SIM_NOBODY &&
+                sim->books.engines[replica->engine].ready &&
                 !sim->books.engines[replica->engine].signalled)
                 HOLDS(sim, 32, i, "what answered is ready",
                       replica->view.state == PM_READY || replica->view.state == PM_SICK, "it is %s",
                       pm_state_name(replica->view.state));
-            if (book_n_waiting(pool) > 0 && pool->n_running[PM_OP_STOP] == 0)
+            if (book_n_waiting(pool) > 0 && pool->n_running[PM_OP_STOP] == 0 && !pool->reloaded)
                 look_at_wanted(sim, i, pool, k);
         }
     }
@@ -86,10 +88,10 @@ static bool is_left_alone(const struct sim *sim, const struct book_pool *pool,
                           const struct book_replica *replica)
 {
     return is_on_its_way(replica->view.state) && book_n_waiting(pool) == 0 &&
-           pool->n_running[PM_OP_START] == 0 && pool->intent == PM_ENABLED && !pool->removing &&
-           pool->n_running[PM_OP_DRAIN] == 0 && pool->spec->start != PM_PRELOAD &&
-           !replica->crashed_when_ready && book_leases(pool, &sim->books) == 0 &&
-           pool->view.active_leases == 0;
+           pool->n_running[PM_OP_START] == 0 && !pool->reloaded && pool->intent == PM_ENABLED &&
+           !pool->removing && pool->n_running[PM_OP_DRAIN] == 0 &&
+           pool->spec->start != PM_PRELOAD && !replica->crashed_when_ready &&
+           book_leases(pool, &sim->books) == 0 && pool->view.active_leases == 0;
 }
 
 void inv33_after(struct sim *sim)
@@ -112,8 +114,8 @@ void inv33_after(struct sim *sim)
                 HOLDS(sim, 33, i, "no start outlives start_max", sim->now_ms < engine->start_by_ms,
                       "replica %u", k);
                 HOLDS(sim, 33, i, "no start outlives start_stall without progress",
-                      sim->now_ms < engine->progress_ms + pool->spec->start_stall_ms, "replica %u",
-                      k);
+                      sim->now_ms < engine->progress_ms + engine->spec->start_stall_ms,
+                      "replica %u", k);
             }
             if (is_left_alone(sim, pool, replica))
                 HOLDS(sim, 33, i, "a start without waiters is given up by abandon_after",
@@ -140,7 +142,7 @@ static void look_at_stopping(struct sim *sim, int index, const struct book_pool 
 {
     const struct book_replica *replica = &pool->replicas[k];
     const struct book_engine *engine;
-    uint64_t since_ms;
+    uint64_t since_ms, grace_ms;
 
     HOLDS(sim, 34, index, "what is stopping has a process", replica->engine != SIM_NOBODY,
           "replica %u", k);
@@ -148,12 +150,13 @@ static void look_at_stopping(struct sim *sim, int index, const struct book_pool 
         return;
     engine = &sim->books.engines[replica->engine];
     since_ms = engine->signalled_ms;
-    if (sim->now_ms > since_ms + pool->spec->stop_grace_ms)
+    grace_ms = pool->reloaded ? LONGEST_GRACE_MS : engine->spec->stop_grace_ms;
+    if (sim->now_ms > since_ms + grace_ms && !pool->reloaded)
         HOLDS(sim, 34, index, "what does not end is killed, every second",
               engine->killed && sim->now_ms - engine->killed_ms <= 1000, "replica %u", k);
     if (is_overdue(sim, &sim->world.engines[replica->engine].end))
         return;
-    since_ms = later(since_ms + pool->spec->stop_grace_ms, sim->jumped_ms);
+    since_ms = later(since_ms + grace_ms, sim->jumped_ms);
     HOLDS(sim, 34, index, "stopping ends within stop_grace, reaping and 10 s",
           sim->now_ms <= since_ms + REAPING_MS + 10000, "replica %u: %" PRIu64 " ms", k,
           sim->now_ms - since_ms);
@@ -180,15 +183,15 @@ static void look_at_up(struct sim *sim, int index, const struct book_pool *pool,
 
     if (replica->view.state == PM_SICK)
         HOLDS(sim, 34, index, "sick ends by sick_restart",
-              sim->now_ms < replica->sick_since_ms + pool->spec->probe.sick_restart_ms,
+              sim->now_ms < replica->sick_since_ms + engine->spec->probe.sick_restart_ms,
               "replica %u", k);
     if (engine->n_granted + engine->n_abandoned > 0)
         HOLDS(sim, 34, index, "hung ends by stall_timeout",
-              sim->now_ms < engine->life_ms + pool->spec->stall_timeout_ms, "replica %u", k);
-    if (engine->n_granted > 0 && pool->stop_by_ms != PM_NEVER)
+              sim->now_ms < engine->life_ms + engine->spec->stall_timeout_ms, "replica %u", k);
+    if (engine->n_granted > 0 && !pool->reloaded && pool->stop_by_ms != PM_NEVER)
         HOLDS(sim, 34, index, "a stop reaches its deadline", sim->now_ms < pool->stop_by_ms,
               "replica %u", k);
-    if (!in_use && idle_by(pool) != PM_NEVER && !sim->books.shutting_down)
+    if (!in_use && !pool->reloaded && idle_by(pool) != PM_NEVER && !sim->books.shutting_down)
         HOLDS(sim, 34, index, "idle ends by idle_ttl", sim->now_ms <= idle_by(pool),
               "replica %u: %" PRIu64 " ms", k, sim->now_ms - pool->idle_ms);
 }

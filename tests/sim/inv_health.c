@@ -25,11 +25,21 @@ static bool shows_the_same(const struct book_pool *pool)
     return true;
 }
 
+void inv20_after(struct sim *sim)
+{
+    EACH_POOL(sim, i)
+    {
+        if (sim->books.pools[i].untouched_in_step)
+            HOLDS(sim, 20, i, "what the file does not change keeps instance, leases and queue",
+                  shows_the_same(&sim->books.pools[i]), "%s", sim->books.pools[i].spec->id);
+    }
+}
+
 void inv27_after(struct sim *sim)
 {
     EACH_POOL(sim, i)
     {
-        if (sim->books.pools[i].not_written_in_step)
+        if (sim->books.pools[i].not_written_in_step && !sim->books.pools[i].reloaded)
             HOLDS(sim, 27, i, "a failed commit leaves all as before",
                   shows_the_same(&sim->books.pools[i]), "%s", "it does not");
     }
@@ -51,8 +61,8 @@ void inv1_after(struct sim *sim)
         if (version == sim->books.version)
             HOLDS(sim, 1, i, "the version grows with every change", shows_the_same(pool),
                   "%s changed", pool->spec->id);
-        if (pool->spec->n_replicas == 1 && replica->gate_open && pool->replicas[0].engine >= 0 &&
-            !sim->books.engines[pool->replicas[0].engine].adopted)
+        if (pool->spec->n_replicas == 1 && !pool->reloaded && replica->gate_open &&
+            pool->replicas[0].engine >= 0 && !sim->books.engines[pool->replicas[0].engine].adopted)
             HOLDS(sim, 1, i, "slots_free is slots_total less leases",
                   pool->view.slots_free == (replica->slots_total > replica->active_leases
                                                 ? replica->slots_total - replica->active_leases
@@ -191,7 +201,8 @@ void inv7_at(struct sim *sim, const struct pm_action *action)
     int index = book_engine_by_token(sim, action->token);
     const struct book_engine *engine = &sim->books.engines[index < 0 ? 0 : index];
 
-    if (index == SIM_NOBODY || engine->signalled)
+    if (index == SIM_NOBODY || engine->signalled ||
+        sim->books.pools[engine->pool].changed_in_step) /* by limits that are new */
         return;
     if (action->reason_code == PM_CLASS_STALL)
         HOLDS(sim, 7, engine->pool, "no stall within stall_timeout of a sign of life",
@@ -218,18 +229,20 @@ void inv7_after(struct sim *sim)
             const struct book_replica *replica = &pool->replicas[k];
             const struct book_engine *engine;
 
-            if (replica->view.state == replica->before.state || replica->engine == SIM_NOBODY)
+            if (replica->view.state == replica->before.state || replica->engine == SIM_NOBODY ||
+                replica->view.instance != replica->before.instance)
                 continue;
             engine = &sim->books.engines[replica->engine];
             if (replica->view.state == PM_SICK)
                 HOLDS(sim, 7, i, "sick only after `fall` misses without a lease",
                       engine->n_granted + engine->n_abandoned == 0 &&
-                          engine->n_missed >= pool->spec->probe.fall,
+                          engine->n_missed >= engine->spec->probe.fall,
                       "%" PRIu64 " missed, %" PRIu64 " leases", engine->n_missed,
                       engine->n_granted + engine->n_abandoned);
             if (replica->view.state == PM_READY && replica->before.state == PM_SICK)
                 HOLDS(sim, 7, i, "ready again only after `rise` good probes",
-                      engine->n_good >= pool->spec->probe.rise, "%" PRIu64 " good", engine->n_good);
+                      engine->n_good >= engine->spec->probe.rise, "%" PRIu64 " good",
+                      engine->n_good);
         }
     }
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* DRAIN, QUEUE, OP: who is refused and why, who is cut, in which order they go. */
+#include <stdlib.h>
+
 #include "invariants.h"
 
 static uint64_t counts(enum pm_class class)
@@ -32,7 +34,8 @@ static bool waits_in_vain(const struct book_pool *pool, uint64_t deadline_ms)
         const struct book_replica *replica = &pool->replicas[k];
 
         if (replica->n >= 2 &&
-            deadline_ms < replica->failed_ms + book_longest_delay(pool->spec, replica->n))
+            (pool->was_changed || /* the delay may be one of other limits */
+             deadline_ms < replica->failed_ms + book_longest_delay(pool->spec, replica->n)))
             return true;
     }
     return false;
@@ -83,12 +86,13 @@ static bool may_be_refused(const struct sim *sim, const struct book_pool *pool,
     case POOLMGR_E_MODEL_NOT_FOUND: return pool->removing || !pool->there;
     case POOLMGR_E_DRAINING: return pool->intent == PM_DRAINING;
     case POOLMGR_E_DISABLED: return pool->intent == PM_DISABLED;
-    case POOLMGR_E_POOL_FAILED: return pool->failed;
-    case POOLMGR_E_START_TIMEOUT: return is_late(sim, pool);
+    case POOLMGR_E_POOL_FAILED: return pool->failed || pool->reloaded;
+    case POOLMGR_E_START_TIMEOUT: return pool->changed_in_step || is_late(sim, pool);
     case POOLMGR_E_START_FAILED:
-        return pool->failed_in_step || pool->stopped_in_step ||
+        return pool->reloaded || pool->failed_in_step || pool->stopped_in_step ||
                waits_in_vain(pool, request->deadline_ms);
-    case POOLMGR_E_BREAKER_OPEN: return pool->forced || waits_in_vain(pool, request->deadline_ms);
+    case POOLMGR_E_BREAKER_OPEN:
+        return pool->reloaded || pool->forced || waits_in_vain(pool, request->deadline_ms);
     default: return false;
     }
 }
@@ -102,7 +106,8 @@ void inv17_at(struct sim *sim, const struct pm_action *action)
     HOLDS(sim, 17, request->pool, "a refusal has a reason, and a closed gate is none",
           may_be_refused(sim, pool, request, action), "request %" PRIu64 " got %d: %s",
           action->request, code, action->error->message);
-    if (code == POOLMGR_E_START_FAILED && pool->failed_in_step && !pool->stopped_in_step)
+    if (code == POOLMGR_E_START_FAILED && pool->failed_in_step && !pool->stopped_in_step &&
+        !pool->reloaded)
         HOLDS(sim, 17, request->pool, "the first failed start keeps who waits",
               most_failures(sim, pool) >= 2, "request %" PRIu64, action->request);
     HOLDS(sim, 17, request->pool, "a refusal has a message", action->error->message[0] != '\0',
@@ -132,13 +137,15 @@ void inv18_at(struct sim *sim, const struct pm_action *action)
     const struct book_pool *pool = &sim->books.pools[request->pool];
     uint64_t by_ms = pool->stop_by_ms;
 
+    by_ms = pool->cut_ms < by_ms ? pool->cut_ms : by_ms;
     if (pool->intent == PM_DISABLED && pool->intent_ms + pool->spec->drain_deadline_ms < by_ms)
         by_ms = pool->intent_ms + pool->spec->drain_deadline_ms;
     if (sim->books.shutting_down && sim->books.shutdown_ms + pool->spec->drain_deadline_ms < by_ms)
         by_ms = sim->books.shutdown_ms + pool->spec->drain_deadline_ms;
     if (request->state == REQ_GRANTED)
         HOLDS(sim, 18, request->pool, "no stream with a client is cut before its deadline",
-              engine->exited || hangs(sim, engine) || sim->now_ms >= by_ms || sim->books.at_once,
+              engine->exited || hangs(sim, engine) || pool->changed_in_step ||
+                  sim->now_ms >= by_ms || sim->books.at_once,
               "request %" PRIu64 ": %s", action->request, action->error->message);
     if (request->state == REQ_ABANDONED)
         HOLDS(sim, 18, request->pool, "what nobody reads is read on until abandon_max",
@@ -191,9 +198,11 @@ void inv23_after(struct sim *sim)
               "%" PRIu64 " wait, not %" PRIu64, pool->view.queue_depth, book_n_waiting(pool));
         if (book_n_waiting(pool) == 0)
             continue;
-        HOLDS(sim, 23, i, "a queue keeps its bounds",
-              !is_over_its_bounds(pool, &(struct book_request){0}),
-              "%" PRIu64 " wait with %" PRIu64 " bytes", book_n_waiting(pool), pool->queue.bytes);
+        if (!pool->was_changed)
+            HOLDS(sim, 23, i, "a queue keeps its bounds",
+                  !is_over_its_bounds(pool, &(struct book_request){0}),
+                  "%" PRIu64 " wait with %" PRIu64 " bytes", book_n_waiting(pool),
+                  pool->queue.bytes);
         HOLDS(sim, 23, i, "nobody waits beside a free slot", pool->view.slots_free == 0,
               "%" PRIu64 " free", pool->view.slots_free);
     }
@@ -269,6 +278,12 @@ static void look_at_answer(struct sim *sim, const struct pm_action *action)
               action->error->message[0] != '\0' &&
                   (action->error->code != POOLMGR_E_STORE_FAILED || pool->not_written_in_step),
               "op-%" PRIu64 ": %d", action->operation, action->error->code);
+    else if (op->kind == PM_OP_PUT)
+        HOLDS(sim, 26, op->pool, "a pool is durable before the answer",
+              disk->exists && !disk->removed && disk->spec == atoi(op->spec->text), "op-%" PRIu64,
+              action->operation);
+    else if (op->kind == PM_OP_RELOAD || op->kind == PM_OP_CONFIG_RELOAD)
+        return; /* it stores what it did when it is done */
     else if (op->kind == PM_OP_REMOVE)
         HOLDS(sim, 26, op->pool, "a removal is durable before the answer",
               op->joins || (disk->exists && disk->removed), "op-%" PRIu64, action->operation);
@@ -318,7 +333,7 @@ static void look_at_removed(struct sim *sim, int index)
     struct book_pool *pool = &sim->books.pools[index];
 
     HOLDS(sim, 26, index, "what is removed for good stays so, and nothing else",
-          pool->there ? !pool->acknowledged_removed
+          pool->there ? !pool->acknowledged_removed || (pool->written & ~SIM_REMOVED)
                       : pool->acknowledged_removed || (pool->written & SIM_REMOVED),
           "it is %s", pool->there ? "there" : "gone");
     pool->acknowledged_removed = !pool->there;
@@ -337,6 +352,12 @@ void inv26_restarted(struct sim *sim)
                       (pool->written & (1U << pool->view.intent)),
                   "it is %s, not %s", pm_intent_name(pool->view.intent),
                   pm_intent_name(pool->acknowledged));
+        if (pool->there && pool->owner == PM_OWNER_API)
+            HOLDS(sim, 26, i, "the next daemon has the last acknowledged spec, or what was written",
+                  pool->spec == sim->specs[pool->acknowledged_spec] ||
+                      pool->spec == sim->specs[pool->written_spec],
+                  "it is number %s, not %d", pool->spec->text, pool->acknowledged_spec);
+        pool->acknowledged_spec = pool->written_spec = atoi(pool->spec->text);
         pool->acknowledged = pool->view.intent;
         pool->written = 0;
     }

@@ -32,14 +32,21 @@ void inv9_at(struct sim *sim, const struct pm_action *action)
     }
     replica = replica_at(sim, action, &pool);
     HOLDS(sim, 9, pool, "nothing starts while the daemon ends",
-          !sim->books.shutting_down && !sim->books.leaving, "%s", "it does");
-    HOLDS(sim, 9, pool, "nothing starts in a pool that shall rest",
-          sim->books.pools[pool].intent == PM_ENABLED && !sim->books.pools[pool].removing,
-          "it is %s", pm_intent_name(sim->books.pools[pool].intent));
+          (!sim->books.shutting_down && !sim->books.leaving) ||
+              (action->kind == PM_ACT_STAGE && sim->books.pools[pool].reloaded),
+          "%s", "it does");
+    if (action->spec == sim->books.pools[pool].spec && !sim->books.pools[pool].reloaded)
+        HOLDS(sim, 9, pool, "nothing starts in a pool that shall rest",
+              sim->books.pools[pool].intent == PM_ENABLED && !sim->books.pools[pool].removing,
+              "it is %s", pm_intent_name(sim->books.pools[pool].intent));
     if (action->kind == PM_ACT_STAGE) {
-        HOLDS(sim, 9, pool, "one fetch at a time", !sim->books.pools[pool].staging, "%s", "two");
+        HOLDS(sim, 9, pool, "one fetch at a time",
+              !sim->books.pools[pool].staging || !book_is_pools(sim, pool, action->spec), "%s",
+              "two");
         return;
     }
+    if (sim->books.pools[pool].reloaded)
+        return; /* places come and go: INV-19 asks what there may be */
     HOLDS(sim, 9, pool, "one process tree in a place", replica->engine == SIM_NOBODY,
           "replica %u has one", action->replica);
     HOLDS(sim, 9, pool, "nothing is spawned before its model is there", replica->staged,
@@ -57,7 +64,7 @@ void inv12_at(struct sim *sim, const struct pm_action *action)
 
     replica = replica_at(sim, action, &pool);
     spec = sim->books.pools[pool].spec;
-    if (replica->n < 2)
+    if (replica->n < 2 || sim->books.pools[pool].reloaded || sim->books.pools[pool].was_changed)
         return;
     least = (double)book_longest_delay(spec, replica->n) * (1 - spec->backoff.jitter) - 1;
     HOLDS(sim, 12, pool, "no spawn before the last failure and its delay",
@@ -97,11 +104,14 @@ void inv13_at(struct sim *sim, const struct pm_action *action)
 
     replica = replica_at(sim, action, &index);
     pool = &sim->books.pools[index];
-    if (replica->n < pool->spec->backoff.open_at)
+    if (replica->n < pool->spec->backoff.open_at || pool->reloaded)
         return;
     if (action->kind == PM_ACT_STAGE) {
-        HOLDS(sim, 13, index, "an open breaker starts nothing by itself",
-              is_wanted_by_somebody(pool) || pool->started_in_step, "n is %" PRIu64, replica->n);
+        if (replica->view.state != PM_STAGING &&
+            !pool->changed_in_step) /* else it only asks anew, for another spec */
+            HOLDS(sim, 13, index, "an open breaker starts nothing by itself",
+                  is_wanted_by_somebody(pool) || pool->started_in_step, "n is %" PRIu64,
+                  replica->n);
         return;
     }
     HOLDS(sim, 13, index, "one trial at a time", replica->engine == SIM_NOBODY, "n is %" PRIu64,
@@ -161,7 +171,8 @@ void inv15_after(struct sim *sim)
 
             if (replica->before.state == PM_FAILED)
                 HOLDS(sim, 15, i, "failed is left only by a reset or a change",
-                      replica->view.state == PM_FAILED || sim->books.pools[i].reset_in_step,
+                      replica->view.state == PM_FAILED || sim->books.pools[i].reset_in_step ||
+                          sim->books.pools[i].reloaded || sim->books.pools[i].changed_in_step,
                       "it is %s", pm_state_name(replica->view.state));
         }
     }
@@ -180,7 +191,8 @@ static bool may_be_stopped(const struct sim *sim, const struct book_engine *engi
     const struct book_pool *pool = &sim->books.pools[engine->pool];
 
     if (sim->books.shutting_down || pool->n_running[PM_OP_STOP] > 0 || pool->stopped_in_step ||
-        pool->n_running[PM_OP_DRAIN] > 0 || pool->intent == PM_DISABLED || pool->removing)
+        pool->changed_in_step || pool->reloaded || pool->n_running[PM_OP_DRAIN] > 0 ||
+        pool->intent == PM_DISABLED || pool->removing)
         return true;
     if (book_n_waiting(pool) > 0 || pool->n_running[PM_OP_START] > 0 ||
         book_leases(pool, &sim->books) > 0)
@@ -200,7 +212,8 @@ void inv16_at(struct sim *sim, const struct pm_action *action)
 
     HOLDS(sim, 16, engine->pool, "a signal is for an engine that is there",
           index != SIM_NOBODY && !engine->forgotten, "token %" PRIu64, action->token.serial);
-    HOLDS(sim, 16, engine->pool, "nothing is signalled after a leave", !sim->books.leaving, "%s",
+    HOLDS(sim, 16, engine->pool, "nothing is signalled after a leave, but what a reload had begun",
+          !sim->books.leaving || engine->is_next || sim->books.pools[engine->pool].reloaded, "%s",
           "it is");
     if (index == SIM_NOBODY)
         return;
@@ -211,7 +224,9 @@ void inv16_at(struct sim *sim, const struct pm_action *action)
               "%" PRIu64 " wait, %s", book_n_waiting(&sim->books.pools[engine->pool]),
               engine->ready ? "ready" : "loading");
     }
-    if (action->kind == PM_ACT_KILL && !engine->exited)
+    if (action->kind == PM_ACT_KILL && !engine->exited &&
+        !sim->books.pools[engine->pool].changed_in_step &&
+        !sim->books.pools[engine->pool].reloaded) /* whose limits hold nobody can tell */
         HOLDS(sim, 16, engine->pool, "a live engine gets SIGKILL only after stop_grace",
               sim->books.at_once || action->reason_code == PM_CLASS_START_TIMEOUT ||
                   (engine->signalled &&

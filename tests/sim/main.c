@@ -246,24 +246,9 @@ static unsigned print_table(const struct options *options, const struct result *
 
 /* Told by the shell, the gateway or the API, not by the core. */
 static const enum pm_event_kind not_by_core[] = {
-    PM_EV_DAEMON_STARTED,
-    PM_EV_DAEMON_STOPPING,
-    PM_EV_CONFIG_APPLIED,
-    PM_EV_CONFIG_REFUSED,
-    PM_EV_CONFIG_WARNING,
-    PM_EV_REQUEST_CANCELLED,
-    PM_EV_STREAM_STARTED,
-    PM_EV_STREAM_ENDED,
-    PM_EV_REQUEST_ABANDONED,
-    PM_EV_REQUEST_RETRIED,
-    PM_EV_STRAY_KILLED,
-    PM_EV_STORE_FAILED,
-    /* nobody reloads or changes a pool here yet */
-    PM_EV_POOL_CHANGED,
-    PM_EV_RELOAD_STARTED,
-    PM_EV_RELOAD_SWITCHED,
-    PM_EV_RELOAD_FAILED,
-    PM_EV_RELOAD_ROLLED_BACK,
+    PM_EV_DAEMON_STARTED,    PM_EV_DAEMON_STOPPING,   PM_EV_CONFIG_APPLIED, PM_EV_CONFIG_REFUSED,
+    PM_EV_CONFIG_WARNING,    PM_EV_REQUEST_CANCELLED, PM_EV_STREAM_STARTED, PM_EV_STREAM_ENDED,
+    PM_EV_REQUEST_ABANDONED, PM_EV_REQUEST_RETRIED,   PM_EV_STRAY_KILLED,   PM_EV_STORE_FAILED,
 };
 
 /* Engines that are not ours have no world yet. */

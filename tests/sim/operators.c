@@ -131,7 +131,7 @@ static void command_reset(struct sim *sim, int index)
 static void file_changes(struct sim *sim, int index)
 {
     struct book_pool *pool = &sim->books.pools[index];
-    bool matters = pool->failed;
+    bool matters = pool->failed || pool->reloaded;
 
     EACH_REPLICA(pool, k)
     matters = matters || pool->replicas[k].view.state == PM_BACKOFF;
@@ -149,9 +149,12 @@ void sim_operator(struct sim *sim)
 {
     int index = (int)sim_below(&sim->random, (uint64_t)sim->books.n_pools);
 
-    if (!sim->books.pools[index].there)
+    if (!sim->books.pools[index].there) {
+        if (sim_one_in(&sim->random, 2))
+            sim_put(sim, index);
         return;
-    switch (sim_below(&sim->random, 21) / 2) {
+    }
+    switch (sim_below(&sim->random, 27) / 2) {
     case 0: command_start(sim, index); break;
     case 1:
     case 2: command_stop(sim, index); break;
@@ -162,6 +165,14 @@ void sim_operator(struct sim *sim)
     case 7: command_drain(sim, index); break;
     case 8:
     case 9: command_resume(sim, index); break;
+    case 10:
+    case 11: sim_reload(sim, index); break;
+    case 12:
+        if (sim_one_in(&sim->random, 2))
+            sim_put(sim, index);
+        else
+            sim_apply_file(sim);
+        break;
     default: command_remove(sim, index); break;
     }
 }

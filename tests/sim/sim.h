@@ -26,8 +26,11 @@
 #define SIM_ENGINES   8192
 #define SIM_REQUESTS  65536
 #define SIM_QUESTIONS 128
+#define SIM_SPECS     512
+#define SIM_LIVE      64
 #define SIM_OPS       8192
-#define SIM_SPARE     64 /* of each: a world that has less left than this comes to its end */
+#define SIM_SPARE     64   /* of each: a world that has less left than this comes to its end */
+#define SIM_NEXT      (-2) /* a reload's */
 #define SIM_NOBODY    (-1)
 #define SIM_REMOVED   (1U << PM_INTENT_COUNT) /* a bit beside those of the intents */
 
@@ -97,12 +100,14 @@ struct world_stream {
 /* What the disk has of a pool. */
 struct world_record {
     bool exists, removed, has_operation;
+    int spec; /* its number; SIM_NOBODY: the file's */
     enum pm_intent intent;
     uint64_t operation;
     enum pm_operation_kind kind;
 };
 
 struct world_question {
+    bool for_reload; /* STAGE: of a spec that is not the pool's yet */
     struct world_event event;
     struct world_record record; /* PERSIST */
     enum pm_action_kind kind;   /* STAGE, PROBE, ASK_BUSY, PERSIST */
@@ -174,6 +179,7 @@ struct book_engine {
     uint64_t spawned_ms, start_by_ms, progress_ms, life_ms, ready_ms, signalled_ms, killed_ms;
     uint64_t slots_total, n_granted, n_settling, n_abandoned, n_missed, n_good, n_limits;
     struct pm_list leases; /* of struct book_request */
+    bool is_next;          /* of a reload, not in place yet */
     bool unsure;           /* an idle report freed some of those that settle: nobody knows which */
     uint64_t sure_ms;      /* … until all have settled */
 };
@@ -198,6 +204,15 @@ struct book_queue {
 struct book_pool {
     struct pm_pool_spec *spec;
     enum pm_owner owner;
+    struct pm_pool_spec *declared; /* what its owner asked for last */
+    struct pm_pool_spec *asked;    /* … or anybody, and it has not come to that yet */
+    int first_spec, acknowledged_spec, written_spec; /* an API pool's */
+    struct pm_token staging_token;
+    const struct pm_pool_spec *staging_spec;
+    bool was_changed;            /* its bounds may be smaller than when they came */
+    bool reloaded, staging_next; /* since the daemon began: places come and go */
+    bool not_staged, changed_in_step, not_staged_in_step, untouched_in_step;
+    uint64_t cut_ms;      /* no reload may cut before this */
     bool there, removing; /* until it is forgotten; from the acceptance of its removal on */
     struct book_replica replicas[SIM_REPLICAS];
     struct book_queue queue;
@@ -222,10 +237,11 @@ struct book_op {
     enum pm_operation_kind kind;
     int pool;
     bool known, ended, answered, acts, persisted, joins;
-    bool aborts;           /* at its deadline */
-    uint64_t by_ms;        /* … which is this */
-    enum pm_intent intent; /* a drain or a resume: what comes after it */
-    enum pm_intent former; /* … and what was before */
+    bool aborts;               /* at its deadline */
+    struct pm_pool_spec *spec; /* a reload or a put: what it asks for */
+    uint64_t by_ms;            /* … which is this */
+    enum pm_intent intent;     /* a drain or a resume: what comes after it */
+    enum pm_intent former;     /* … and what was before */
 };
 
 struct books {
@@ -240,7 +256,8 @@ struct books {
     bool begun, shutting_down, at_once, leaving, stopped;
     uint64_t shutdown_ms;
     uint64_t last_op;
-    int arriving; /* the request of this step, or 0 */
+    int live[SIM_LIVE], n_live; /* engines that are not forgotten */
+    int arriving;               /* the request of this step, or 0 */
 };
 
 void books_take(struct sim *sim, const struct pm_action *action);
@@ -270,6 +287,7 @@ void books_adopt(struct sim *sim, int engine, uint64_t started_ms);
 
 int book_engine_by_token(const struct sim *sim, struct pm_token token);
 int book_pool_by_id(const struct sim *sim, const char *id);
+bool book_is_pools(const struct sim *sim, int pool, const struct pm_pool_spec *spec);
 int book_pool_of(const struct sim *sim, const struct pm_pool_spec *spec);
 uint64_t book_slots_taken(const struct sim *sim, const struct book_engine *engine);
 uint64_t book_leases(const struct book_pool *pool, const struct books *books);
@@ -324,6 +342,8 @@ struct sim {
     uint64_t now_ms, jumped_ms;
     struct world world;
     struct books books;
+    struct pm_pool_spec *specs[SIM_SPECS]; /* all that were ever asked for; `text` is the number */
+    int n_specs;
     const unsigned char *left_out; /* steps that are not made; NULL: all are */
     const struct sim_clause *broken;
     int broken_pool;
@@ -334,10 +354,14 @@ struct sim {
 
 extern struct sim sim_here; /* there is one in a process */
 
+struct pm_pool_spec *sim_spec(struct sim *sim, int pool, const struct pm_pool_spec *like);
 void sim_make_core(struct sim *sim);
 void sim_begin(struct sim *sim);
 void sim_time_passes(struct sim *sim);
 void sim_clock_jumps(struct sim *sim);
+void sim_reload(struct sim *sim, int pool);
+void sim_put(struct sim *sim, int pool);
+void sim_apply_file(struct sim *sim);
 void sim_operator(struct sim *sim);
 void sim_trouble(struct sim *sim);
 

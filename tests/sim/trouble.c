@@ -137,6 +137,22 @@ static void request_is_retried(struct sim *sim)
     }
 }
 
+/* After a reload there may be two of one replica: the former is stopped. */
+static bool has_newer(const struct sim *sim, int index)
+{
+    const struct book_engine *engine = &sim->books.engines[index];
+
+    for (int i = index + 1; i < sim->world.n_engines; i++) {
+        const struct book_engine *other = &sim->books.engines[i];
+
+        if (!other->forgotten && !sim->world.engines[i].gone &&
+            !sim->world.engines[i].launch_fails && !sim->world.engines[i].never_launched &&
+            other->pool == engine->pool && other->replica == engine->replica)
+            return true;
+    }
+    return false;
+}
+
 static void adopt(struct sim *sim, int index)
 {
     struct book_engine *engine = &sim->books.engines[index];
@@ -212,7 +228,7 @@ static void next_daemon(struct sim *sim)
         if (engine->forgotten)
             continue;
         if (there->gone || there->never_launched || there->launch_fails ||
-            !sim->books.pools[engine->pool].there) {
+            !sim->books.pools[engine->pool].there || has_newer(sim, i)) {
             sweep_away(sim, i);
             continue;
         }

@@ -4,6 +4,7 @@
  * hangs, ignores signals, leaves children. What the world does comes as an event in virtual time, and an event is an
  * input to the core: the shim tells, a probe answers, a stream ends.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "sim.h"
@@ -323,9 +324,9 @@ void world_ask(struct sim *sim, enum pm_action_kind kind, struct pm_token token,
     uint64_t after_ms = kind == PM_ACT_STAGE ? SIM_PICK(&random, 0, 0, 30, 2000, 20000)
                                              : SIM_PICK(&random, 0, 1, 5, 30, 1500, 3000);
 
-    if (kind == PM_ACT_STAGE)
+    if (kind == PM_ACT_STAGE && engine == SIM_NOBODY)
         sim->books.pools[pool].staged_by_ms = sim->now_ms + after_ms;
-    else if (sim_one_in(&random, sim->mood->lose))
+    else if (kind != PM_ACT_STAGE && sim_one_in(&random, sim->mood->lose))
         return;
     world_schedule(sim, &question->event, sim->now_ms + after_ms);
 }
@@ -339,12 +340,14 @@ void world_persist(struct sim *sim, struct pm_token token, const struct pm_pool_
     uint64_t from_ms =
         sim->now_ms > sim->world.disk_free_ms ? sim->now_ms : sim->world.disk_free_ms;
 
-    question->record = (struct world_record){.exists = true,
-                                             .removed = record->removed,
-                                             .has_operation = record->has_operation,
-                                             .intent = record->intent,
-                                             .operation = record->operation,
-                                             .kind = record->kind};
+    question->record =
+        (struct world_record){.exists = true,
+                              .removed = record->removed,
+                              .has_operation = record->has_operation,
+                              .intent = record->intent,
+                              .spec = record->spec_text ? atoi(record->spec_text) : SIM_NOBODY,
+                              .operation = record->operation,
+                              .kind = record->kind};
     sim->world.disk_free_ms = from_ms + SIM_PICK(&random, 0, 2, 40, 900, 8000);
     world_schedule(sim, &question->event, sim->world.disk_free_ms);
 }
@@ -361,6 +364,23 @@ static void persisted(struct sim *sim, struct world_question *question)
         sim->world.disk[question->pool] = question->record;
     books_persisted(sim, question->pool, &question->record, fails);
     pm_core_persisted(sim->core, question->token, fails ? &full : NULL, sim->now_ms, &sim->out);
+    sim_taken(sim);
+}
+
+/* Of what a pool shall be; if it is not there, nothing changes. */
+static void staged_next(struct sim *sim, const struct world_question *question)
+{
+    struct pm_failure failure = {.code = POOLMGR_E_MODEL_MISSING};
+    bool fails = sim_one_in(&sim->random, 3);
+
+    (void)pm_str_copy(failure.text, sizeof(failure.text), "no such file");
+    sim_input(sim, question->pool, "the new model of %s is %s",
+              sim->books.pools[question->pool].spec->id, fails ? "not there" : "there");
+    sim->books.pools[question->pool].staging_next = false;
+    pm_core_staged(sim->core, question->token, fails ? &failure : NULL, 1000, sim->now_ms,
+                   &sim->out);
+    sim->books.pools[question->pool].not_staged_in_step = fails;
+    sim->books.pools[question->pool].not_staged = fails;
     sim_taken(sim);
 }
 
@@ -415,14 +435,20 @@ static void answers(struct sim *sim, struct world_question *question)
     struct world_question asked = *question;
 
     question->open = false;
-    if (!sim->books.pools[asked.pool].there && asked.kind == PM_ACT_STAGE) {
+    if (asked.kind == PM_ACT_STAGE && asked.engine == SIM_NOBODY &&
+        sim->books.pools[asked.pool].staging_token.serial != asked.token.serial) {
         sim_input(sim, asked.pool, "the model of a pool that is gone is there");
         pm_core_staged(sim->core, asked.token, NULL, 1000, sim->now_ms, &sim->out);
         sim_nothing(sim);
         return;
     }
     switch (asked.kind) {
-    case PM_ACT_STAGE: staged(sim, &asked); break;
+    case PM_ACT_STAGE:
+        if (asked.engine == SIM_NEXT)
+            staged_next(sim, &asked);
+        else
+            staged(sim, &asked);
+        break;
     case PM_ACT_PERSIST: persisted(sim, &asked); break;
     case PM_ACT_PROBE: probed(sim, &asked); break;
     default: busy(sim, &asked); break;
@@ -520,8 +546,10 @@ void world_happens(struct sim *sim)
 static void dies_writing(struct sim *sim, const struct world_question *question)
 {
     sim->books.pools[question->pool].written |= book_written(&question->record);
-    if (sim_one_in(&sim->random, 2))
-        sim->world.disk[question->pool] = question->record;
+    if (!sim_one_in(&sim->random, 2))
+        return;
+    sim->world.disk[question->pool] = question->record;
+    sim->books.pools[question->pool].written_spec = question->record.spec;
 }
 
 /* Its questions die with it, and its streams; the engines go on and notice by and by. */

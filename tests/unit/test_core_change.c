@@ -423,6 +423,23 @@ static void test_a_put_of_what_is_not_the_api_s_is_refused(void **s)
     assert_int_equal(world.out.n, 0);
 }
 
+static void test_a_put_that_meets_a_removal_on_its_way_is_told_so(void **s)
+{
+    uint64_t removing = 0, putting;
+    struct pm_token disk;
+    struct pm_lease lease;
+
+    (void)ready_mine(&lease);
+    assert_int_equal(try_remove(MINE, true, 60000, &removing), 0);
+    disk = the_action(&world, PM_ACT_PERSIST)->token;
+    putting = put(mine);
+    pm_actions_clear(&world.out);
+    pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
+    assert_int_equal(operation(&world, putting).state, PM_OP_CANCELLED);
+    assert_int_equal(count_actions(&world, PM_ACT_ACCEPTED), 2);
+    assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 0);
+}
+
 static void test_a_pool_that_is_removed_comes_back_after_it(void **s)
 {
     struct pm_lease lease;
@@ -628,6 +645,7 @@ int main(void)
         TEST(test_a_put_waits_for_a_reload_and_the_newest_wins),
         TEST(test_a_change_that_waits_ends_with_the_daemon),
         TEST(test_a_put_of_what_is_not_the_api_s_is_refused),
+        TEST(test_a_put_that_meets_a_removal_on_its_way_is_told_so),
         TEST(test_a_pool_that_is_removed_comes_back_after_it),
         TEST(test_an_equal_pool_keeps_instance_leases_and_queue_INV_20),
         TEST(test_what_is_gone_from_the_file_is_drained_and_comes_back_after_it),
