@@ -258,6 +258,8 @@ static void go_back(struct pm_pool *pool, enum pm_operation_state state, struct 
         return;
     }
     drop_next(reload);
+    reload->op->stage =
+        PM_OP_ACTING; /* what is on its way to the disk is taken back when it is there */
     reload->phase = PM_RELOAD_BACK;
     reload->ends_as = state;
     reload->swap_by_ms = drained_by(pool);
@@ -401,6 +403,10 @@ void pm_reload_committed(struct pm_op *op, struct pm_actions *out)
     struct pm_pool *pool = op->pool;
     struct pm_reloading *reload = pool->reload;
 
+    if (reload->phase == PM_RELOAD_BACK) { /* it was called off meanwhile */
+        pool->to_tidy = pool->is_behind = true;
+        return;
+    }
     if (reload->next && reload->next->state != PM_READY)
         (void)pm_fail(&reload->cause, POOLMGR_E_ENGINE_TIMEOUT,
                       "the new engine of %s does not answer any more", pool->spec->id);
@@ -421,6 +427,8 @@ void pm_reload_committed(struct pm_op *op, struct pm_actions *out)
 void pm_reload_not_committed(struct pm_op *op, const struct poolmgr_error *failure,
                              struct pm_actions *out)
 {
+    if (op->pool->reload->phase == PM_RELOAD_BACK)
+        return;
     op->pool->reload->cause = *failure;
     go_back(op->pool, PM_OP_FAILED, out);
 }
@@ -510,10 +518,11 @@ static void show(const struct pm_pool *pool)
 /* What was changed by a reload that was called off, and has ended since. */
 static void take_back(struct pm_pool *pool)
 {
-    for (unsigned i = 0; i < pool->n_places && !pool->reload; i++) {
+    for (unsigned i = 0; i < pool->n_places; i++) {
         struct pm_place *place = pool->places[i];
 
-        if (place->spec == pool->spec || !place->spec->habits.ours || pm_place_has_process(place))
+        if (place->spec == pool->spec || place->fresh || !place->spec->habits.ours ||
+            pm_place_has_process(place))
             continue;
         pm_place_set_spec(place, pool->spec);
         place->slots_total = pool->spec->n_slots;

@@ -575,7 +575,10 @@ static void take_stage(struct sim *sim, const struct pm_action *action)
 
     if (!book_is_pools(sim, pool, action->spec)) {
         sim->books.pools[pool].staging_next = true;
-        sim->books.pools[pool].not_staged = false;
+        if (sim->books.pools[pool].reload_token.serial == 0) {
+            sim->books.pools[pool].reload_token = action->token;
+            sim->books.pools[pool].not_staged = false;
+        }
     } else {
         sim->books.pools[pool].staging = true;
         sim->books.pools[pool].staging_token = action->token;
@@ -719,8 +722,12 @@ static void take_change(struct sim *sim, const struct book_op *op, const struct 
     int index = view->pool_id[0] ? book_pool_by_id(sim, view->pool_id) : SIM_NOBODY;
     struct book_pool *pool = &sim->books.pools[index < 0 ? 0 : index];
 
-    if (view->kind == PM_OP_RELOAD)
-        pool->staging_next = false; /* nobody waits for it any more */
+    if (view->kind == PM_OP_RELOAD && view->state == PM_OP_SUCCEEDED && view->switched)
+        inv19_succeeds(sim, index);   /* else it had only to set limits */
+    if (view->kind == PM_OP_RELOAD) { /* nobody waits for it any more */
+        pool->staging_next = false;
+        pool->reload_token.serial = 0;
+    }
     if (index == SIM_NOBODY || view->state != PM_OP_SUCCEEDED)
         return;
     if (view->kind == PM_OP_REMOVE) { /* gone from the file, too */
@@ -730,8 +737,6 @@ static void take_change(struct sim *sim, const struct book_op *op, const struct 
     if (view->kind != PM_OP_RELOAD && view->kind != PM_OP_PUT)
         return;
     pool->changed_in_step = true;
-    if (view->kind == PM_OP_RELOAD)
-        inv19_succeeds(sim, index);
     if (op->known && op->spec)
         pool->asked = op->spec;
     if (op->known && op->spec && pool->owner == PM_OWNER_API)

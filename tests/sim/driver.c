@@ -128,6 +128,7 @@ static struct pm_pool_spec *draw_spec(struct sim *sim, struct sim_random *random
     struct pm_pool_spec *spec = pm_pool_spec_new(ids[i]);
 
     spec->text = pm_xasprintf("%d", sim->n_specs);
+    spec->stored = pm_xstrdup(spec->text);
     sim->specs[sim->n_specs++] = spec;
     draw_times(spec, random);
     spec->n_replicas = SIM_PICK(random, 1, 1, 1, 2, 3);

@@ -207,7 +207,7 @@ struct book_pool {
     struct pm_pool_spec *declared; /* what its owner asked for last */
     struct pm_pool_spec *asked;    /* … or anybody, and it has not come to that yet */
     int first_spec, acknowledged_spec, written_spec; /* an API pool's */
-    struct pm_token staging_token;
+    struct pm_token staging_token, reload_token;     /* the reload's own look at its model */
     const struct pm_pool_spec *staging_spec;
     bool was_changed;            /* its bounds may be smaller than when they came */
     bool reloaded, staging_next; /* since the daemon began: places come and go */

@@ -379,8 +379,9 @@ static void staged_next(struct sim *sim, const struct world_question *question)
     sim->books.pools[question->pool].staging_next = false;
     pm_core_staged(sim->core, question->token, fails ? &failure : NULL, 1000, sim->now_ms,
                    &sim->out);
-    sim->books.pools[question->pool].not_staged_in_step = fails;
-    sim->books.pools[question->pool].not_staged = fails;
+    if (question->token.serial == sim->books.pools[question->pool].reload_token.serial)
+        sim->books.pools[question->pool].not_staged_in_step =
+            sim->books.pools[question->pool].not_staged = fails;
     sim_taken(sim);
 }
 

@@ -432,7 +432,7 @@ static void test_a_put_that_meets_a_removal_on_its_way_is_told_so(void **s)
     (void)ready_mine(&lease);
     assert_int_equal(try_remove(MINE, true, 60000, &removing), 0);
     disk = the_action(&world, PM_ACT_PERSIST)->token;
-    putting = put(mine);
+    putting = put(pm_pool_spec_ref(mine));
     pm_actions_clear(&world.out);
     pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
     assert_int_equal(operation(&world, putting).state, PM_OP_CANCELLED);

@@ -457,6 +457,28 @@ static void test_two_reloads_at_once_are_refused(void **s)
     assert_int_equal(world.out.n, 0);
 }
 
+static void test_a_reload_cancelled_on_its_way_to_the_disk_does_not_switch(void **s)
+{
+    struct pm_token new, write, back;
+    uint64_t op;
+
+    op = swap_to_the_start(&new);
+    endpoint_ready(&world, new);
+    write = the_action(&world, PM_ACT_PERSIST)->token;
+    assert_int_equal(cancel(&world, op), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 0); /* the first is on its way */
+    pm_core_persisted(world.core, write, NULL, world.now_ms, &world.out);
+    assert_int_equal(operation(&world, op).state, PM_OP_RUNNING);
+    durable(&world); /* what holds instead, behind it */
+    crash(&world, new, (struct pm_exit){.status = 0});
+    back = staged_spawn(&world);
+    endpoint_ready(&world, back);
+    assert_int_equal(operation(&world, op).state, PM_OP_CANCELLED);
+    assert_true(operation(&world, op).rolled_back);
+    assert_false(operation(&world, op).switched);
+    assert_ptr_equal(running_spec(), world.spec);
+}
+
 static void test_a_reload_cancels_a_start_after_its_own_staging(void **s)
 {
     struct pm_token first, new, staging;
@@ -653,7 +675,8 @@ static void test_a_replica_whose_former_engine_still_runs_goes_back_to_it(void *
     assert_int_equal(count_actions(&world, PM_ACT_SIGNAL), 0);
 }
 
-static void test_a_replica_that_was_changed_comes_back_as_what_the_pool_is_after_a_call_off(void **s)
+static void test_a_replica_that_was_changed_comes_back_as_what_the_pool_is_after_a_call_off(
+    void **s)
 {
     struct pm_token first, second, new, next;
 
@@ -715,6 +738,7 @@ int main(void)
         TEST(test_a_cold_pool_takes_the_new_spec_when_it_is_durable_and_starts_nothing),
         TEST(test_a_failed_pool_is_mended_by_a_reload),
         TEST(test_two_reloads_at_once_are_refused),
+        TEST(test_a_reload_cancelled_on_its_way_to_the_disk_does_not_switch),
         TEST(test_a_reload_cancels_a_start_after_its_own_staging),
         TEST(test_a_drain_cancels_a_reload_when_it_is_durable),
         TEST(test_a_stop_is_refused_but_at_once_it_cancels_the_reload),
