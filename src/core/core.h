@@ -364,13 +364,15 @@ struct pm_handoff {
 };
 
 /* Registers somebody else's engine as a replica of a pool of handoffs, which it makes if need be. The same content
- * again is nothing; other limits are taken over in place; another engine takes the place of one that is gone.
- * POOLMGR_E_ALREADY_EXISTS: the pool is somebody else's; POOLMGR_E_CONFLICT: another engine is up there, or an alias
- * has that name; POOLMGR_E_SHUTTING_DOWN. */
+ * again is nothing; other limits are taken over in place; another engine takes the place of one that is gone, and, when
+ * it has answered, takes over from one that is up, which finishes what it has. POOLMGR_E_ALREADY_EXISTS: the pool is
+ * somebody else's; POOLMGR_E_CONFLICT: another engine is up there and this one did not answer, the pool is being
+ * removed, or an alias has that name; POOLMGR_E_SHUTTING_DOWN. */
 int pm_core_handoff(struct pm_core *core, const struct pm_handoff *handoff, uint64_t now_ms,
                     struct pm_actions *out, struct poolmgr_error *err);
 
-/* Takes a handoff back: the replica gets nothing new, is emptied by its drain_deadline and let go.
+/* Takes a handoff back: the replica gets nothing new, is emptied by its drain_deadline and let go; with the last one
+ * the pool is removed.
  * POOLMGR_E_NOT_FOUND. */
 int pm_core_withdraw(struct pm_core *core, const char *pool_id, unsigned replica, uint64_t now_ms,
                      struct pm_actions *out, struct poolmgr_error *err);

@@ -31,7 +31,8 @@ static bool is_up(const struct pm_place *place)
 
 bool pm_place_is_expected(const struct pm_place *place)
 {
-    return !pm_place_is_ours(place) && !place->vacant && !place->gone && !place->withdrawn;
+    return !pm_place_is_ours(place) && place->state == PM_COLD && !place->vacant && !place->gone &&
+           !place->withdrawn && place->role != PM_OLD;
 }
 
 /* ---- looking ------------------------------------------------------------------------------------------------- */
@@ -80,13 +81,15 @@ static enum pm_cause due(const struct pm_place *place)
     return place->instance.n_good >= probes_to_be_ready(place) ? PM_CAUSE_ANSWERS : PM_CAUSE_COUNT;
 }
 
-/* When the daemon stops or the handoff is taken back: as soon as nobody is served there, or at the deadline. */
+/* When the daemon stops, the handoff is taken back, or another engine took its place: as soon as nobody is served
+ * there, or at the deadline. */
 static bool shall_be_let_go(const struct pm_place *place)
 {
     const struct pm_wanted *wanted = &place->wanted;
+    bool for_good = wanted->reason == PM_BECAUSE_SHUTDOWN || wanted->reason == PM_BECAUSE_REMOVAL ||
+                    wanted->reason == PM_BECAUSE_WITHDRAWN || place->role == PM_OLD;
 
-    return (wanted->reason == PM_BECAUSE_SHUTDOWN || wanted->reason == PM_BECAUSE_WITHDRAWN) &&
-           (wanted->want == PM_DOWN || pm_place_emptied(place));
+    return for_good && (wanted->want == PM_DOWN || pm_place_emptied(place));
 }
 
 static void error_of_parting(const struct pm_place *place, struct poolmgr_error *ret)
@@ -134,6 +137,12 @@ static void cut_at_deadline(struct pm_place *place, struct pm_actions *out)
     pm_leases_end(place, true, &error, out);
 }
 
+/* Its specification names another door by now. */
+static bool has_moved(const struct pm_place *place)
+{
+    return strcmp(place->instance.endpoint, place->spec->external.endpoint) != 0;
+}
+
 bool pm_place_follow(struct pm_place *place, struct pm_actions *out)
 {
     enum pm_cause cause;
@@ -142,6 +151,8 @@ bool pm_place_follow(struct pm_place *place, struct pm_actions *out)
         return let_go(place, out);
     if (place->vacant || !place->pool->core->begun)
         return false;
+    if (is_followed(place) && !is_up(place) && has_moved(place))
+        forget(place, out);
     if (!is_followed(place))
         follow(place, out);
 
@@ -276,6 +287,9 @@ static struct pm_place *place_of(struct pm_pool *pool, unsigned replica, struct 
 
 static int check_owner(const struct pm_pool *pool, struct poolmgr_error *err)
 {
+    if (pool->owner == PM_OWNER_HANDOFF && pool->removing)
+        return pm_fail(err, POOLMGR_E_CONFLICT,
+                       "'%s' is being removed: hand it over when it is gone", pool->spec->id);
     if (pool->owner == PM_OWNER_HANDOFF)
         return POOLMGR_OK;
     return pm_fail(err, POOLMGR_E_ALREADY_EXISTS,
@@ -308,24 +322,44 @@ static void take_limits(struct pm_place *place, struct pm_pool_spec *spec)
     pm_core_changed(place->pool->core);
 }
 
-static int check_free(const struct pm_place *place, struct poolmgr_error *err)
+/* One that answers takes over from one that is up; one that may be dead does not. */
+static int check_takes_over(const struct pm_place *place, const struct pm_handoff *handoff,
+                            struct poolmgr_error *err)
 {
-    if (place->vacant || (!is_up(place) && pm_place_leases(place) == 0))
+    if (!is_up(place) || handoff->answered)
         return POOLMGR_OK;
     return pm_fail(err, POOLMGR_E_CONFLICT,
-                   "replica %u of '%s' is the engine at %s, which is up: take that back first",
-                   place->index, place->pool->spec->id, place->instance.endpoint);
+                   "replica %u of '%s' is up at %s, and nobody answers at %s", place->index,
+                   place->pool->spec->id, place->instance.endpoint,
+                   handoff->spec->external.endpoint);
 }
 
-static void install(struct pm_place *place, const struct pm_handoff *handoff,
-                    struct pm_actions *out)
+/* Beside the former engine, which finishes what it has (REG-4: a reload side by side). */
+static struct pm_place *install_beside(struct pm_place *former, struct pm_pool_spec *spec)
 {
-    if (is_followed(place))
-        forget(place, out);
-    pm_place_set_spec(place, handoff->spec);
+    struct pm_pool *pool = former->pool;
+    struct pm_place *place = pm_place_new(pool, former->index, PM_SERVING, spec);
+
+    pool->places[place->index] = place;
+    pm_place_retire(former, pm_add_ms(pool->core->now_ms, former->spec->drain_deadline_ms));
+    return place;
+}
+
+static struct pm_place *install(struct pm_place *place, const struct pm_handoff *handoff,
+                                struct pm_actions *out)
+{
+    if (is_up(place)) {
+        place = install_beside(place, handoff->spec);
+    } else {
+        if (is_followed(place))
+            forget(place, out);
+        pm_place_set_spec(place, handoff->spec);
+        place->slots_total = handoff->spec->n_slots;
+    }
     place->vacant = place->gone = place->withdrawn = false;
     memset(&place->last_error, 0, sizeof(place->last_error));
     pm_tell_handoff(place, PM_EV_HANDOFF_ACCEPTED, out);
+    return place;
 }
 
 static void believe_answer(struct pm_place *place, struct pm_actions *out)
@@ -358,15 +392,33 @@ int pm_core_handoff(struct pm_core *core, const struct pm_handoff *handoff, uint
             take_limits(place, handoff->spec);
         place->withdrawn = false;
     } else {
-        r = check_free(place, err);
+        r = check_takes_over(place, handoff, err);
         if (r < 0)
             return r;
-        install(place, handoff, out);
+        place = install(place, handoff, out);
     }
     if (handoff->answered && core->begun)
         believe_answer(place, out);
     pm_pool_step(pool, out);
     return POOLMGR_OK;
+}
+
+static bool is_taken_back(const struct pm_pool *pool)
+{
+    for (unsigned i = 0; i < pool->n_places; i++) {
+        if (!pool->places[i]->vacant && !pool->places[i]->withdrawn)
+            return false;
+    }
+    return true;
+}
+
+/* With its last engine the pool goes. */
+static void remove_if_taken_back(struct pm_pool *pool, struct pm_actions *out)
+{
+    if (pool->removing || !is_taken_back(pool))
+        return;
+    pm_operations_end(pool, PM_OP_DRAIN, PM_OP_CANCELLED, out);
+    pm_pool_withdraw(pool, out);
 }
 
 int pm_core_withdraw(struct pm_core *core, const char *pool_id, unsigned replica, uint64_t now_ms,
@@ -387,6 +439,7 @@ int pm_core_withdraw(struct pm_core *core, const char *pool_id, unsigned replica
         place->withdraw_by_ms = pm_add_ms(core->now_ms, place->spec->drain_deadline_ms);
         pm_tell_handoff(place, PM_EV_HANDOFF_WITHDRAWN, out);
         pm_core_changed(core);
+        remove_if_taken_back(pool, out);
     }
     pm_pool_step(pool, out);
     return POOLMGR_OK;

@@ -24,7 +24,8 @@ struct pm_place *pm_place_new(struct pm_pool *pool, unsigned index, enum pm_role
     place->pool = pool;
     place->index = index;
     place->role = role;
-    place->state = role == PM_NEXT ? PM_WAITING : PM_COLD; /* a reload stages before it makes one */
+    /* a reload stages before it makes one; an engine that is not ours waits for no room */
+    place->state = role == PM_NEXT && spec->habits.ours ? PM_WAITING : PM_COLD;
     place->spec = pm_pool_spec_ref(spec);
     place->since_ms = pool->core->now_ms;
     place->slots_total = spec->n_slots;

@@ -371,7 +371,7 @@ static void switch_to_next(struct pm_reloading *reload)
 
 static bool is_coming(const struct pm_place *next)
 {
-    return next->state == PM_WAITING || next->state == PM_STARTING;
+    return next->state == PM_WAITING || next->state == PM_STARTING || pm_place_is_expected(next);
 }
 
 static void change(struct pm_pool *pool, struct pm_actions *out)
@@ -381,7 +381,11 @@ static void change(struct pm_pool *pool, struct pm_actions *out)
 
     if (next && is_coming(next))
         return;
-    if (next && next->state != PM_READY)
+    if (next && next->state != PM_READY && !pm_place_is_ours(next))
+        (void)pm_fail(&reload->cause, POOLMGR_E_ENGINE_GONE,
+                      "the new engine of %s is not there: %s", pool->spec->id,
+                      next->last_error.text);
+    else if (next && next->state != PM_READY)
         (void)pm_fail(&reload->cause, POOLMGR_E_BREAKER_OPEN, "an operator keeps %s from starting",
                       pool->spec->id);
     if (reload->cause.code != 0) {
@@ -592,6 +596,9 @@ int pm_core_reload(struct pm_core *core, const char *pool_id, const struct pm_re
 
     pm_core_enter(core, now_ms, out);
     r = pm_find_pool(core, pool_id, &pool, err);
+    if (r < 0)
+        return r;
+    r = pm_pool_check_ours(pool, "reload", err);
     if (r < 0)
         return r;
     r = pm_pool_refuses_command(pool, PM_OP_RELOAD, err);

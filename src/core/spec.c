@@ -223,8 +223,15 @@ bool pm_engine_spec_equal(const struct pm_engine_spec *a, const struct pm_engine
 #define MEMBER(name) offsetof(struct pm_pool_spec, name)
 
 static const size_t engine_texts[] = {
-    MEMBER(model.main), MEMBER(model.mmproj), MEMBER(model.draft),  MEMBER(model.sha256),
-    MEMBER(engine),     MEMBER(devices),      MEMBER(tensor_split),
+    MEMBER(model.main),
+    MEMBER(model.mmproj),
+    MEMBER(model.draft),
+    MEMBER(model.sha256),
+    MEMBER(engine),
+    MEMBER(devices),
+    MEMBER(tensor_split),
+    MEMBER(external.endpoint),
+    MEMBER(external.model_name),
 };
 
 static const size_t engine_numbers[] = {MEMBER(n_slots), MEMBER(context)};

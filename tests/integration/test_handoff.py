@@ -192,19 +192,29 @@ def test_a_bad_handoff_is_refused_and_changes_nothing(either, engine):
     assert d.pool_state("own")["owner"] == "file"
 
 
-def test_nobody_starts_or_stops_it_here_and_another_engine_waits_for_its_end(either, engine):
-    e, other = engine(), engine()
+def test_nobody_starts_or_stops_it_here(either, engine):
+    e = engine()
     d = either({})
     assert hand_over(d, e.document()).status == 200
     for verb in ("start", "stop"):
         answer = d.post("/v1/pools/far/" + verb)
         assert (answer.status, answer.json()["error"]["code"]) == (409, "conflict")
-    answer = hand_over(d, other.document())
-    assert (answer.status, answer.json()["error"]["code"]) == (409, "conflict")
-    e.kill()
-    d.wait("instance_crashed", pool_id="far")
+    assert d.pool_state("far")["state"] == "ready"
+
+
+def test_another_engine_takes_over_and_the_former_finishes_what_it_has(daemon, engine):
+    """LIFECYCLE §3: new content is a reload side by side; no stream is cut."""
+    e, other = engine("stream:delay=30"), engine()
+    d = daemon({})
+    assert hand_over(d, e.document()).status == 200
+    running = d.open_chat("far", stream=True)
+    assert running.recv(1, socket.MSG_PEEK)
     assert hand_over(d, other.document()).status == 200
-    assert d.pool_state("far")["replicas"][0]["pid"] == other.process.pid
+    pool = d.pool_state("far")
+    assert pool["replicas"][0]["pid"] == other.process.pid and pool["active_leases"] == 1
+    assert d.chat("far").text().strip() == TEXT
+    assert read_answer(running, "POST").events()[-1] == ("message", "[DONE]")
+    assert alive(e.process.pid) and e.answers()
 
 
 def test_two_replicas_serve_together(daemon, engine):
@@ -239,6 +249,8 @@ def test_files_that_are_there_come_and_go(either, engine, drop):
     assert d.count("handoff_refused") == 0
     os.unlink(os.path.join(drop, "b.0.json"))
     d.wait("handoff_withdrawn", pool_id="b")
+    d.wait("pool_removed", pool_id="b")
+    assert [p["id"] for p in d.get("/v1/pools").json()["pools"]] == ["a", "c"]
     assert alive(b.process.pid) and b.answers()
 
 
@@ -276,7 +288,7 @@ def test_files_that_are_wrong_are_told_and_the_others_serve(daemon, engine, drop
     assert {p["id"] for p in d.get("/v1/pools").json()["pools"]} == {"own", "good"}
 
 
-def test_a_file_that_gets_worse_changes_nothing_and_one_that_changes_waits_for_its_turn(daemon, engine, drop):
+def test_a_file_that_gets_worse_changes_nothing_and_one_that_changes_takes_over(daemon, engine, drop):
     e, other = engine(), engine()
     path = write(drop, e.document())
     d = daemon({}, {"handoff_dir": drop})
@@ -286,12 +298,14 @@ def test_a_file_that_gets_worse_changes_nothing_and_one_that_changes_waits_for_i
     d.wait("handoff_refused", target="far.0.json")
     assert d.chat("far").text().strip() == TEXT
 
-    write(drop, other.document())       # another engine: tried again until the first is gone
+    other.kill()
+    write(drop, other.document(pid=None))   # another engine, which is not there: tried again
     assert d.wait("handoff_refused", target="far")["error_code"] == "conflict"
     assert d.pool_state("far")["replicas"][0]["pid"] == e.process.pid
-    e.kill()
-    wait_until(lambda: d.pool_state("far")["replicas"][0].get("pid") == other.process.pid, 30, "the other engine")
+    other.start()
+    wait_until(lambda: d.pool_state("far")["replicas"][0]["endpoint"].endswith(":%d" % other.port), 30, "the other")
     assert d.chat("far").text().strip() == TEXT
+    assert alive(e.process.pid)
 
 
 def test_more_changes_than_the_kernel_tells_are_found_by_looking(daemon, engine, drop):

@@ -301,8 +301,52 @@ static void test_fewer_slots_are_taken_over_in_place_and_cut_nobody(void **state
     world_fini(&world);
 }
 
-static void test_another_engine_is_a_conflict_while_one_is_up_and_takes_the_place_of_a_gone_one(
-    void **state_)
+/* LIFECYCLE §3: new content is a reload side by side; nothing is cut, and nothing of the former is stopped. */
+static void test_another_engine_that_answers_takes_over_and_the_former_finishes(void **state_)
+{
+    const char *other = "http://127.0.0.1:8001";
+    struct poolmgr_error err = {0};
+    struct pm_lease before, after;
+    struct world world;
+    struct pm_token token;
+
+    (void)state_;
+    token = begin_ready(&world, 1);
+    before = granted(&world);
+    (void)request(&world); /* waits for the slot, and gets one of the new engine */
+    assert_int_equal(hand_over(&world, handed_spec(POOL, other, 1), 0, true, &err), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 0);
+    after = the_action(&world, PM_ACT_GRANT)->lease;
+    assert_int_not_equal(after.instance, before.instance);
+    assert_string_equal(replica(&world, 0).endpoint, other);
+    assert_int_equal(view(&world).active_leases, 2);
+    assert_untouched(&world);
+
+    release(&world, &before, PM_RELEASE_DONE);
+    assert_int_equal(the_action(&world, PM_ACT_FORGET)->token.serial, token.serial);
+    engine_gone(&world, token); /* nobody knows it any more */
+    assert_int_equal(state(&world), PM_READY);
+    assert_int_equal(view(&world).active_leases, 1);
+    world_fini(&world);
+}
+
+static void test_a_former_engine_gets_its_drain_deadline_and_no_more(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+
+    (void)state_;
+    (void)begin_ready(&world, 1);
+    (void)granted(&world);
+    (void)hand_over(&world, handed_spec(POOL, "http://127.0.0.1:8001", 1), 0, true, &err);
+    tick(&world, world.now_ms + 30000);
+    assert_int_equal(the_action(&world, PM_ACT_CUT)->error->code, POOLMGR_E_DRAINING);
+    assert_int_equal(count_actions(&world, PM_ACT_FORGET), 1);
+    assert_untouched(&world);
+    world_fini(&world);
+}
+
+static void test_one_that_did_not_answer_takes_over_only_from_a_gone_one(void **state_)
 {
     const char *other = "http://127.0.0.1:8001";
     struct poolmgr_error err = {0};
@@ -311,19 +355,18 @@ static void test_another_engine_is_a_conflict_while_one_is_up_and_takes_the_plac
 
     (void)state_;
     token = begin_ready(&world, 2);
-    assert_int_equal(hand_over(&world, handed_spec(POOL, other, 2), 0, true, &err),
+    assert_int_equal(hand_over(&world, handed_spec(POOL, other, 2), 0, false, &err),
                      POOLMGR_E_CONFLICT);
     assert_non_null(strstr(err.message, ENDPOINT));
     assert_string_equal(replica(&world, 0).endpoint, ENDPOINT);
 
     engine_gone(&world, token);
-    assert_int_equal(hand_over(&world, handed_spec(POOL, other, 2), 0, true, &err), 0);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, other, 3), 0, false, &err), 0);
     assert_int_equal(the_action(&world, PM_ACT_FORGET)->token.serial, token.serial);
-    assert_int_equal(state(&world), PM_READY);
     assert_string_equal(replica(&world, 0).endpoint, other);
-
-    engine_gone(&world, token); /* of the former one: nobody knows it any more */
+    probed(&world, the_action(&world, PM_ACT_PROBE)->probe, true);
     assert_int_equal(state(&world), PM_READY);
+    assert_int_equal(view(&world).slots_total, 3);
     world_fini(&world);
 }
 
@@ -404,7 +447,7 @@ static void test_at_its_deadline_streams_end_and_the_engine_goes_on(void **state
     world_fini(&world);
 }
 
-static void test_one_that_is_handed_over_again_before_it_was_let_go_stays(void **state_)
+static void test_one_of_several_that_is_handed_over_again_before_it_was_let_go_stays(void **state_)
 {
     struct poolmgr_error err = {0};
     struct world world;
@@ -412,10 +455,67 @@ static void test_one_that_is_handed_over_again_before_it_was_let_go_stays(void *
     (void)state_;
     (void)begin_ready(&world, 2);
     (void)granted(&world);
+    (void)hand_over(&world, handed_spec(POOL, "http://127.0.0.1:8001", 2), 1, true, &err);
     assert_int_equal(withdraw(&world, 0), 0);
+    assert_false(replica(&world, 0).gate_open);
     assert_int_equal(hand_over(&world, handed_spec(POOL, ENDPOINT, 2), 0, true, &err), 0);
     assert_true(replica(&world, 0).gate_open);
     assert_int_equal(count_actions(&world, PM_ACT_FORGET), 0);
+    world_fini(&world);
+}
+
+/* LIFECYCLE §4: names leave the routes at acceptance; the entry goes when it is empty, and may come back then. */
+static void test_with_the_last_engine_the_pool_goes(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct pm_pool_view gone;
+    struct world world;
+    struct pm_lease lease;
+
+    (void)state_;
+    (void)begin_ready(&world, 1);
+    lease = granted(&world);
+    (void)request(&world);
+    assert_int_equal(withdraw(&world, 0), 0);
+    assert_refused_with(&world, POOLMGR_E_MODEL_NOT_FOUND);
+    (void)request(&world);
+    assert_refused_with(&world, POOLMGR_E_MODEL_NOT_FOUND);
+    assert_int_equal(view(&world).intent, PM_DRAINING);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, ENDPOINT, 1), 0, true, &err),
+                     POOLMGR_E_CONFLICT);
+    assert_int_equal(withdraw(&world, 0), 0); /* twice is nothing */
+    assert_silent(&world);
+
+    release(&world, &lease, PM_RELEASE_DONE);
+    assert_int_equal(count_actions(&world, PM_ACT_FORGET), 1);
+    assert_told(&world, PM_EV_POOL_REMOVED, POOL " is removed");
+    assert_false(pm_core_pool(world.core, POOL, world.now_ms, &gone));
+    assert_int_equal(withdraw(&world, 0), POOLMGR_E_NOT_FOUND);
+    assert_int_equal(hand_over(&world, handed_spec(POOL, ENDPOINT, 1), 0, true, &err), 0);
+    (void)granted(&world);
+    world_fini(&world);
+}
+
+/* DELETE of a pool of handoffs. */
+static void test_a_removal_lets_its_engines_go(void **state_)
+{
+    struct poolmgr_error err = {0};
+    struct world world;
+    uint64_t op;
+
+    (void)state_;
+    (void)begin_ready(&world, 1);
+    (void)granted(&world);
+    pm_actions_clear(&world.out);
+    assert_int_equal(
+        pm_core_remove_pool(world.core, POOL, true, 5000, world.now_ms, &world.out, &op, &err), 0);
+    durable(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 0);
+    tick(&world, world.now_ms + 5000);
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 1);
+    assert_int_equal(count_actions(&world, PM_ACT_FORGET), 1);
+    assert_untouched(&world);
+    assert_int_equal(pm_core_n_pools(world.core), 0);
     world_fini(&world);
 }
 
@@ -463,6 +563,9 @@ static void test_nobody_starts_or_stops_it_here(void **state_)
     assert_int_equal(pm_core_start(world.core, POOL, world.now_ms, &world.out, &op, &err),
                      POOLMGR_E_CONFLICT);
     assert_int_equal(pm_core_stop(world.core, POOL, 0, world.now_ms, &world.out, &op, &err),
+                     POOLMGR_E_CONFLICT);
+    assert_int_equal(pm_core_reload(world.core, POOL, &(const struct pm_reload){0}, world.now_ms,
+                                    &world.out, &op, &err),
                      POOLMGR_E_CONFLICT);
     assert_int_equal(
         pm_core_reset(world.core, POOL, PM_BREAKER_CLOSED, world.now_ms, &world.out, &err), 0);
@@ -538,6 +641,87 @@ static void test_an_external_engine_of_the_file_is_the_same_kind_of_place(void *
     world_fini(&world);
 }
 
+static struct pm_token begin_external(struct world *world)
+{
+    struct pm_token token;
+
+    world_init(world);
+    pm_pool_spec_unref(world->spec);
+    world->spec = handed_spec(POOL, ENDPOINT, 4);
+    world_begin(world);
+    token = the_action(world, PM_ACT_FOLLOW)->token;
+    probed(world, the_action(world, PM_ACT_PROBE)->probe, true);
+    return token;
+}
+
+static uint64_t apply_other(struct world *world, const char *endpoint)
+{
+    struct pm_pool_spec *other = handed_spec(POOL, endpoint, 4);
+    struct poolmgr_error err = {0};
+    uint64_t op = 0;
+
+    pm_actions_clear(&world->out);
+    assert_int_equal(
+        pm_core_apply_file(world->core, &other, 1, world->now_ms, &world->out, &op, &err), 0);
+    pm_pool_spec_unref(other);
+    staged(world, the_action(world, PM_ACT_STAGE)->token, NULL);
+    return op;
+}
+
+/* RELOAD-2: the file names another address: beside the former one, as with engines of ours. */
+static void test_a_file_that_names_another_address_switches_when_that_answers(void **state_)
+{
+    struct world world;
+    struct pm_token token, probe;
+
+    (void)state_;
+    token = begin_external(&world);
+    (void)apply_other(&world, "http://127.0.0.1:8001");
+    probe = the_action(&world, PM_ACT_PROBE)->probe;
+    assert_string_equal(replica(&world, 0).endpoint, ENDPOINT);
+    (void)granted(&world); /* the former one serves meanwhile */
+    probed(&world, probe, true);
+    durable(&world);
+    assert_string_equal(replica(&world, 0).endpoint, "http://127.0.0.1:8001");
+    assert_int_equal(count_actions(&world, PM_ACT_CUT), 0);
+    assert_untouched(&world);
+    assert_int_equal(view(&world).active_leases, 1);
+    tick(&world, world.now_ms + 30000);
+    assert_int_equal(the_action(&world, PM_ACT_FORGET)->token.serial, token.serial);
+    world_fini(&world);
+}
+
+static void test_a_file_that_names_a_dead_address_changes_nothing(void **state_)
+{
+    struct world world;
+    uint64_t op;
+
+    (void)state_;
+    (void)begin_external(&world);
+    op = apply_other(&world, "http://127.0.0.1:8001");
+    engine_gone(&world, the_action(&world, PM_ACT_FOLLOW)->token);
+    assert_string_equal(replica(&world, 0).endpoint, ENDPOINT);
+    assert_int_equal(state(&world), PM_READY);
+    assert_int_equal(operation(&world, op).state, PM_OP_FAILED);
+    assert_untouched(&world);
+    (void)granted(&world);
+    world_fini(&world);
+}
+
+static void test_a_gone_one_of_the_file_is_looked_for_where_the_file_says(void **state_)
+{
+    struct world world;
+
+    (void)state_;
+    engine_gone(&world, begin_external(&world));
+    (void)apply_other(&world, "http://127.0.0.1:8001");
+    if (count_actions(&world, PM_ACT_PERSIST) > 0)
+        durable(&world);
+    assert_string_equal(replica(&world, 0).endpoint, "http://127.0.0.1:8001");
+    assert_untouched(&world);
+    world_fini(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -551,18 +735,24 @@ int main(void)
         cmocka_unit_test(test_the_leases_of_one_that_is_gone_end_in_that_step),
         cmocka_unit_test(test_the_same_content_again_is_nothing),
         cmocka_unit_test(test_fewer_slots_are_taken_over_in_place_and_cut_nobody),
-        cmocka_unit_test(
-            test_another_engine_is_a_conflict_while_one_is_up_and_takes_the_place_of_a_gone_one),
+        cmocka_unit_test(test_another_engine_that_answers_takes_over_and_the_former_finishes),
+        cmocka_unit_test(test_a_former_engine_gets_its_drain_deadline_and_no_more),
+        cmocka_unit_test(test_one_that_did_not_answer_takes_over_only_from_a_gone_one),
         cmocka_unit_test(test_a_pool_of_somebody_else_is_not_taken),
         cmocka_unit_test(test_replicas_are_handed_over_one_by_one_in_any_order),
         cmocka_unit_test(test_one_that_is_taken_back_is_emptied_and_let_go),
         cmocka_unit_test(test_at_its_deadline_streams_end_and_the_engine_goes_on),
-        cmocka_unit_test(test_one_that_is_handed_over_again_before_it_was_let_go_stays),
+        cmocka_unit_test(test_one_of_several_that_is_handed_over_again_before_it_was_let_go_stays),
+        cmocka_unit_test(test_with_the_last_engine_the_pool_goes),
+        cmocka_unit_test(test_a_removal_lets_its_engines_go),
         cmocka_unit_test(test_a_drain_closes_its_gate_and_leaves_the_engine_alone),
         cmocka_unit_test(test_nobody_starts_or_stops_it_here),
         cmocka_unit_test(test_a_daemon_that_stops_empties_it_and_lets_it_live),
         cmocka_unit_test(test_a_second_signal_cuts_its_streams_and_a_gone_one_holds_nothing_up),
         cmocka_unit_test(test_an_external_engine_of_the_file_is_the_same_kind_of_place),
+        cmocka_unit_test(test_a_file_that_names_another_address_switches_when_that_answers),
+        cmocka_unit_test(test_a_file_that_names_a_dead_address_changes_nothing),
+        cmocka_unit_test(test_a_gone_one_of_the_file_is_looked_for_where_the_file_says),
     };
 
     return cmocka_run_group_tests_name("core_handoff", tests, NULL, NULL);
