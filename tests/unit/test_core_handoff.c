@@ -258,6 +258,11 @@ static void test_the_leases_of_one_that_is_gone_end_in_that_step(void **state_)
 
     engine_gone(&world, token); /* told again: nothing more happens to it */
     assert_silent(&world);
+    for (int i = 0; i < 2; i++) {
+        next_tick(&world);
+        probed(&world, the_action(&world, PM_ACT_PROBE)->probe, true);
+    }
+    assert_int_equal(state(&world), PM_READY);
     world_fini(&world);
 }
 
