@@ -182,11 +182,14 @@ POOLMGR_API int poolmgr_pool_find(struct poolmgr *mgr, const char *pool_id,
 struct poolmgr_operation {
     size_t size;
     uint64_t id;
-    const char *kind;  /* "start" "stop" */
+    const char *kind;  /* "start" "stop" "drain" "resume" "reload" */
     const char *state; /* "running" "succeeded" "failed" "cancelled" "interrupted" */
     const char *pool_id;
     const char *phase;          /* "starting" …; "" none */
     struct poolmgr_error error; /* code 0: none */
+    int accepted;               /* what it changes for good is durable: it stands */
+    int forced;                 /* requests were cut at its deadline */
+    uint64_t n_leases_left;     /* how many ran then */
 };
 
 /** `deadline_ms` of a command: the pool's own drain_deadline. */
@@ -203,6 +206,40 @@ POOLMGR_API int poolmgr_start(struct poolmgr *mgr, const char *pool_id, uint64_t
 /** Unloads: leases end first, at the latest after deadline_ms (0: at once). Otherwise as poolmgr_start(). */
 POOLMGR_API int poolmgr_stop(struct poolmgr *mgr, const char *pool_id, uint64_t deadline_ms,
                              uint64_t *ret_op, struct poolmgr_error *err);
+
+struct poolmgr_drain_options {
+    size_t size;
+    uint64_t deadline_ms; /* or POOLMGR_DEADLINE_DEFAULT */
+    int abort;            /* at the deadline the drain is given up, else what still runs is cut */
+    int hold;             /* the engines stay loaded, else they are stopped */
+};
+
+/**
+ * Takes a pool out of service, until poolmgr_resume(): what runs finishes, nobody gets a slot. It acts when it is
+ * durable (`accepted` of its operation), and outlives the manager.
+ *
+ * @param options  NULL: the pool's drain_deadline, then cut, then stop.
+ * @return POOLMGR_OK when it is under way; POOLMGR_E_NOT_FOUND; POOLMGR_E_CONFLICT; POOLMGR_E_SHUTTING_DOWN.
+ */
+POOLMGR_API int poolmgr_drain(struct poolmgr *mgr, const char *pool_id,
+                              const struct poolmgr_drain_options *options, uint64_t *ret_op,
+                              struct poolmgr_error *err);
+
+/** Undoes a drain. Otherwise as poolmgr_drain(). */
+POOLMGR_API int poolmgr_resume(struct poolmgr *mgr, const char *pool_id, uint64_t *ret_op,
+                               struct poolmgr_error *err);
+
+/**
+ * Changes what a pool's engines run, with the way back: the new one is ready before the former one goes, where both
+ * fit, and the former one stays, or comes back, if the new one fails.
+ *
+ * @param json  The whole pool as in the configuration, as JSON; NULL: the wanted specification again.
+ * @param n     Its bytes.
+ * @return POOLMGR_OK when it is under way; POOLMGR_E_INVALID_REQUEST and POOLMGR_E_CONFIG_INVALID for the JSON;
+ *         POOLMGR_E_NOT_FOUND; POOLMGR_E_CONFLICT; POOLMGR_E_SHUTTING_DOWN.
+ */
+POOLMGR_API int poolmgr_reload(struct poolmgr *mgr, const char *pool_id, const char *json, size_t n,
+                               uint64_t *ret_op, struct poolmgr_error *err);
 
 /** Forgets the failures of a pool. @return POOLMGR_OK; POOLMGR_E_NOT_FOUND; POOLMGR_E_SHUTTING_DOWN. */
 POOLMGR_API int poolmgr_reset(struct poolmgr *mgr, const char *pool_id, struct poolmgr_error *err);

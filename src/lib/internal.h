@@ -38,6 +38,8 @@ static inline void pm_lib_enter(struct poolmgr *mgr)
 
 /* Copies what the caller's struct has room for; its `size` stays. */
 void pm_lib_fill(void *to, const void *from, size_t size);
+/* Copies what the caller's struct has; what it has not stays as it is. */
+void pm_lib_take(void *to, const void *from, size_t size);
 
 /* lease.c */
 void pm_lib_leases_free(struct poolmgr *mgr);

@@ -21,6 +21,15 @@ void pm_lib_fill(void *to, const void *from, size_t size)
                (room < size ? room : size) - sizeof(size_t));
 }
 
+void pm_lib_take(void *to, const void *from, size_t size)
+{
+    size_t there = *(const size_t *)from;
+
+    if (there > sizeof(size_t))
+        memcpy((char *)to + sizeof(size_t), (const char *)from + sizeof(size_t),
+               (there < size ? there : size) - sizeof(size_t));
+}
+
 /* ---- callbacks ---------------------------------------------------------------------------------------- */
 
 static void tell_events(struct poolmgr *mgr)
@@ -130,8 +139,7 @@ int poolmgr_new(const struct poolmgr_options *options, struct poolmgr **ret,
     int r;
 
     mgr->options.size = sizeof(mgr->options);
-    pm_lib_fill(&mgr->options, options,
-                options->size < sizeof(mgr->options) ? options->size : sizeof(mgr->options));
+    pm_lib_take(&mgr->options, options, sizeof(mgr->options));
     mgr->call_task.fn = make_calls;
     mgr->next_event = 1;
     pm_list_init(&mgr->held);

@@ -468,9 +468,78 @@ static void test_an_older_host_gets_what_it_has_room_for(void **state)
     free_host(host);
 }
 
-static void test_commands_are_the_manager_s(void **state)
+/* Dispatches until the operation has ended. */
+static struct poolmgr_operation wait_for(struct host *host, uint64_t id)
 {
     struct poolmgr_operation op = {.size = sizeof(op)};
+    uint64_t until_ms = pm_monotonic_ms() + WAIT_MS;
+    struct poolmgr_error err = {0};
+
+    for (;;) {
+        struct pollfd fd = {.fd = poolmgr_fd(host->mgr), .events = POLLIN};
+
+        assert_int_equal(poolmgr_operation_find(host->mgr, id, &op, &err), POOLMGR_OK);
+        if (strcmp(op.state, "running") != 0)
+            return op;
+        assert_true(pm_monotonic_ms() < until_ms);
+        assert_true(poll(&fd, 1, WAIT_MS) > 0);
+        assert_int_equal(poolmgr_dispatch(host->mgr), POOLMGR_OK);
+    }
+}
+
+static void test_a_drain_holds_until_it_is_undone_DRAIN_2(void **state)
+{
+    const struct poolmgr_drain_options options = {.size = sizeof(options), .deadline_ms = 0};
+    struct host *host = make_ready_host();
+    struct poolmgr_operation op;
+    struct poolmgr_error err = {0};
+    struct poolmgr_lease lease;
+    uint64_t id;
+
+    (void)state;
+    assert_int_equal(acquire(host, "far", &lease), POOLMGR_OK);
+    assert_int_equal(poolmgr_drain(host->mgr, "nobody", NULL, &id, &err), POOLMGR_E_NOT_FOUND);
+    assert_int_equal(poolmgr_drain(host->mgr, "far", &options, &id, &err), POOLMGR_OK);
+    op = wait_for(host, id);
+    assert_string_equal(op.kind, "drain");
+    assert_string_equal(op.state, "succeeded");
+    assert_true(op.accepted && op.forced && op.n_leases_left == 1);
+    run_until(host, &host->n_lost, 1);
+    assert_int_equal(host->why, POOLMGR_E_DRAINING);
+    assert_int_equal(acquire(host, "far", &lease), POOLMGR_E_DISABLED);
+    assert_int_equal(poolmgr_resume(host->mgr, "far", &id, &err), POOLMGR_OK);
+    assert_string_equal(wait_for(host, id).state, "succeeded");
+    assert_int_equal(acquire(host, "far", &lease), POOLMGR_OK);
+    free_host(host);
+}
+
+static void test_a_reload_that_fails_changes_nothing_RELOAD_1(void **state)
+{
+    static const char good[] = "{\"model\":\"/nowhere/other.gguf\",\"slots\":1}";
+    struct host *host = make_host("pools: { fox: { model: /nowhere/fox.gguf } }");
+    struct poolmgr_operation op;
+    struct poolmgr_error err = {0};
+    uint64_t id;
+
+    (void)state;
+    assert_int_equal(poolmgr_reload(host->mgr, "fox", "[]", 2, &id, &err),
+                     POOLMGR_E_INVALID_REQUEST);
+    assert_int_equal(poolmgr_reload(host->mgr, "fox", "{\"slotz\":1}", 11, &id, &err),
+                     POOLMGR_E_CONFIG_INVALID);
+    assert_int_equal(poolmgr_reload(host->mgr, "nobody", NULL, 0, &id, &err), POOLMGR_E_NOT_FOUND);
+    assert_int_equal(poolmgr_reload(host->mgr, "fox", good, sizeof(good) - 1, &id, &err),
+                     POOLMGR_OK);
+    op = wait_for(host, id);
+    assert_string_equal(op.kind, "reload");
+    assert_string_equal(op.state, "failed");
+    assert_int_equal(op.error.code, POOLMGR_E_MODEL_MISSING);
+    assert_int_equal(look(host, "fox").slots_total, 4);
+    free_host(host);
+}
+
+static void test_commands_are_the_manager_s(void **state)
+{
+    struct poolmgr_operation op;
     struct host *host = make_host("pools: { fox: { model: /nowhere/fox.gguf } }");
     struct poolmgr_error err = {0};
     uint64_t id = 0;
@@ -478,13 +547,7 @@ static void test_commands_are_the_manager_s(void **state)
     (void)state;
     assert_int_equal(poolmgr_start(host->mgr, "nobody", &id, &err), POOLMGR_E_NOT_FOUND);
     assert_int_equal(poolmgr_start(host->mgr, "fox", &id, &err), POOLMGR_OK);
-    do {
-        struct pollfd fd = {.fd = poolmgr_fd(host->mgr), .events = POLLIN};
-
-        assert_true(poll(&fd, 1, WAIT_MS) > 0);
-        assert_int_equal(poolmgr_dispatch(host->mgr), POOLMGR_OK);
-        assert_int_equal(poolmgr_operation_find(host->mgr, id, &op, &err), POOLMGR_OK);
-    } while (strcmp(op.state, "running") == 0);
+    op = wait_for(host, id);
     assert_string_equal(op.kind, "start");
     assert_string_equal(op.state, "failed");
     assert_int_equal(op.error.code, POOLMGR_E_POOL_FAILED);
@@ -511,6 +574,8 @@ int main(void)
             test_a_bad_handoff_is_refused_by_the_call_and_a_dead_engine_by_its_callback_REG_4),
         cmocka_unit_test(test_callbacks_may_call_anything_but_dispatch),
         cmocka_unit_test(test_an_older_host_gets_what_it_has_room_for),
+        cmocka_unit_test(test_a_drain_holds_until_it_is_undone_DRAIN_2),
+        cmocka_unit_test(test_a_reload_that_fails_changes_nothing_RELOAD_1),
         cmocka_unit_test(test_commands_are_the_manager_s),
     };
 
