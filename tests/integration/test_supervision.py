@@ -149,7 +149,7 @@ def test_an_engine_that_ignores_sigterm_is_killed_with_its_helpers(either):
     """SUP-7"""
     d = either({"m": Daemon.faulty("term:ignore,start:setsid=2,start:fork=2", stop_grace="500ms")})
     d.use("m")
-    assert len(d.left_over()) >= 5
+    wait_until(lambda: len(d.left_over()) >= 5, 20, "its helpers")
     assert d.post("/v1/pools/m/stop?wait=20s").status == 200
     assert not d.left_over()
     d.use("m")
