@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 
-from poolmgr_test import Daemon, ENGINE  # noqa: E402
+from poolmgr_test import Daemon, ENGINE, Engine  # noqa: E402
 from poolmgr_test.paths import ORCHESTRATORD, POOL_MANAGERD  # noqa: E402
 
 
@@ -39,6 +39,22 @@ def daemon():
 def either(request):
     """The same with each of the two daemons: for tests that send no inference but Daemon.use()."""
     yield from make_daemons(request.param)
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """engine(faults…) starts one of the test's own; all are ended, and were alive until then unless the test killed
+    them."""
+    made = []
+
+    def make(*args, **kwargs):
+        made.append(Engine(tmp_path, *args, **kwargs))
+        return made[-1]
+
+    yield make
+    for e in made:
+        if e.process.poll() is None:
+            e.kill()
 
 
 def make_daemons(program):

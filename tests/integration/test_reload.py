@@ -3,9 +3,8 @@
 import json
 import os
 import shutil
-import threading
 
-from poolmgr_test import Daemon, TEXT, alive, http, read_answer, tiny_model, wait_until
+from poolmgr_test import Daemon, Load, TEXT, alive, http, read_answer, times, tiny_model, wait_until
 
 
 def reload(d, pool, wait="60s", **body):
@@ -89,30 +88,27 @@ def test_a_new_engine_that_crashes_leaves_the_old_one_serving(daemon):
     assert d.chat("m").status == 200
 
 
-def test_many_bad_reloads_under_load_lose_no_request(daemon):
-    """RELOAD-1, INV-17, INV-19: the old one answers all the time."""
-    d = daemon({"m": Daemon.faulty("", slots=4)})
+def test_many_bad_reloads_under_load_lose_no_request(daemon, tmp_path):
+    """RELOAD-1, INV-17, INV-19: the old one answers all the time. Missing, torn, and one whose engine does not start."""
+    n = times(9, 100)
+    d = daemon({"m": Daemon.faulty("stream:delay=5", slots=4)})
     assert d.chat("m").status == 200
+    pid = d.pool_state("m")["replicas"][0]["pid"]
     spec = d.pool_state("m")["spec"]
     spec["env"] = {"FAULT": "load:exit=9"}
-    stop, bad, good = threading.Event(), [], []
-
-    def client():
-        while not stop.is_set():
-            answer = d.chat("m", stream=True)
-            (good if answer.status == 200 and answer.complete else bad).append(answer)
-
-    clients = [threading.Thread(target=client) for _ in range(4)]
-    for c in clients:
-        c.start()
-    for i in range(10):
-        op = reload(d, "m", **({"spec": spec} if i % 2 else {"new_model_ref": "/nowhere/%d.gguf" % i}))
-        assert op["state"] == "failed", op
-    stop.set()
-    for c in clients:
-        c.join(60)
-    assert not bad and good
-    assert d.pool_state("m")["state"] == "ready"
+    bad = [{"new_model_ref": "/nowhere/m.gguf"}, {"new_model_ref": torn_model(tmp_path)}, {"spec": spec}]
+    load = Load(d, ["m"], width=8)
+    try:
+        for i in range(n):
+            op = reload(d, "m", **bad[i % len(bad)])
+            assert op["state"] == "failed" and op["result"]["success"] is False, op
+            load.wait_for_more(n=1)
+    finally:
+        lost = load.end()
+    print("%d reloads to a bad model under 8 streams: %d answers, %d lost" % (n, load.n_whole["m"], len(lost)))
+    assert not lost
+    pool = d.pool_state("m")
+    assert pool["state"] == "ready" and pool["replicas"][0]["pid"] == pid and pool["config_drift"] is False
 
 
 def test_two_reloads_at_once_and_words_that_mean_nothing(daemon, tmp_path):
