@@ -278,10 +278,6 @@ void pm_check_pool(struct pm_config_errors *errors, const struct pm_yaml *key,
     check_devices(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
     check_vram(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
     check_engine_of(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
-    if (spec->queue.policy == PM_QUEUE_DROP_LRU)
-        pm_config_error_at(errors, key->line, key->column,
-                           "pool '%s': the queue policy drop-lru is not built yet; write reject",
-                           spec->id);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------- */

@@ -16,10 +16,12 @@
  *   request:exit=CODE    ends with the request             request:signal=N     kills itself with the request
  *   request:hang         never answers                     request:delay=MS     answers so late
  *   request:status=N     answers with an error             request:raw=FILE     answers with the file's bytes, and closes
+ *   request:driver       says that its driver failed, and aborts
  *   request:after=N      the orders of `request` and `stream` hold from the Nth request on (from 0)
  *   stream:tokens=N      so many tokens (25)               stream:delay=MS      between two of them
  *   stream:die_at=N      kills itself after N bytes of the body     stream:hang_at=N   stops there
- *   stream:close_at=N    closes the connection there       body:size=BYTES      a plain answer of this size
+ *   stream:close_at=N    closes the connection there       stream:hold          waits behind the first token
+ *   body:size=BYTES      a plain answer of this size
  *   term:ignore          does not hear SIGTERM             term:hang_busy       nor while a request runs
  *
  * FAULT_STARTS names a file to which each start adds a line; FAULT_TIMES one to which `main`, `ready`, `request` and
@@ -238,6 +240,8 @@ static bool stream_answer(struct client *client, bool chat)
 
         if (i && delay)
             sleep_ms(delay);
+        while (i && ordered("stream:hold", NULL, 0))
+            sleep_ms(10);
         snprintf(event, sizeof(event), shape, words[(size_t)i % N_WORDS], model_name);
         if (i == 0)
             stamp("token");
@@ -318,6 +322,11 @@ static bool infer(struct client *client, const char *path, const char *body)
         stamp("request");
         if (ordered("request:exit", NULL, 0))
             exit((int)number("request:exit", 1));
+        if (ordered("request:driver", NULL, 0)) {
+            fprintf(stderr,
+                    "E ggml_cuda_error: CUDA error: an illegal memory access was encountered\n");
+            die(SIGABRT);
+        }
         if (ordered("request:signal", NULL, 0))
             die(number("request:signal", SIGKILL));
         while (ordered("request:hang", NULL, 0))
