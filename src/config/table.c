@@ -732,7 +732,6 @@ const struct pm_setting pm_pool_settings[] = {
      .type = PM_DURATION,
      .offset = POOL(max_queue_wait_ms),
      .fallback = "0",
-     .later = true,
      .help = "a request that would wait longer is refused at once; 0: max_age"},
     {.name = "queue", .type = PM_GROUP, .rows = queue_rows, .help = "requests that wait"},
     {.name = "drain_deadline",
