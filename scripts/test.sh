@@ -26,7 +26,7 @@ runner() {
 }
 
 # A runner that hangs is ended, so that the sum is told in any case.
-limited() { timeout --kill-after=30 --signal=INT 420 "$@"; }
+limited() { timeout --kill-after=30 --signal=INT 600 "$@"; }
 
 # units BUILD [meson test options …]: the unit tests of one build, under setarch -R as sanitizers want it.
 units() {
