@@ -54,7 +54,6 @@ static struct pm_group *make(struct pm_core *core, const char *key, struct pm_po
     group->key = pm_xstrdup(key);
     group->pools = pm_xalloc(n * sizeof(group->pools[0]));
     group->n_pools = n;
-    group->waiterless_ms = core->now_ms;
     group->seen_version = UINT64_MAX;
     pm_queue_init(&group->queue);
     for (size_t i = 0; i < PM_N_PRIORITIES; i++)

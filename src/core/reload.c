@@ -305,11 +305,27 @@ void pm_reload_judged(struct pm_place *place)
     }
 }
 
+/* What was changed by a reload that was called off, and has ended since. */
+static void take_back(struct pm_pool *pool)
+{
+    for (unsigned i = 0; i < pool->n_places; i++) {
+        struct pm_place *place = pool->places[i];
+
+        if (place->spec == pool->spec || place->fresh || !place->spec->habits.ours ||
+            pm_place_has_process(place))
+            continue;
+        pm_place_set_spec(place, pool->spec);
+        place->slots_total = pool->spec->n_slots;
+        pm_core_changed(pool->core);
+    }
+}
+
 void pm_reload_look(struct pm_pool *pool, struct pm_actions *out)
 {
     struct pm_reloading *reload = pool->reload;
     const struct pm_place *former;
 
+    take_back(pool);
     if (!reload || reload->phase != PM_RELOAD_CHANGING || !reload->next || !reload->swaps ||
         pool->core->now_ms < reload->swap_by_ms || reload->op->view.forced)
         return;
@@ -519,21 +535,6 @@ static void show(const struct pm_pool *pool)
         (void)pm_str_copy(op->view.text, sizeof(op->view.text), "going back to what served before");
 }
 
-/* What was changed by a reload that was called off, and has ended since. */
-static void take_back(struct pm_pool *pool)
-{
-    for (unsigned i = 0; i < pool->n_places; i++) {
-        struct pm_place *place = pool->places[i];
-
-        if (place->spec == pool->spec || place->fresh || !place->spec->habits.ours ||
-            pm_place_has_process(place))
-            continue;
-        pm_place_set_spec(place, pool->spec);
-        place->slots_total = pool->spec->n_slots;
-        pm_core_changed(pool->core);
-    }
-}
-
 void pm_reload_step(struct pm_pool *pool, struct pm_actions *out)
 {
     if (pool->reload && pool->reload->phase == PM_RELOAD_CHANGING)
@@ -543,7 +544,6 @@ void pm_reload_step(struct pm_pool *pool, struct pm_actions *out)
     if (pool->reload)
         show(pool);
     free_ended(pool);
-    take_back(pool);
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------------ */

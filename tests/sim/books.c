@@ -48,11 +48,6 @@ static struct book_replica *replica_of(struct sim *sim, const struct book_engine
     return &sim->books.pools[engine->pool].replicas[engine->replica];
 }
 
-uint64_t book_n_waiting(const struct book_pool *pool)
-{
-    return pool->queue.n[0] + pool->queue.n[1];
-}
-
 /* Living and abandoned ones of all its engines; who only settles is not counted. */
 uint64_t book_leases(const struct book_pool *pool, const struct books *books)
 {
@@ -111,56 +106,27 @@ uint64_t book_longest_delay(const struct pm_pool_spec *spec, uint64_t n)
 
 /* ---- who waits --------------------------------------------------------------------------------------------------- */
 
-static void leave_queue(struct sim *sim, struct book_request *request)
-{
-    struct book_pool *pool = &sim->books.pools[request->pool];
-
-    if (!pm_link_in_list(&request->link))
-        return;
-    pm_list_remove(&request->link);
-    pool->queue.n[request->priority]--;
-    pool->queue.bytes -= request->bytes;
-    pm_heap_remove(&sim->books.deadlines, &request->deadline);
-    if (book_n_waiting(pool) == 0)
-        pool->waiterless_ms = sim->now_ms;
-}
-
 void books_request(struct sim *sim, int index)
 {
     struct book_request *request = &sim->books.requests[index];
-    struct book_pool *pool = &sim->books.pools[request->pool];
-    struct pm_list *class = &pool->queue.classes[request->priority];
-    struct pm_link *link;
 
-    pm_list_each (class, link) {
-        if (pm_container_of(link, struct book_request, link)->arrived_ms > request->arrived_ms)
-            break;
-    }
-    pm_list_insert_before(link, &request->link);
-    request->state = REQ_WAITING;
     sim->books.arriving = index;
-    pool->queue.n[request->priority]++;
-    pool->queue.bytes += request->bytes;
-    pm_heap_set(&sim->books.deadlines, &request->deadline, request->deadline_ms);
-    if (!sim->books.shutting_down && !sim->books.leaving)
-        pool->maybe_parked = false;
+    request->state = REQ_WAITING;
+    books_enter_queue(sim, request);
+    if (request->set == 1U << request->pool && !sim->books.shutting_down && !sim->books.leaving)
+        sim->books.pools[request->pool].maybe_parked = false; /* of several, any may be meant */
 }
 
 void books_gone(struct sim *sim, int index)
 {
-    leave_queue(sim, &sim->books.requests[index]);
+    books_leave_queue(sim, &sim->books.requests[index]);
     sim->books.requests[index].state = REQ_OVER;
 }
 
 static void take_refuse(struct sim *sim, const struct pm_action *action)
 {
-    struct book_pool *pool = &sim->books.pools[sim->books.requests[action->request].pool];
-    uint64_t waiterless_ms = pool->waiterless_ms;
-
     sim_seen.refusals[-action->error->code]++;
     books_gone(sim, (int)action->request);
-    if ((int)action->request == sim->books.arriving) /* it never waited */
-        pool->waiterless_ms = waiterless_ms;
 }
 
 /* ---- who has a slot ---------------------------------------------------------------------------------------------- */
@@ -201,19 +167,14 @@ static void take_grant(struct sim *sim, const struct pm_action *action)
 {
     int index = book_engine_by_token(sim, action->lease_token);
     struct book_request *request = &sim->books.requests[action->request];
-    struct book_queue *queue = &sim->books.pools[request->pool].queue;
-    uint64_t waiterless_ms = sim->books.pools[request->pool].waiterless_ms;
     struct book_engine *engine;
 
     if (index == SIM_NOBODY || request->state != REQ_WAITING)
         return;
+    request->pool = sim->books.engines[index].pool;
     if (action->waited)
-        queue->n_interactive_in_row = request->priority == PM_BATCH || queue->n[PM_BATCH] == 0
-                                          ? 0
-                                          : queue->n_interactive_in_row + 1;
-    leave_queue(sim, request);
-    if (!action->waited) /* it never did */
-        sim->books.pools[request->pool].waiterless_ms = waiterless_ms;
+        books_had_its_turn(sim, request, request->pool);
+    books_leave_queue(sim, request);
     engine = &sim->books.engines[index];
     if (at_work(engine) == 0)
         engine->life_ms = sim->now_ms;
@@ -359,7 +320,7 @@ static void take_spawn(struct sim *sim, const struct pm_action *action)
     engine->spec = action->spec;
     engine->is_next = !book_is_pools(sim, pool, action->spec);
     engine->start_by_ms = sim->now_ms + engine->spec->start_max_ms;
-    engine->for_waiters = book_n_waiting(&sim->books.pools[pool]) > 0;
+    engine->for_waiters = sim->books.pools[pool].n_waiting > 0;
     world_spawn(sim, index);
 }
 
@@ -697,6 +658,8 @@ static void take_accepted(struct sim *sim, const struct pm_action *action)
         return;
     if (op->kind == PM_OP_REMOVE) {
         sim->books.pools[op->pool].acknowledged_removed = true;
+        if (!sim->books.pools[op->pool].removing)
+            books_leave_names(sim, op->pool);
         sim->books.pools[op->pool].removing = true;
         acts(sim, op);
         return;
@@ -819,6 +782,7 @@ static void books_pool_comes(struct sim *sim, int index)
 
     memset(pool, 0, sizeof(*pool));
     books_open_pool(sim, index, spec, owner);
+    books_enter_names(sim, index);
     pool->first_spec = first_spec;
 }
 
@@ -913,7 +877,6 @@ static void forgive(struct sim *sim, const struct pm_pool_spec *spec, struct boo
 static void look_at_spec(struct sim *sim, int index)
 {
     struct book_pool *pool = &sim->books.pools[index];
-    const struct pm_pool_spec *before = pool->spec;
 
     if (pool->view.spec == pool->spec)
         return;
@@ -926,9 +889,8 @@ static void look_at_spec(struct sim *sim, int index)
     for (int i = 0; i < sim->books.n_live; i++) {
         struct book_engine *engine = &sim->books.engines[sim->books.live[i]];
 
-        if (engine->pool == index && engine->spec == before &&
-            pool->replicas[engine->replica].engine == sim->books.live[i] &&
-            pm_spec_compare(before, pool->spec) != PM_SPEC_ENGINE)
+        if (engine->pool == index && pool->replicas[engine->replica].engine == sim->books.live[i] &&
+            pm_spec_compare(engine->spec, pool->spec) != PM_SPEC_ENGINE)
             engine->spec = pool->spec; /* limits hold for what runs */
         if (engine->pool == index && engine->spec == pool->spec)
             engine->is_next = false;
@@ -951,7 +913,7 @@ void books_look(struct sim *sim)
         }
         (void)pm_core_pool(sim->core, pool->spec->id, sim->now_ms, &pool->view);
         look_at_spec(sim, i);
-        if (book_n_waiting(pool) > 0) {
+        if (pool->n_waiting > 0) {
             for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
                 if (pool->replicas[k].engine != SIM_NOBODY)
                     books->engines[pool->replicas[k].engine].for_waiters = true;
@@ -962,6 +924,7 @@ void books_look(struct sim *sim)
 
 void books_begin(struct sim *sim)
 {
+    books_arrived(sim);
     sim->books.arriving = 0;
     for (int i = 0; i < sim->books.n_pools; i++) {
         struct book_pool *pool = &sim->books.pools[i];
@@ -985,11 +948,10 @@ void books_open_pool(struct sim *sim, int index, struct pm_pool_spec *spec, enum
     pool->acknowledged_spec = pool->written_spec = atoi(spec->text);
     pool->cut_ms = PM_NEVER;
     pool->owner = owner;
+    pool->number = ++sim->books.last_number;
     pool->there = true;
     pool->stop_by_ms = PM_NEVER;
     pool->idle_ms = pool->waiterless_ms = pool->intent_ms = sim->now_ms;
-    for (size_t k = 0; k < 2; k++)
-        pm_list_init(&pool->queue.classes[k]);
     for (unsigned k = 0; k < SIM_REPLICAS; k++)
         pool->replicas[k].engine = SIM_NOBODY;
 }
@@ -1064,6 +1026,7 @@ void books_daemon_died(struct sim *sim)
         pool->written_spec = written_spec;
         pool->written = written;
     }
+    books_open_queues(sim);
     books->last_op = 0;
     memset(books->ops, 0, sizeof(books->ops));
     books->version = 0;

@@ -139,6 +139,11 @@ static struct pm_pool_spec *draw_spec(struct sim *sim, struct sim_random *random
     spec->queue.bytes = SIM_PICK(random, 100, 100000);
     spec->queue.policy = sim_one_in(random, 2) ? PM_QUEUE_DROP_LRU : PM_QUEUE_REJECT;
     spec->queue.max_age_ms = SIM_PICK(random, 2000, 20000, 600000);
+    spec->max_queue_wait_ms = SIM_PICK(random, 0, 0, 0, 4000);
+    if (sim_one_in(random, 2))
+        pm_strv_add(&spec->aliases, "chat");
+    if (sim_one_in(random, 3))
+        pm_strv_add(&spec->aliases, "code");
     spec->habits.reports_busy = sim_one_in(random, 2);
     spec->habits.second_sigterm = sim_one_in(random, 2);
     if (sim_one_in(random, 3))
@@ -162,6 +167,9 @@ struct pm_pool_spec *sim_spec(struct sim *sim, int pool, const struct pm_pool_sp
     spec = draw_spec(sim, &sim->random, pool);
     spec->n_replicas = like->n_replicas;
     spec->n_slots = like->n_slots;
+    pm_strv_fini(&spec->aliases);
+    pm_strv_copy(&spec->aliases,
+                 &like->aliases); /* names stay: who waits waits in the same queue */
     if (sim_one_in(&sim->random, 3))
         spec->model.main = pm_xstrdup(like->model.main);
     else
@@ -201,6 +209,7 @@ static void draw_pools(struct sim *sim)
     struct books *books = &sim->books;
 
     books->n_pools = 1 + (int)sim_below(&sim->random, SIM_POOLS);
+    books_open_queues(sim);
     for (int i = 0; i < books->n_pools; i++) {
         books_open_pool(sim, i, draw_spec(sim, &sim->random, i),
                         sim_one_in(&sim->random, 3) ? PM_OWNER_API : PM_OWNER_FILE);
@@ -219,6 +228,7 @@ static void start(struct sim *sim, uint64_t seed, uint64_t n_steps)
     sim->jumped_ms = 0;
     sim->mood = &moods[seed % PM_ARRAY_LEN(moods)];
     sim->now_ms = sim_below(&sim->random, 100000);
+    sim->wishes = sim_one_in(&sim->random, 3);
     draw_pools(sim);
     sim_make_core(sim);
     sim_taken(sim);
@@ -414,11 +424,71 @@ void sim_clock_jumps(struct sim *sim)
 
 /* ---- clients ------------------------------------------------------------------------------------------------------- */
 
-/* `retried`: the request whose engine died before its first byte, or 0. */
-void sim_request(struct sim *sim, int pool_index, int retried)
+static const char *const tenants[SIM_TENANTS] = {"", "red", "blue"};
+
+/* What it asks for among the pools of its name; ids are borrowed from the specs. */
+static void draw_wish(struct sim *sim, struct book_request *mine, struct pm_placement *ret,
+                      const char **prefer, const char **avoid)
 {
-    struct pm_request request = {.request_id = "r"};
-    struct book_pool *pool = &sim->books.pools[pool_index];
+    int some = (int)sim_below(&sim->random, (uint64_t)sim->books.n_pools);
+    int other = (int)sim_below(&sim->random, (uint64_t)sim->books.n_pools);
+
+    *prefer = sim->books.pools[some].spec->id;
+    *avoid = sim->books.pools[other].spec->id;
+    switch (sim_below(&sim->random, 5)) {
+    case 0:
+        ret->pin = *prefer;
+        mine->pin = some;
+        mine->set &= 1U << some;
+        mine->demands = true;
+        return;
+    case 1:
+        ret->avoid = avoid;
+        ret->n_avoid = 1;
+        ret->no_fallback = sim_one_in(&sim->random, 2);
+        mine->demands = true;
+        if (ret->no_fallback)
+            mine->set &= ~(1U << other);
+        return;
+    case 2:
+        ret->prefer = prefer;
+        ret->n_prefer = 1;
+        ret->no_fallback = mine->demands = sim_one_in(&sim->random, 2);
+        if (ret->no_fallback)
+            mine->set &= 1U << some;
+        return;
+    default: return;
+    }
+}
+
+static uint64_t deadline_of(const struct sim *sim, const struct book_request *mine,
+                            uint64_t asked_ms)
+{
+    int first = book_first_of(sim, mine->home);
+    uint64_t deadline_ms = first == SIM_NOBODY ? 1 : sim->books.pools[first].spec->queue.max_age_ms;
+
+    if (asked_ms != 0 && asked_ms < deadline_ms)
+        deadline_ms = asked_ms;
+    deadline_ms += mine->arrived_ms;
+    return deadline_ms > sim->now_ms ? deadline_ms : sim->now_ms + 1; /* with the next tick */
+}
+
+static bool has_free_slot(const struct sim *sim, unsigned set)
+{
+    EACH_POOL(sim, i)
+    {
+        if ((set & (1U << i)) && sim->books.pools[i].view.slots_free > 0)
+            return true;
+    }
+    return false;
+}
+
+/* `retried`: the request whose engine died before its first byte, or 0. */
+void sim_request(struct sim *sim, const char *name, int retried)
+{
+    struct pm_request request = {.request_id = "r", .route = name};
+    struct sim_choice choice = {0};
+    const char *prefer, *avoid;
     struct book_request *mine;
     bool was_free;
 
@@ -426,38 +496,50 @@ void sim_request(struct sim *sim, int pool_index, int retried)
         return;
     request.id = (uint64_t)++sim->books.n_requests;
     mine = &sim->books.requests[request.id];
-    mine->pool = pool_index;
+    mine->name = name;
+    mine->set = mine->home = book_pools_of(sim, name);
+    mine->pin = SIM_NOBODY;
+    mine->tenant = sim_one_in(&sim->random, 3) ? (int)sim_below(&sim->random, SIM_TENANTS) : 0;
     mine->priority = sim_one_in(&sim->random, 3) ? PM_BATCH : PM_INTERACTIVE;
     mine->bytes = sim_below(&sim->random, 120);
     mine->arrived_ms = mine->asked_ms = sim->now_ms;
-    request.route = pool->spec->id;
+    mine->retried = retried != 0;
+    request.tenant = tenants[mine->tenant];
     request.priority = mine->priority;
     request.bytes = mine->bytes;
     request.deadline_ms = SIM_PICK(&sim->random, 0, 1, 500, 5000, UINT64_MAX);
-    if (retried) {
-        request.retried = true;
+    request.retried = mine->retried;
+    if (retried)
         request.arrived_ms = mine->arrived_ms = sim->books.requests[retried].arrived_ms;
-    }
-    mine->deadline_ms = pool->spec->queue.max_age_ms;
-    if (request.deadline_ms != 0 && request.deadline_ms < mine->deadline_ms)
-        mine->deadline_ms = request.deadline_ms;
-    mine->deadline_ms += mine->arrived_ms;
-    if (mine->deadline_ms <= sim->now_ms)
-        mine->deadline_ms = sim->now_ms + 1; /* due already: with the next tick */
-    was_free = pool->there && pool->view.slots_free > 0 && !sim->books.shutting_down &&
+    if (sim->wishes)
+        draw_wish(sim, mine, &request.placement, &prefer, &avoid);
+    mine->pool = mine->set ? book_first_of(sim, mine->set) : 0;
+    mine->deadline_ms = deadline_of(sim, mine, request.deadline_ms);
+    was_free = !sim->wishes && has_free_slot(sim, mine->set) && !sim->books.shutting_down &&
                !sim->books.leaving;
-    sim_input(sim, pool_index, "%s request %" PRIu64 " comes for %s%s",
+    sim_input(sim, mine->pool, "%s request %" PRIu64 " comes for %s%s%s%s%s",
               mine->priority == PM_BATCH ? "batch" : "interactive", request.id, request.route,
-              retried ? ", once more" : "");
+              retried ? ", once more" : "", request.placement.pin ? ", pinned to " : "",
+              request.placement.pin ? request.placement.pin : "",
+              request.placement.n_prefer + request.placement.n_avoid > 0 ? ", with a wish" : "");
+    if (sim_one_in(&sim->random, 6))
+        inv25_explain(sim, &request, &choice);
     books_request(sim, (int)request.id);
     pm_core_request(sim->core, &request, sim->now_ms, &sim->out);
     sim_taken(sim);
     inv13_request(sim, (int)request.id, was_free);
+    inv25_request(sim, (int)request.id, &choice);
 }
 
 static void request_comes(struct sim *sim)
 {
-    sim_request(sim, (int)sim_below(&sim->random, (uint64_t)sim->books.n_pools), 0);
+    int pool = (int)sim_below(&sim->random, (uint64_t)sim->books.n_pools);
+    const struct pm_pool_spec *spec = sim->books.pools[pool].spec;
+    const char *name = spec->id;
+
+    if (spec->aliases.n > 0 && sim_one_in(&sim->random, 2))
+        name = spec->aliases.items[sim_below(&sim->random, spec->aliases.n)];
+    sim_request(sim, name, 0);
 }
 
 void sim_release(struct sim *sim, int index, enum pm_release how)
@@ -612,8 +694,8 @@ static void shut_down(struct sim *sim)
               books->engines[i].forgotten || sim->broken, "engine %d", i);
     EACH_POOL(sim, i)
     HOLDS(sim, 23, i, "a shutdown leaves nobody waiting",
-          book_n_waiting(&books->pools[i]) == 0 || sim->broken, "%" PRIu64 " wait",
-          book_n_waiting(&books->pools[i]));
+          books->pools[i].n_waiting == 0 || sim->broken, "%" PRIu64 " wait",
+          books->pools[i].n_waiting);
 }
 
 static bool is_full(const struct sim *sim)

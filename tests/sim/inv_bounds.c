@@ -47,10 +47,38 @@ static void look_at_wanted(struct sim *sim, int index, struct book_pool *pool, u
             view->next_start_ms - replica->failed_ms - book_longest_delay(pool->spec, replica->n));
 }
 
+static bool keeps_cold(const struct book_pool *pool)
+{
+    return pool->forced || pool->failed || !pool->there || pool->removing ||
+           pool->intent != PM_ENABLED || pool->n_running[PM_OP_STOP] > 0;
+}
+
+/* Of several pools that may serve a name, one at least is on its way, or nothing can be done about any. */
+static void look_at_set(struct sim *sim, unsigned set)
+{
+    bool one_comes = false, one_may = false;
+
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        const struct book_pool *pool = &sim->books.pools[i];
+
+        if (!(set & (1U << i)) || !pool->there)
+            continue;
+        one_may = one_may || !keeps_cold(pool);
+        EACH_REPLICA(pool, k)
+        one_comes = one_comes || pool->reloaded || pool->replicas[k].view.state != PM_COLD;
+    }
+    HOLDS(sim, 32, book_first_of(sim, set), "of the pools that share a name not all stay cold",
+          one_comes || !one_may, "set %x", set);
+}
+
 void inv32_after(struct sim *sim)
 {
     if (!sim->books.begun || sim->books.shutting_down || sim->books.leaving)
         return;
+    for (unsigned set = 1; set < SIM_SETS && !sim->wishes; set++) {
+        if (sim->books.queues[set].n[0] + sim->books.queues[set].n[1] > 0 && (set & (set - 1)))
+            look_at_set(sim, set);
+    }
     EACH_POOL(sim, i)
     {
         struct book_pool *pool = &sim->books.pools[i];
@@ -70,7 +98,8 @@ void inv32_after(struct sim *sim)
                 HOLDS(sim, 32, i, "what answered is ready",
                       replica->view.state == PM_READY || replica->view.state == PM_SICK, "it is %s",
                       pm_state_name(replica->view.state));
-            if (book_n_waiting(pool) > 0 && pool->n_running[PM_OP_STOP] == 0 && !pool->reloaded)
+            if (pool->n_waiting_here_only > 0 && pool->n_running[PM_OP_STOP] == 0 &&
+                !pool->reloaded)
                 look_at_wanted(sim, i, pool, k);
         }
     }
@@ -87,7 +116,7 @@ static bool is_on_its_way(enum pm_state state)
 static bool is_left_alone(const struct sim *sim, const struct book_pool *pool,
                           const struct book_replica *replica)
 {
-    return is_on_its_way(replica->view.state) && book_n_waiting(pool) == 0 &&
+    return is_on_its_way(replica->view.state) && pool->n_waiting == 0 &&
            pool->n_running[PM_OP_START] == 0 && !pool->reloaded && pool->intent == PM_ENABLED &&
            !pool->removing && pool->n_running[PM_OP_DRAIN] == 0 &&
            pool->spec->start != PM_PRELOAD && !replica->crashed_when_ready &&
@@ -119,8 +148,8 @@ void inv33_after(struct sim *sim)
             }
             if (is_left_alone(sim, pool, replica))
                 HOLDS(sim, 33, i, "a start without waiters is given up by abandon_after",
-                      sim->now_ms <= pool->waiterless_ms + pool->spec->abandon_after_ms,
-                      "%" PRIu64 " ms after the last", sim->now_ms - pool->waiterless_ms);
+                      sim->now_ms <= book_waiterless_ms(sim, i) + pool->spec->abandon_after_ms,
+                      "%" PRIu64 " ms after the last", sim->now_ms - book_waiterless_ms(sim, i));
         }
     }
 }
@@ -177,7 +206,7 @@ static void look_at_up(struct sim *sim, int index, const struct book_pool *pool,
 {
     const struct book_replica *replica = &pool->replicas[k];
     const struct book_engine *engine = &sim->books.engines[replica->engine];
-    bool in_use = book_leases(pool, &sim->books) > 0 || book_n_waiting(pool) > 0 ||
+    bool in_use = book_leases(pool, &sim->books) > 0 || pool->n_waiting > 0 ||
                   pool->n_running[PM_OP_START] > 0 || pool->intent != PM_ENABLED ||
                   pool->removing || pool->spec->start == PM_PRELOAD;
 

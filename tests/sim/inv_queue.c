@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DRAIN, QUEUE, OP: who is refused and why, who is cut, in which order they go. */
-#include <stdlib.h>
-
+/* DRAIN, QUEUE, PLACE, OP: who is refused and why, who is cut, in which order they go. */
 #include "invariants.h"
+
+#include <string.h>
 
 static uint64_t counts(enum pm_class class)
 {
@@ -59,30 +59,33 @@ static bool is_late(const struct sim *sim, const struct book_pool *pool)
     return false;
 }
 
-static bool is_over_its_bounds(const struct book_pool *pool, const struct book_request *request)
+static uint64_t requests_of(const struct pm_pool_spec *spec)
 {
-    return book_n_waiting(pool) > pool->spec->queue.n_requests ||
-           pool->queue.bytes > pool->spec->queue.bytes || request->bytes > pool->spec->queue.bytes;
+    return spec->queue.n_requests;
 }
 
-/* What it was told to wait, against what a pool lets one wait. */
-static bool would_wait_too_long(const struct book_pool *pool, const struct pm_action *action)
+static uint64_t bytes_of(const struct pm_pool_spec *spec)
 {
-    uint64_t most_ms = pool->spec->max_queue_wait_ms;
-
-    return action->predicted_ms > (most_ms > 0 ? most_ms : pool->spec->queue.max_age_ms);
+    return spec->queue.bytes;
 }
 
-/* Each code has its own reason, and a gate that we closed is none. */
-static bool may_be_refused(const struct sim *sim, const struct book_pool *pool,
-                           const struct book_request *request, const struct pm_action *action)
+static uint64_t wait_of(const struct pm_pool_spec *spec)
 {
-    switch (action->error->code) {
-    case POOLMGR_E_SHUTTING_DOWN: return sim->books.shutting_down || sim->books.leaving;
-    case POOLMGR_E_QUEUE_TIMEOUT: return sim->now_ms >= request->deadline_ms;
-    case POOLMGR_E_OVERLOADED: return would_wait_too_long(pool, action);
-    case POOLMGR_E_QUEUE_FULL:
-    case POOLMGR_E_QUEUE_DROPPED: return is_over_its_bounds(pool, request);
+    return spec->max_queue_wait_ms ? spec->max_queue_wait_ms : spec->queue.max_age_ms;
+}
+
+static bool is_over_its_bounds(const struct sim *sim, unsigned home, uint64_t bytes)
+{
+    return sim->books.homes[home].n > book_most(sim, home, requests_of) ||
+           sim->books.homes[home].bytes > book_most(sim, home, bytes_of) ||
+           bytes > book_most(sim, home, bytes_of);
+}
+
+/* Each code has its own reason in a pool, and a gate that we closed is none. */
+static bool has_reason(const struct sim *sim, const struct book_pool *pool, uint64_t deadline_ms,
+                       int code)
+{
+    switch (code) {
     case POOLMGR_E_MODEL_NOT_FOUND: return pool->removing || !pool->there;
     case POOLMGR_E_DRAINING: return pool->intent == PM_DRAINING;
     case POOLMGR_E_DISABLED: return pool->intent == PM_DISABLED;
@@ -90,26 +93,114 @@ static bool may_be_refused(const struct sim *sim, const struct book_pool *pool,
     case POOLMGR_E_START_TIMEOUT: return pool->changed_in_step || is_late(sim, pool);
     case POOLMGR_E_START_FAILED:
         return pool->reloaded || pool->failed_in_step || pool->stopped_in_step ||
-               waits_in_vain(pool, request->deadline_ms);
+               waits_in_vain(pool, deadline_ms);
     case POOLMGR_E_BREAKER_OPEN:
-        return pool->reloaded || pool->forced || waits_in_vain(pool, request->deadline_ms);
+        return pool->reloaded || pool->forced || waits_in_vain(pool, deadline_ms);
+    case POOLMGR_E_PIN_UNMET:
+        return pool->removing || !pool->there || pool->intent != PM_ENABLED || pool->failed;
     default: return false;
     }
+}
+
+static bool one_has_reason(const struct sim *sim, const struct book_request *request, int code)
+{
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        if ((request->set & (1U << i)) &&
+            has_reason(sim, &sim->books.pools[i], request->deadline_ms, code))
+            return true;
+    }
+    return false;
+}
+
+static bool may_be_refused(const struct sim *sim, const struct book_request *request,
+                           const struct pm_action *action)
+{
+    switch (action->error->code) {
+    case POOLMGR_E_SHUTTING_DOWN: return sim->books.shutting_down || sim->books.leaving;
+    case POOLMGR_E_QUEUE_TIMEOUT: return sim->now_ms >= request->deadline_ms;
+    case POOLMGR_E_QUEUE_FULL:
+    case POOLMGR_E_QUEUE_DROPPED: return is_over_its_bounds(sim, request->home, request->bytes);
+    case POOLMGR_E_OVERLOADED: return action->predicted_ms > book_most(sim, request->home, wait_of);
+    case POOLMGR_E_PIN_UNMET: /* there is none as it wishes, or the pin's cannot serve */
+        return request->set == 0 ||
+               (request->pin != SIM_NOBODY && one_has_reason(sim, request, POOLMGR_E_PIN_UNMET));
+    case POOLMGR_E_MODEL_NOT_FOUND:
+        if (request->set == 0)
+            return true;
+        break;
+    default: break;
+    }
+    return one_has_reason(sim, request, action->error->code);
+}
+
+/* Refused by a pool, not by the queue or the daemon. */
+static bool is_of_a_pool(int code)
+{
+    return code == POOLMGR_E_DRAINING || code == POOLMGR_E_DISABLED ||
+           code == POOLMGR_E_POOL_FAILED || code == POOLMGR_E_START_FAILED ||
+           code == POOLMGR_E_START_TIMEOUT || code == POOLMGR_E_BREAKER_OPEN ||
+           code == POOLMGR_E_MODEL_NOT_FOUND;
+}
+
+static bool another_serves(const struct sim *sim, unsigned set)
+{
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        struct pm_pool_view view;
+
+        if ((set & (1U << i)) &&
+            pm_core_pool(sim->core, sim->books.pools[i].spec->id, sim->now_ms, &view) && view.ready)
+            return true;
+    }
+    return false;
+}
+
+/* Of the pools of a set, one whose failures are more than one. */
+static uint64_t most_failures_of(const struct sim *sim, unsigned set)
+{
+    uint64_t most = 0;
+
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        uint64_t n = set & (1U << i) ? most_failures(sim, &sim->books.pools[i]) : 0;
+
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static bool any_reloaded(const struct sim *sim, unsigned set)
+{
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        if ((set & (1U << i)) && sim->books.pools[i].reloaded)
+            return true;
+    }
+    return false;
+}
+
+static bool is_stopped_in_step(const struct sim *sim, unsigned set)
+{
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        if ((set & (1U << i)) && sim->books.pools[i].stopped_in_step)
+            return true;
+    }
+    return false;
 }
 
 void inv17_at(struct sim *sim, const struct pm_action *action)
 {
     const struct book_request *request = &sim->books.requests[action->request];
-    const struct book_pool *pool = &sim->books.pools[request->pool];
     int code = action->error->code;
 
     HOLDS(sim, 17, request->pool, "a refusal has a reason, and a closed gate is none",
-          may_be_refused(sim, pool, request, action), "request %" PRIu64 " got %d: %s",
-          action->request, code, action->error->message);
-    if (code == POOLMGR_E_START_FAILED && pool->failed_in_step && !pool->stopped_in_step &&
-        !pool->reloaded)
+          may_be_refused(sim, request, action), "request %" PRIu64 " got %d: %s", action->request,
+          code, action->error->message);
+    if (code == POOLMGR_E_START_FAILED && !is_stopped_in_step(sim, request->set) &&
+        !any_reloaded(sim, request->set))
         HOLDS(sim, 17, request->pool, "the first failed start keeps who waits",
-              most_failures(sim, pool) >= 2, "request %" PRIu64, action->request);
+              most_failures_of(sim, request->set) >= 2, "request %" PRIu64, action->request);
+    if (is_of_a_pool(code))
+        HOLDS(sim, 17, request->pool, "nobody is refused where another pool of the name serves",
+              !another_serves(sim, request->set), "request %" PRIu64 " got %d", action->request,
+              code);
     HOLDS(sim, 17, request->pool, "a refusal has a message", action->error->message[0] != '\0',
           "code %d", code);
 }
@@ -120,8 +211,8 @@ void inv17_after(struct sim *sim)
     {
         if (sim->books.pools[i].intent != PM_ENABLED || sim->books.pools[i].removing)
             HOLDS(sim, 17, i, "an operator's drain leaves nobody waiting",
-                  book_n_waiting(&sim->books.pools[i]) == 0, "%" PRIu64 " wait",
-                  book_n_waiting(&sim->books.pools[i]));
+                  sim->books.pools[i].n_waiting_here_only == 0, "%" PRIu64 " wait",
+                  sim->books.pools[i].n_waiting_here_only);
     }
 }
 
@@ -186,69 +277,197 @@ void inv23_at(struct sim *sim, const struct pm_action *action)
               "request %" PRIu64 " is in state %d", action->request, (int)request->state);
 }
 
+/* Its bounds may be smaller than when they came. */
+static bool any_changed(const struct sim *sim, unsigned set)
+{
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        if ((set & (1U << i)) && sim->books.pools[i].was_changed)
+            return true;
+    }
+    return false;
+}
+
+static void look_at_homes(struct sim *sim)
+{
+    for (unsigned home = 1; home < SIM_SETS; home++) {
+        if (sim->books.homes[home].n > 0 && !any_changed(sim, home))
+            HOLDS(sim, 23, book_first_of(sim, home), "a queue keeps its bounds",
+                  !is_over_its_bounds(sim, home, 0), "%" PRIu64 " wait with %" PRIu64 " bytes",
+                  sim->books.homes[home].n, sim->books.homes[home].bytes);
+    }
+}
+
 void inv23_after(struct sim *sim)
 {
+    if (!sim->books.is_mixed) /* a pool that went may have had the larger bounds */
+        look_at_homes(sim);
     EACH_POOL(sim, i)
     {
         const struct book_pool *pool = &sim->books.pools[i];
 
-        HOLDS(sim, 23, i, "all who wait are in the queue",
-              pool->view.queue_depth == book_n_waiting(pool) &&
-                  pool->view.queue_bytes == pool->queue.bytes,
-              "%" PRIu64 " wait, not %" PRIu64, pool->view.queue_depth, book_n_waiting(pool));
-        if (book_n_waiting(pool) == 0)
-            continue;
-        if (!pool->was_changed)
-            HOLDS(sim, 23, i, "a queue keeps its bounds",
-                  !is_over_its_bounds(pool, &(struct book_request){0}),
-                  "%" PRIu64 " wait with %" PRIu64 " bytes", book_n_waiting(pool),
-                  pool->queue.bytes);
-        HOLDS(sim, 23, i, "nobody waits beside a free slot", pool->view.slots_free == 0,
-              "%" PRIu64 " free", pool->view.slots_free);
+        if (sim->wishes)
+            HOLDS(sim, 23, i, "nobody waits who does not",
+                  pool->view.queue_depth <= pool->n_waiting, "%" PRIu64 " wait, not %" PRIu64,
+                  pool->view.queue_depth, pool->n_waiting);
+        else
+            HOLDS(sim, 23, i, "all who wait are in the queue",
+                  pool->view.queue_depth == pool->n_waiting &&
+                      pool->view.queue_bytes == pool->bytes_waiting,
+                  "%" PRIu64 " wait, not %" PRIu64, pool->view.queue_depth, pool->n_waiting);
+        if (pool->n_waiting > 0 && pool->view.queue_depth > 0)
+            HOLDS(sim, 23, i, "nobody waits beside a free slot", pool->view.slots_free == 0,
+                  "%" PRIu64 " free", pool->view.slots_free);
     }
 }
 
-static bool is_first_of_its_class(const struct book_pool *pool, const struct book_request *request)
+/* Who arrives in this step, even one that is tried once more, is not in yet. */
+static bool is_oldest_batch(const struct sim *sim, const struct book_request *request)
 {
-    return pm_list_first(&pool->queue.classes[request->priority]) == &request->link;
+    for (int i = 1; i <= sim->books.n_requests; i++) {
+        const struct book_request *other = &sim->books.requests[i];
+
+        if (other != request && i != sim->books.arriving && other->state == REQ_WAITING &&
+            other->home == request->home && other->priority == PM_BATCH &&
+            book_came_before(sim, other, request))
+            return false;
+    }
+    return request->priority == PM_BATCH;
 }
 
-/* Who arrives in this step, even one that is tried once more, is not in yet. */
-static bool is_oldest_batch(const struct sim *sim, const struct book_pool *pool,
-                            const struct book_request *request)
+static void look_at_order(struct sim *sim, const struct book_request *request, int pool)
 {
-    const struct pm_list *class = &pool->queue.classes[PM_BATCH];
-    const struct pm_link *link = pm_list_first(class);
+    const struct book_queue *queue = &sim->books.queues[request->set];
+    uint64_t in_row = sim->books.pools[pool].n_interactive_in_row;
+    int id = (int)(request - sim->books.requests);
 
-    if (link == &sim->books.requests[sim->books.arriving].link)
-        link = pm_list_next(class, link);
-    return link == &request->link;
+    if (id == sim->books.arriving && request->retried)
+        return; /* where it would have stood is known after the step */
+
+    HOLDS(sim, 24, pool, "inside a class tenants take turns",
+          request == book_head(queue, request->priority), "it is not the turn of request %d", id);
+    if (request->priority == PM_INTERACTIVE) {
+        HOLDS(sim, 24, pool, "of several queues the oldest head goes first",
+              request == book_oldest_head(sim, pool, PM_INTERACTIVE), "request %d overtakes", id);
+        if (book_oldest_head(sim, pool, PM_BATCH))
+            HOLDS(sim, 24, pool, "every fourth grant is batch while one waits",
+                  in_row < 3 && (queue->n[PM_BATCH] == 0 || queue->n_interactive_in_row < 3),
+                  "after %" PRIu64, in_row);
+    } else if (book_oldest_head(sim, pool, PM_INTERACTIVE)) {
+        HOLDS(sim, 24, pool, "batch goes first only every fourth time",
+              in_row >= 3 || queue->n_interactive_in_row >= 3, "after %" PRIu64, in_row);
+    }
 }
 
 void inv24_at(struct sim *sim, const struct pm_action *action)
 {
     const struct book_request *request = &sim->books.requests[action->request];
-    const struct book_pool *pool = &sim->books.pools[request->pool];
-    const struct book_queue *queue = &pool->queue;
+    int engine = book_engine_by_token(sim, action->lease_token);
 
     if (action->kind == PM_ACT_REFUSE) {
         if (action->error->code == POOLMGR_E_QUEUE_DROPPED)
             HOLDS(sim, 24, request->pool, "drop-lru takes the oldest batch",
-                  pool->spec->queue.policy == PM_QUEUE_DROP_LRU &&
-                      is_oldest_batch(sim, pool, request),
+                  sim->books.pools[book_first_of(sim, request->home)].spec->queue.policy ==
+                          PM_QUEUE_DROP_LRU &&
+                      is_oldest_batch(sim, request),
                   "request %" PRIu64, action->request);
         return;
     }
-    if (request->state != REQ_WAITING)
+    if (request->state != REQ_WAITING || engine == SIM_NOBODY || sim->wishes)
         return;
-    HOLDS(sim, 24, request->pool, "grants follow arrival in a class",
-          is_first_of_its_class(pool, request), "request %" PRIu64 " overtakes", action->request);
-    if (request->priority == PM_BATCH && queue->n[PM_INTERACTIVE] > 0)
-        HOLDS(sim, 24, request->pool, "batch goes first only every fourth time",
-              queue->n_interactive_in_row >= 3, "after %" PRIu64, queue->n_interactive_in_row);
-    if (request->priority == PM_INTERACTIVE && queue->n[PM_BATCH] > 0)
-        HOLDS(sim, 24, request->pool, "every fourth grant is batch while one waits",
-              queue->n_interactive_in_row < 3, "after %" PRIu64, queue->n_interactive_in_row);
+    HOLDS(sim, 24, request->pool, "grants follow arrival in a class and tenant",
+          request == book_head_of_line(&sim->books.queues[request->set], request->priority,
+                                       request->tenant),
+          "request %" PRIu64 " overtakes", action->request);
+    if (!sim->books.is_mixed)
+        look_at_order(sim, request, sim->books.engines[engine].pool);
+}
+
+/* ---- PLACE ------------------------------------------------------------------------------------------------------ */
+
+void inv25_at(struct sim *sim, const struct pm_action *action)
+{
+    const struct book_request *request = &sim->books.requests[action->request];
+    int engine = book_engine_by_token(sim, action->lease_token);
+
+    if (engine == SIM_NOBODY || request->pin == SIM_NOBODY)
+        return;
+    HOLDS(sim, 25, request->pool, "a pin is met or refused",
+          sim->books.engines[engine].pool == request->pin, "request %" PRIu64 " is pinned to %s",
+          action->request, sim->books.pools[request->pin].spec->id);
+}
+
+static bool says_the_same(const struct pm_placement_view *a, const struct pm_placement_view *b)
+{
+    if (a->n != b->n || a->chosen != b->chosen || a->error.code != b->error.code)
+        return false;
+    for (size_t i = 0; i < a->n; i++) {
+        if (strcmp(a->candidates[i].pool_id, b->candidates[i].pool_id) != 0 ||
+            a->candidates[i].replica != b->candidates[i].replica ||
+            strcmp(a->candidates[i].refused_by, b->candidates[i].refused_by) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* What would be done with a request; SIM_NOBODY: it would not be granted. */
+static int explained(struct sim *sim, const struct pm_request *request, unsigned *ret_replica,
+                     int *ret_code)
+{
+    struct pm_placement_view view, again;
+    struct poolmgr_error err = {0};
+    int pool = SIM_NOBODY;
+
+    *ret_code = 0;
+    if (pm_core_explain(sim->core, request->route, &request->placement, sim->now_ms, &view, &err) <
+        0) {
+        *ret_code = err.code;
+        return SIM_NOBODY;
+    }
+    (void)pm_core_explain(sim->core, request->route, &request->placement, sim->now_ms, &again,
+                          &err);
+    HOLDS(sim, 25, SIM_NOBODY, "asked twice it answers the same", says_the_same(&view, &again),
+          "%s", request->route);
+    if (view.chosen) {
+        pool = book_pool_by_id(sim, view.candidates[0].pool_id);
+        *ret_replica = view.candidates[0].replica;
+    }
+    *ret_code = view.error.code;
+    pm_placement_view_fini(&view);
+    pm_placement_view_fini(&again);
+    return pool;
+}
+
+void inv25_explain(struct sim *sim, const struct pm_request *request, struct sim_choice *ret)
+{
+    ret->pool = explained(sim, request, &ret->replica, &ret->code);
+    ret->asked = true;
+    EACH_POOL(sim, i)
+    {
+        EACH_REPLICA(&sim->books.pools[i], k)
+        ret->may_reopen = ret->may_reopen || sim->books.pools[i].replicas[k].view.state == PM_READY;
+    }
+    if (ret->pool == SIM_NOBODY)
+        return;
+    HOLDS(sim, 25, ret->pool, "what is chosen is ready, behind an open gate, and was asked for",
+          sim->books.pools[ret->pool].replicas[ret->replica].view.gate_open &&
+              (sim->books.requests[request->id].set & (1U << ret->pool)),
+          "%s", request->route);
+}
+
+void inv25_request(struct sim *sim, int request, const struct sim_choice *choice)
+{
+    const struct book_request *mine = &sim->books.requests[request];
+
+    if (!choice->asked || sim->books.shutting_down || sim->books.leaving)
+        return;
+    if (choice->pool != SIM_NOBODY)
+        HOLDS(sim, 25, choice->pool, "what is explained is what is done",
+              mine->lease.serial != 0 && mine->pool == choice->pool &&
+                  mine->lease.replica == choice->replica,
+              "request %d", request);
+    else if (!choice->may_reopen)
+        HOLDS(sim, 25, mine->pool, "who would not be granted is not", mine->lease.serial == 0,
+              "request %d", request);
 }
 
 /* ---- OP --------------------------------------------------------------------------------------------------------- */

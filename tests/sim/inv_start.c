@@ -9,6 +9,60 @@ static struct book_replica *replica_at(struct sim *sim, const struct pm_action *
     return &sim->books.pools[*ret_pool].replicas[action->replica];
 }
 
+static bool is_coming(enum pm_state state)
+{
+    return state == PM_STAGING || state == PM_WAITING || state == PM_STARTING || state == PM_READY;
+}
+
+static bool will_serve(const struct sim *sim, const struct book_pool *pool)
+{
+    if (!pool->there || pool->removing || pool->intent != PM_ENABLED ||
+        pool->n_running[PM_OP_STOP] > 0 || pool->n_running[PM_OP_DRAIN] > 0)
+        return false;
+    EACH_REPLICA(pool, k)
+    {
+        struct pm_replica_view view = {0};
+
+        /* Before this step and still: of two that begin in one step one may be somebody else's. */
+        if (is_coming(pool->replicas[k].view.state) &&
+            pm_core_replica(sim->core, pool->spec->id, k, &view) && is_coming(view.state))
+            return true;
+    }
+    return false;
+}
+
+/* Whether somebody waits for this pool whom no other will serve. */
+static bool is_the_one(const struct sim *sim, int index)
+{
+    for (unsigned set = 1; set < SIM_SETS; set++) {
+        const struct book_queue *queue = &sim->books.queues[set];
+        bool other = false;
+
+        if (!(set & (1U << index)) || queue->n[0] + queue->n[1] == 0)
+            continue;
+        for (int i = 0; i < sim->books.n_pools; i++)
+            other =
+                other || (i != index && (set & (1U << i)) && will_serve(sim, &sim->books.pools[i]));
+        if (!other)
+            return true;
+    }
+    return false;
+}
+
+static void look_at_stage(struct sim *sim, int index)
+{
+    const struct book_pool *pool = &sim->books.pools[index];
+    bool by_itself = pool->spec->start == PM_PRELOAD || pool->reloaded || pool->changed_in_step ||
+                     pool->n_running[PM_OP_START] > 0 || pool->started_in_step;
+
+    EACH_REPLICA(pool, k)
+    by_itself = by_itself || pool->replicas[k].crashed_when_ready ||
+                is_coming(pool->replicas[k].view.state) || pool->replicas[k].view.state == PM_SICK;
+    if (!by_itself && pool->n_waiting > 0 && pool->n_waiting_here_only == 0 && !sim->wishes)
+        HOLDS(sim, 9, index, "of the pools that share a name one is started at a time",
+              is_the_one(sim, index), "another serves %" PRIu64 " who wait", pool->n_waiting);
+}
+
 static void look_at_forget(struct sim *sim, const struct pm_action *action)
 {
     int index = book_engine_by_token(sim, action->token);
@@ -40,6 +94,7 @@ void inv9_at(struct sim *sim, const struct pm_action *action)
               sim->books.pools[pool].intent == PM_ENABLED && !sim->books.pools[pool].removing,
               "it is %s", pm_intent_name(sim->books.pools[pool].intent));
     if (action->kind == PM_ACT_STAGE) {
+        look_at_stage(sim, pool);
         HOLDS(sim, 9, pool, "one fetch at a time",
               !sim->books.pools[pool].staging || !book_is_pools(sim, pool, action->spec), "%s",
               "two");
@@ -92,7 +147,7 @@ void inv12_after(struct sim *sim)
 
 static bool is_wanted_by_somebody(const struct book_pool *pool)
 {
-    return book_n_waiting(pool) > 0 || pool->n_running[PM_OP_START] > 0 ||
+    return pool->n_waiting > 0 || pool->n_running[PM_OP_START] > 0 ||
            pool->spec->start == PM_PRELOAD;
 }
 
@@ -194,14 +249,16 @@ static bool may_be_stopped(const struct sim *sim, const struct book_engine *engi
         pool->changed_in_step || pool->reloaded || pool->n_running[PM_OP_DRAIN] > 0 ||
         pool->intent == PM_DISABLED || pool->removing)
         return true;
-    if (book_n_waiting(pool) > 0 || pool->n_running[PM_OP_START] > 0 ||
+    if (pool->n_waiting_here_only > 0 || pool->n_running[PM_OP_START] > 0 ||
         book_leases(pool, &sim->books) > 0)
         return false;
     if (pool->spec->start == PM_PRELOAD && !pool->maybe_parked)
         return false;
+    if (pool->n_waiting > 0)
+        return true; /* another pool of theirs serves them */
     if (!engine->ready)
-        return !engine->for_waiters ||
-               sim->now_ms - pool->waiterless_ms >= pool->spec->abandon_after_ms;
+        return !engine->for_waiters || sim->books.is_mixed ||
+               sim->now_ms - book_waiterless_ms(sim, engine->pool) >= pool->spec->abandon_after_ms;
     return idle_limit(pool) != PM_NEVER && sim->now_ms - pool->idle_ms >= idle_limit(pool);
 }
 
@@ -221,7 +278,7 @@ void inv16_at(struct sim *sim, const struct pm_action *action)
         HOLDS(sim, 16, engine->pool, "the first signal comes when nobody has a lease",
               engine->n_granted == 0, "%" PRIu64 " have", engine->n_granted);
         HOLDS(sim, 16, engine->pool, "a stop as planned has a reason", may_be_stopped(sim, engine),
-              "%" PRIu64 " wait, %s", book_n_waiting(&sim->books.pools[engine->pool]),
+              "%" PRIu64 " wait, %s", sim->books.pools[engine->pool].n_waiting,
               engine->ready ? "ready" : "loading");
     }
     if (action->kind == PM_ACT_KILL && !engine->exited &&

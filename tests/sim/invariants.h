@@ -50,6 +50,16 @@ void inv34_after(struct sim *sim);
 /* These are asked by the driver, since they put something in themselves. */
 void inv2_nothing(struct sim *sim);
 void inv13_request(struct sim *sim, int request, bool was_free);
+void inv25_at(struct sim *sim, const struct pm_action *action);
+
+/* What was explained before a request came. */
+struct sim_choice {
+    bool asked, may_reopen; /* a gate that was closed, since nobody wanted the pool */
+    int pool, code;
+    unsigned replica;
+};
+void inv25_explain(struct sim *sim, const struct pm_request *request, struct sim_choice *ret);
+void inv25_request(struct sim *sim, int request, const struct sim_choice *choice);
 void inv26_restarted(struct sim *sim);
 void inv28_restarted(struct sim *sim);
 void inv29_second_look(struct sim *sim);

@@ -31,6 +31,8 @@
 #define SIM_OPS       8192
 #define SIM_SPARE     64   /* of each: a world that has less left than this comes to its end */
 #define SIM_NEXT      (-2) /* a reload's */
+#define SIM_SETS      (1U << SIM_POOLS)
+#define SIM_TENANTS   3
 #define SIM_NOBODY    (-1)
 #define SIM_REMOVED   (1U << PM_INTENT_COUNT) /* a bit beside those of the intents */
 
@@ -157,11 +159,16 @@ enum book_request_state {
 };
 
 struct book_request {
+    const char *name;             /* as the client wrote it */
     struct pm_link link;          /* in its queue, while it waits */
     struct pm_heap_node deadline; /* while it waits */
     struct pm_link engine_link;   /* while it has a slot */
     enum book_request_state state;
-    int pool, engine;
+    unsigned set,
+        home; /* pools that it waits for, as bits; and those of its name, where it is counted */
+    int pool, engine; /* that serve it */
+    int tenant, pin;
+    bool retried, demands; /* some pools of its name, and no other */
     enum pm_priority priority;
     uint64_t bytes, arrived_ms, asked_ms, deadline_ms, granted_ms, settles_ms;
     struct pm_lease lease;
@@ -196,14 +203,25 @@ struct book_replica {
     struct pm_replica_view view, before;
 };
 
+struct book_line {
+    struct pm_list waiters;
+    int64_t turn; /* the smallest is next */
+};
+
 struct book_queue {
-    struct pm_list classes[2];
-    uint64_t n[2], bytes, n_interactive_in_row;
+    struct book_line lines[2][SIM_TENANTS];
+    uint64_t n[2], n_interactive_in_row, waiterless_ms;
+};
+
+/* What is bounded: all that came by names with one set of pools. */
+struct book_home {
+    uint64_t n, bytes;
 };
 
 struct book_pool {
     struct pm_pool_spec *spec;
     enum pm_owner owner;
+    uint64_t number;               /* the order in which they were added */
     struct pm_pool_spec *declared; /* what its owner asked for last */
     struct pm_pool_spec *asked;    /* … or anybody, and it has not come to that yet */
     int first_spec, acknowledged_spec, written_spec; /* an API pool's */
@@ -215,7 +233,7 @@ struct book_pool {
     uint64_t cut_ms;      /* no reload may cut before this */
     bool there, removing; /* until it is forgotten; from the acceptance of its removal on */
     struct book_replica replicas[SIM_REPLICAS];
-    struct book_queue queue;
+    uint64_t n_waiting, n_waiting_here_only, bytes_waiting, n_interactive_in_row;
     enum pm_intent intent;
     uint64_t intent_ms;
     uint64_t stop_by_ms; /* the earliest deadline of a stop or drain that runs; PM_NEVER: none */
@@ -251,6 +269,11 @@ struct books {
     int n_requests; /* ids 1..n */
     struct book_engine engines[SIM_ENGINES];
     struct book_op ops[SIM_OPS];
+    uint64_t last_number;
+    struct book_queue queues[SIM_SETS];
+    struct book_home homes[SIM_SETS];
+    int64_t last_turn, first_turn;
+    bool is_mixed;            /* wishes, or pools that went: turns are not known any more */
     struct pm_heap deadlines; /* of who waits */
     uint64_t version;
     bool begun, shutting_down, at_once, leaving, stopped;
@@ -292,7 +315,26 @@ int book_pool_of(const struct sim *sim, const struct pm_pool_spec *spec);
 uint64_t book_slots_taken(const struct sim *sim, const struct book_engine *engine);
 uint64_t book_leases(const struct book_pool *pool, const struct books *books);
 uint64_t book_longest_delay(const struct pm_pool_spec *spec, uint64_t n); /* t of SUP-2 */
-uint64_t book_n_waiting(const struct book_pool *pool);
+
+/* queues.c */
+unsigned book_pools_of(const struct sim *sim, const char *name);
+int book_first_of(const struct sim *sim, unsigned set); /* the one that was added first */
+void books_enter_names(struct sim *sim, int pool);
+bool book_came_before(const struct sim *sim, const struct book_request *a,
+                      const struct book_request *b);
+struct book_request *book_head_of_line(const struct book_queue *queue, enum pm_priority class,
+                                       int tenant);
+struct book_request *book_head(const struct book_queue *queue, enum pm_priority class);
+struct book_request *book_oldest_head(const struct sim *sim, int pool, enum pm_priority class);
+uint64_t book_waiterless_ms(const struct sim *sim, int pool);
+uint64_t book_most(const struct sim *sim, unsigned set,
+                   uint64_t (*of)(const struct pm_pool_spec *));
+void books_enter_queue(struct sim *sim, struct book_request *request);
+void books_leave_queue(struct sim *sim, struct book_request *request);
+void books_had_its_turn(struct sim *sim, const struct book_request *request, int pool);
+void books_arrived(struct sim *sim);
+void books_leave_names(struct sim *sim, int pool);
+void books_open_queues(struct sim *sim);
 
 /* ---- invariants ----------------------------------------------------------------------------------------------- */
 
@@ -340,6 +382,7 @@ struct sim {
     struct pm_core *core;
     struct pm_actions out;
     uint64_t now_ms, jumped_ms;
+    bool wishes; /* requests pin, prefer and avoid pools */
     struct world world;
     struct books books;
     struct pm_pool_spec *specs[SIM_SPECS]; /* all that were ever asked for; `text` is the number */
@@ -373,7 +416,7 @@ void sim_nothing(struct sim *sim);
 /* Says what is put in next. */
 void sim_input(struct sim *sim, int pool, const char *format, ...)
     __attribute__((__format__(__printf__, 3, 4)));
-void sim_request(struct sim *sim, int pool, int retried);
+void sim_request(struct sim *sim, const char *name, int retried);
 void sim_release(struct sim *sim, int request, enum pm_release how);
 void sim_abandon(struct sim *sim, int request);
 const char *sim_engine_name(const struct sim *sim, int engine);

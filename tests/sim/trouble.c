@@ -131,7 +131,7 @@ static void request_is_retried(struct sim *sim)
 {
     for (int i = sim->books.n_requests; i > 0 && i > sim->books.n_requests - 8; i--) {
         if (sim->books.requests[i].state == REQ_OVER && sim->books.requests[i].lease.serial != 0) {
-            sim_request(sim, sim->books.requests[i].pool, i);
+            sim_request(sim, sim->books.requests[i].name, i);
             return;
         }
     }

@@ -701,6 +701,23 @@ static void test_a_replica_that_was_changed_comes_back_as_what_the_pool_is_after
     assert_ptr_equal(action_at(&world, PM_ACT_SPAWN, 0)->spec, world.spec);
 }
 
+static void test_what_a_called_off_reload_left_stages_only_what_the_pool_is(void **s)
+{
+    struct pm_token new, second;
+
+    (void)ready_replicas(&second);
+    (void)reload();
+    staged_reload(&world);
+    new = spawned_for_reload();
+    endpoint_ready(&world, new);
+    (void)drain(&world, 0, PM_DEADLINE_STOP, PM_THEN_STOP);
+    (void)resume(&world);
+    (void)request(&world);
+    (void)reload();
+    childless(&world, new);
+    assert_ptr_equal(the_action(&world, PM_ACT_STAGE)->spec, world.spec);
+}
+
 static void test_more_replicas_come_with_the_new_spec_and_fewer_end(void **s)
 {
     world_begin(&world);
@@ -749,6 +766,7 @@ int main(void)
         TEST(test_if_one_fails_those_already_changed_go_back),
         TEST(test_a_replica_whose_former_engine_still_runs_goes_back_to_it),
         TEST(test_a_replica_that_was_changed_comes_back_as_what_the_pool_is_after_a_call_off),
+        TEST(test_what_a_called_off_reload_left_stages_only_what_the_pool_is),
         TEST(test_more_replicas_come_with_the_new_spec_and_fewer_end),
     };
 
