@@ -446,7 +446,7 @@ struct pm_reload {
 };
 
 /* RELOAD-1. Accepted at once; the spec is committed when the new engine is ready, before it takes over.
- * POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT, POOLMGR_E_SHUTTING_DOWN. */
+ * POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT (with its names, too), POOLMGR_E_SHUTTING_DOWN. */
 int pm_core_reload(struct pm_core *core, const char *pool_id, const struct pm_reload *reload,
                    uint64_t now_ms, struct pm_actions *out, uint64_t *ret_op,
                    struct poolmgr_error *err);

@@ -602,6 +602,8 @@ int pm_core_reload(struct pm_core *core, const char *pool_id, const struct pm_re
     if (r < 0)
         return r;
     r = pm_pool_refuses_command(pool, PM_OP_RELOAD, err);
+    if (r == POOLMGR_OK && reload->spec)
+        r = pm_registry_check_names(core, reload->spec, pool, err);
     if (r < 0)
         return r;
     if (reload->spec)

@@ -479,6 +479,25 @@ static void test_a_reload_cancelled_on_its_way_to_the_disk_does_not_switch(void 
     assert_ptr_equal(running_spec(), world.spec);
 }
 
+/* REG-2: an alias is not another pool's id, whoever asks for it. */
+static void test_a_reload_to_the_name_of_another_pool_is_refused(void **s)
+{
+    struct pm_pool_spec *neighbour = pm_pool_spec_new("neighbour");
+    struct pm_reload reload = {.spec = other};
+    struct poolmgr_error err = {0};
+    uint64_t op = 0;
+
+    world_begin(&world);
+    world_add(&world, neighbour);
+    pm_pool_spec_unref(neighbour);
+    pm_strv_add(&other->aliases, "neighbour");
+    pm_actions_clear(&world.out);
+    assert_int_equal(pm_core_reload(world.core, POOL, &reload, world.now_ms, &world.out, &op, &err),
+                     POOLMGR_E_CONFLICT);
+    assert_int_equal(world.out.n, 0);
+    assert_false(view(&world).config_drift);
+}
+
 static void test_a_reload_cancels_a_start_after_its_own_staging(void **s)
 {
     struct pm_token first, new, staging;
@@ -756,6 +775,7 @@ int main(void)
         TEST(test_a_failed_pool_is_mended_by_a_reload),
         TEST(test_two_reloads_at_once_are_refused),
         TEST(test_a_reload_cancelled_on_its_way_to_the_disk_does_not_switch),
+        TEST(test_a_reload_to_the_name_of_another_pool_is_refused),
         TEST(test_a_reload_cancels_a_start_after_its_own_staging),
         TEST(test_a_drain_cancels_a_reload_when_it_is_durable),
         TEST(test_a_stop_is_refused_but_at_once_it_cancels_the_reload),
