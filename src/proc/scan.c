@@ -91,6 +91,12 @@ static int is_visible(const struct dirent *entry)
     return entry->d_name[0] != '.';
 }
 
+/* Of two that a reload left behind the newer one is told first: what it replaced is one too many. */
+static int newest_first(const struct dirent **a, const struct dirent **b)
+{
+    return versionsort(b, a);
+}
+
 int pm_process_scan(const char *instances_dir,
                     void (*fn)(void *ctx, const struct pm_found_instance *found),
                     void (*stray)(void *ctx, const char *instance, pid_t pid), void *ctx,
@@ -98,7 +104,7 @@ int pm_process_scan(const char *instances_dir,
 {
     struct scan scan = {.instances_dir = instances_dir, .fn = fn, .stray = stray, .ctx = ctx};
     struct dirent **entries = NULL;
-    int i, n = scandir(instances_dir, &entries, is_visible, alphasort);
+    int i, n = scandir(instances_dir, &entries, is_visible, newest_first);
 
     if (n < 0)
         return pm_fail(err, POOLMGR_E_INTERNAL, "%s: %m", instances_dir);

@@ -59,6 +59,23 @@ def test_a_good_model_takes_over_without_losing_anybody(daemon, tmp_path):
     assert pool["model"]["ref"] != new and pool["config_drift"] is False
 
 
+def environment_of(pid):
+    with open("/proc/%d/environ" % pid, "rb") as f:
+        return f.read().split(b"\0")
+
+
+def test_secrets_survive_a_reload_and_a_spec_that_was_shown(daemon, tmp_path):
+    """RELOAD-1: with another model everything else stays; what GET masks, PUT and reload take as it was."""
+    d = daemon({"m": Daemon.faulty("", env={"MY_TOKEN": "hunter2"})})
+    assert d.chat("m").status == 200
+    for body in ({"new_model_ref": another_model(tmp_path)}, {"spec": d.pool_state("m")["spec"]}):
+        op = reload(d, "m", **body)
+        assert op["state"] == "succeeded", op
+        assert b"MY_TOKEN=hunter2" in environment_of(d.pool_state("m")["replicas"][0]["pid"])
+    answer = put(d, "new", d.pool_state("m")["spec"])
+    assert answer.status == 400 and answer.json()["error"]["param"] == "env", answer.body
+
+
 def test_a_missing_or_torn_model_is_refused_before_anything_is_touched(daemon, tmp_path):
     """RELOAD-1, INV-19: stage first; a failure there changes nothing."""
     d = daemon({"m": Daemon.pool()})
