@@ -13,13 +13,21 @@
 #include "util/str.h"
 
 /* NULL: the call was answered. */
-static struct pm_pool_spec *read_spec(struct pm_call *call, const json_t *pool)
+static struct pm_pool_spec *read_spec(struct pm_call *call, json_t *pool)
 {
-    const struct pm_config *config = pm_manager_config(call->api->manager);
-    struct pm_config_errors *errors = pm_xalloc(sizeof(*errors));
+    struct pm_manager *manager = call->api->manager;
+    const struct pm_config *config = pm_manager_config(manager);
+    struct pm_config_errors *errors;
     struct poolmgr_error err = {0};
     struct pm_pool_spec *spec = NULL;
+    struct pm_pool_view view = {0};
 
+    (void)pm_core_pool(pm_manager_core(manager), call->args[0], pm_manager_now(manager), &view);
+    if (pm_config_unmask(pool, view.spec, &err) < 0) {
+        pm_call_error(call, &err);
+        return NULL;
+    }
+    errors = pm_xalloc(sizeof(*errors));
     if (pm_config_pool(config, call->args[0], pool, &spec, errors, &err) < 0)
         pm_call_config_invalid(call, errors, &err);
     free(errors);
@@ -103,7 +111,7 @@ void pm_change_remove(struct pm_call *call)
 /* The pool as it is wanted now, with another model: what belonged to the old file (its digest) is not the new one's. */
 static json_t *with_model(const struct pm_pool_spec *spec, const char *ref)
 {
-    json_t *pool = json_loads(spec->text, 0, NULL);
+    json_t *pool = json_loads(spec->stored, 0, NULL);
     json_t *model = json_object_get(pool, "model");
 
     if (json_is_object(model)) {

@@ -119,6 +119,9 @@ int pm_config_pool(const struct pm_config *config, const char *id, const json_t 
                    struct pm_pool_spec **ret, struct pm_config_errors *errors,
                    struct poolmgr_error *err);
 
+/* A pool that was read from us and comes back: what is masked in it is what `former` has (NULL: nobody). */
+int pm_config_unmask(json_t *pool, const struct pm_pool_spec *former, struct poolmgr_error *err);
+
 /* For people (`config check`): what would be served, resolved. */
 void pm_config_describe(const struct pm_config *config, struct pm_buf *out);
 /* JSON Schema of the file, from the same table. */

@@ -221,6 +221,61 @@ static char *document(const struct pm_config *config, const char *id, const json
     return json_as_yaml(text);
 }
 
+static const char *value_of(const struct pm_pool_spec *spec, const char *name)
+{
+    for (size_t i = 0; spec && i < spec->env.names.n; i++) {
+        if (strcmp(spec->env.names.items[i], name) == 0)
+            return spec->env.values.items[i];
+    }
+    return NULL;
+}
+
+int pm_config_unmask(json_t *pool, const struct pm_pool_spec *former, struct poolmgr_error *err)
+{
+    json_t *env = json_object_get(pool, "env"), *value;
+    const char *name;
+
+    json_object_foreach(env, name, value)
+    {
+        const char *text = json_string_value(value), *known = value_of(former, name);
+
+        if (!text || strcmp(text, PM_MASKED) != 0)
+            continue;
+        if (!known) {
+            (void)pm_fail(err, POOLMGR_E_CONFIG_INVALID,
+                          "'%.64s' in 'env' is masked, and nobody knows its value: write it", name);
+            return pm_error_param(err, POOLMGR_E_CONFIG_INVALID, "env");
+        }
+        (void)json_string_set(value, known);
+    }
+    return POOLMGR_OK;
+}
+
+/* The first member that is null, in groups too, or NULL. What filters set may be. */
+static const char *find_null(const json_t *pool)
+{
+    const char *name, *found = NULL;
+    json_t *value;
+
+    json_object_foreach((json_t *)pool, name, value)
+    {
+        if (strcmp(name, "filters") == 0)
+            continue;
+        if (json_is_null(value) || find_null(value))
+            found = name;
+    }
+    return found;
+}
+
+static int refuse_null(const char *id, const char *member, struct pm_config_errors *errors,
+                       struct poolmgr_error *err)
+{
+    pm_config_error_at(errors, 1, 1, "'%.64s' in pool '%s' is null: leave out what is not set",
+                       member, id);
+    (void)pm_fail(err, POOLMGR_E_CONFIG_INVALID, "%s", errors->items[0].message);
+    return pm_error_param(err, POOLMGR_E_CONFIG_INVALID, member);
+}
+
 int pm_config_pool(const struct pm_config *config, const char *id, const json_t *pool,
                    struct pm_pool_spec **ret, struct pm_config_errors *errors,
                    struct poolmgr_error *err)
@@ -236,6 +291,8 @@ int pm_config_pool(const struct pm_config *config, const char *id, const json_t 
     const struct pm_yaml *root;
 
     *errors = (struct pm_config_errors){0};
+    if (find_null(pool))
+        return refuse_null(id, find_null(pool), errors, err);
     file = pm_yaml_read(text, strlen(text), errors);
     if (!file)
         return refuse_pool(NULL, errors, err);

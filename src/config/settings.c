@@ -625,7 +625,7 @@ static json_t *dump_pairs(const struct pm_pairs *pairs, bool secrets)
     for (size_t i = 0; i < pairs->names.n; i++)
         (void)json_object_set_new(object, pairs->names.items[i],
                                   json_string(!secrets && looks_secret(pairs->names.items[i])
-                                                  ? "********"
+                                                  ? PM_MASKED
                                                   : pairs->values.items[i]));
     return object;
 }

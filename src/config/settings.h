@@ -73,6 +73,8 @@ void pm_settings_defaults(const struct pm_setting *rows, void *base);
 void pm_settings_read(struct pm_reading *reading, const struct pm_setting *rows,
                       const struct pm_yaml *map, const char *where, void *base);
 
+#define PM_MASKED "********" /* shown in place of a secret */
+
 /* The whole as JSON in the file's words. */
 json_t *pm_settings_dump(const struct pm_setting *rows, const void *base);
 /* The same, and values that look like secrets stand in it. */

@@ -32,6 +32,23 @@ def torn_model(tmp_path):
     return path
 
 
+def test_the_engine_of_a_reload_that_succeeded_is_the_one_that_is_adopted(daemon):
+    """SUP-9c: both run, and say the same of their settings: a model that was put in its place under the same name."""
+    d = daemon({"m": Daemon.faulty("stream:delay=200", slots=2)})
+    s = d.open_chat("m", stream=True)
+    wait_until(lambda: d.pool_state("m")["active_leases"] == 1, 30, "a stream")
+    old = d.pool_state("m")["replicas"][0]["pid"]
+    assert reload(d, "m")["state"] == "succeeded"
+    new = d.pool_state("m")["replicas"][0]["pid"]
+    assert new != old and alive(old)
+    d.kill()
+    s.close()
+    d.start()
+    d.wait_state("m", "ready")
+    assert d.pool_state("m")["replicas"][0]["pid"] == new
+    wait_until(lambda: not alive(old), 30, "the end of the old engine")
+
+
 # ---- reload ----------------------------------------------------------------------------------------------
 
 

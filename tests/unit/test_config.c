@@ -669,6 +669,8 @@ static void test_a_pool_alone_that_is_wrong_names_the_member(void **state)
         {"x", "{\"engine\":\"none\",\"model\":\"m\"}", "engine", "not in 'engines'"},
         {"x", "{\"slots\":2}", "", "has no 'model'"},
         {"x", "[]", "", ""},
+        {"x", "{\"model\":null}", "model", "'model' in pool 'x' is null"},
+        {"x", "{\"model\":{\"main\":\"m\",\"draft\":null}}", "model", "is null"},
         {"X!", "{\"model\":\"m\"}", "", "no pool's id"},
     };
     pm_auto(pm_config_free) struct pm_config *config = parse(shop);
@@ -685,6 +687,25 @@ static void test_a_pool_alone_that_is_wrong_names_the_member(void **state)
         if (strcmp(err.param, rows[i].member) != 0 || !strstr(err.message, rows[i].message))
             fail_msg("%s: param '%s', '%s'", rows[i].text, err.param, err.message);
     }
+}
+
+/* What is shown masked comes back as it was, and nobody's secret becomes the mask. */
+static void test_a_masked_secret_that_comes_back_is_what_it_was(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("pools: { a: { model: m, env: { MY_TOKEN: hunter2, X: shown } } }");
+    json_t *pool = json_loads(config->pools[0]->text, 0, NULL);
+    struct poolmgr_error err = {0};
+
+    (void)state;
+    assert_int_equal(pm_config_unmask(pool, NULL, &err), POOLMGR_E_CONFIG_INVALID);
+    assert_string_equal(err.param, "env");
+    assert_int_equal(pm_config_unmask(pool, config->pools[0], &err), POOLMGR_OK);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(pool, "env"), "MY_TOKEN")), "hunter2");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(pool, "env"), "X")),
+                        "shown");
+    json_decref(pool);
 }
 
 int main(void)
@@ -724,6 +745,7 @@ int main(void)
         cmocka_unit_test(test_the_schema_is_json_and_knows_every_key),
         cmocka_unit_test(test_a_pool_alone_is_read_as_one_of_the_file),
         cmocka_unit_test(test_a_pool_alone_that_is_wrong_names_the_member),
+        cmocka_unit_test(test_a_masked_secret_that_comes_back_is_what_it_was),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
