@@ -150,6 +150,8 @@ void pm_put_begin(struct pm_op *op, struct pm_actions *out)
     struct pm_pool *pool = op->pool;
 
     if (pool) {
+        if (op->view.kind == PM_OP_PUT && !pool->reload && !queued_change(pool))
+            declare(pool, op->spec); /* else somebody asked for another since */
         set_limits(pool, op->spec, out);
         pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
         return;
@@ -260,9 +262,9 @@ static struct pm_op *put(struct pm_pool *pool, struct pm_pool_spec *spec, struct
 {
     struct pm_op *op;
 
-    declare(pool, spec);
     if (pm_spec_compare(pool->spec, spec) == PM_SPEC_ENGINE || pool->reload ||
         queued_change(pool)) {
+        declare(pool, spec);
         op = queue_change(pool, spec, out);
         op->owes_answer = true;
         pm_op_accept(op, out);

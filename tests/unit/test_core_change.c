@@ -352,6 +352,19 @@ static void test_limits_are_changed_in_place_when_they_are_durable(void **s)
     assert_int_equal(view_of(MINE).state, PM_READY);
 }
 
+static void test_limits_that_are_not_durable_were_not_asked_for_INV_27(void **s)
+{
+    struct pm_pool_spec *spec = pm_pool_spec_new(MINE);
+    uint64_t op;
+
+    spec->queue.n_requests = 1;
+    op = put(spec);
+    disk_full(&world);
+    assert_int_equal(operation(&world, op).state, PM_OP_FAILED);
+    assert_int_equal(view_of(MINE).spec->queue.n_requests, 1024);
+    assert_false(view_of(MINE).config_drift);
+}
+
 static void test_a_put_of_what_is_there_already_changes_nothing(void **s)
 {
     struct pm_pool_spec *spec = pm_pool_spec_new(MINE);
@@ -640,6 +653,7 @@ int main(void)
         TEST(test_what_an_engine_sees_is_a_reload_and_the_rest_is_limits),
         TEST(test_a_new_pool_is_there_when_it_is_durable),
         TEST(test_limits_are_changed_in_place_when_they_are_durable),
+        TEST(test_limits_that_are_not_durable_were_not_asked_for_INV_27),
         TEST(test_a_put_of_what_is_there_already_changes_nothing),
         TEST(test_another_model_is_a_reload_and_what_is_not_good_is_drift),
         TEST(test_a_put_waits_for_a_reload_and_the_newest_wins),
