@@ -46,9 +46,9 @@ void pm_manager_execute(struct pm_manager *manager, const struct pm_action *acti
     case PM_ACT_REFUSE: pm_ticket_refused(manager, action); break;
     case PM_ACT_CUT: pm_ticket_cut(manager, action); break;
     case PM_ACT_PERSIST: pm_record_commit(manager, action); break;
-    case PM_ACT_ACCEPTED: pm_operation_moved(manager); break;
+    case PM_ACT_ACCEPTED: pm_operation_moved(manager, action->operation); break;
     case PM_ACT_OPERATION:
-        pm_operation_moved(manager);
+        pm_operation_moved(manager, action->operation);
         pm_config_go_on(manager);
         break;
     case PM_ACT_NARRATE: pm_sink_tell(manager->sink, action->event); break;

@@ -146,7 +146,7 @@ void pm_ticket_cut(struct pm_manager *manager, const struct pm_action *action);
 void pm_tickets_free(struct pm_manager *manager);
 
 /* ---- operation.c */
-void pm_operation_moved(struct pm_manager *manager); /* accepted, or ended */
+void pm_operation_moved(struct pm_manager *manager, uint64_t op); /* accepted, or ended */
 void pm_operations_init(struct pm_manager *manager);
 void pm_operations_free(struct pm_manager *manager);
 

@@ -11,7 +11,8 @@ struct pm_op_watch {
     struct pm_manager *manager;
     uint64_t op;
     enum pm_op_until until;
-    bool told;
+    bool moved, told;
+    struct pm_operation how; /* as it moved: core may have forgotten it before its watcher is told */
     void (*fn)(void *ctx, const struct pm_operation *op);
     void *ctx;
 };
@@ -137,15 +138,14 @@ static bool is_so_far(const struct pm_operation *op, enum pm_op_until until)
 }
 
 /* The first watcher whose operation has come so far and who was not told yet. */
-static struct pm_op_watch *next_to_tell(struct pm_manager *manager, struct pm_operation *op)
+static struct pm_op_watch *next_to_tell(struct pm_manager *manager)
 {
     struct pm_link *link;
 
     pm_list_each (&manager->op_watches, link) {
         struct pm_op_watch *watch = pm_container_of(link, struct pm_op_watch, link);
 
-        if (!watch->told && pm_core_operation(manager->core, watch->op, op) &&
-            is_so_far(op, watch->until))
+        if (watch->moved && !watch->told)
             return watch;
     }
 
@@ -157,18 +157,36 @@ static void tell_watchers(struct pm_task *task)
 {
     struct pm_manager *manager = pm_container_of(task, struct pm_manager, op_task);
     struct pm_op_watch *watch;
-    struct pm_operation op;
 
-    while ((watch = next_to_tell(manager, &op))) {
+    while ((watch = next_to_tell(manager))) {
+        struct pm_operation how = watch->how; /* whoever is told may free it */
+
         watch->told = true;
-        watch->fn(watch->ctx, &op);
+        watch->fn(watch->ctx, &how);
     }
 }
 
-void pm_operation_moved(struct pm_manager *manager)
+static void look(struct pm_op_watch *watch)
 {
-    if (!pm_list_empty(&manager->op_watches))
-        pm_loop_later(manager->loop, &manager->op_task);
+    struct pm_manager *manager = watch->manager;
+
+    if (!pm_core_operation(manager->core, watch->op, &watch->how) ||
+        !is_so_far(&watch->how, watch->until))
+        return;
+    watch->moved = true;
+    pm_loop_later(manager->loop, &manager->op_task);
+}
+
+void pm_operation_moved(struct pm_manager *manager, uint64_t op)
+{
+    struct pm_link *link;
+
+    pm_list_each (&manager->op_watches, link) {
+        struct pm_op_watch *watch = pm_container_of(link, struct pm_op_watch, link);
+
+        if (watch->op == op && !watch->told)
+            look(watch);
+    }
 }
 
 struct pm_op_watch *pm_manager_watch_operation(struct pm_manager *manager, uint64_t op,
@@ -176,8 +194,8 @@ struct pm_op_watch *pm_manager_watch_operation(struct pm_manager *manager, uint6
                                                void (*fn)(void *ctx, const struct pm_operation *op),
                                                void *ctx)
 {
-    struct pm_operation now;
     struct pm_op_watch *watch;
+    struct pm_operation now;
 
     if (!pm_core_operation(manager->core, op, &now))
         return NULL;
@@ -189,8 +207,7 @@ struct pm_op_watch *pm_manager_watch_operation(struct pm_manager *manager, uint6
     watch->fn = fn;
     watch->ctx = ctx;
     pm_list_append(&manager->op_watches, &watch->link);
-    if (is_so_far(&now, until))
-        pm_loop_later(manager->loop, &manager->op_task);
+    look(watch);
     return watch;
 }
 

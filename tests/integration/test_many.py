@@ -52,3 +52,11 @@ def test_16_pools_start_at_once(daemon):
     assert d.count("instance_starting") == 16
     assert d.stop() == 0
     assert not d.left_over()
+
+
+def test_1000_pools_that_come_at_once_are_each_answered(daemon):
+    """REG-2, OP-1: more operations end in one turn than are kept, and nobody who waits for one is forgotten."""
+    d = daemon({})
+    sockets = [open_request(d.port, "PUT", "/v1/pools/p%03d" % i, Daemon.faulty("")) for i in range(1000)]
+    assert [read_answer(s, "PUT").status for s in sockets] == [201] * 1000
+    assert len(d.get("/v1/pools").json()["pools"]) == 1000
