@@ -244,7 +244,7 @@ static void place_or_queue(const struct pm_wish *wish, const struct pm_request *
     if (place)
         pm_request_grant(place, request->id, out);
     else
-        pm_queue_add(wish, request, out);
+        pm_queue_arrive(wish, request, out);
     pm_pool_step(pool, out);
 }
 

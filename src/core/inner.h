@@ -619,38 +619,52 @@ bool pm_place_is_free_to_start(const struct pm_place *place);
 struct pm_wish; /* placement.c */
 void pm_queue_init(struct pm_queue *queue);
 void pm_queue_fini(struct pm_queue *queue);
+/* Lets it wait for these pools; `elsewhere`: for those when none of these can serve it, or NULL. */
+void pm_queue_add(const struct pm_wish *wish, struct pm_group *group, struct pm_group *elsewhere,
+                  uint64_t predicted_ms, const struct pm_request *request, struct pm_actions *out);
+void pm_queue_remove(struct pm_waiter *waiter); /* frees it */
+uint64_t pm_queue_deadline(const struct pm_group *home, const struct pm_request *request);
+void pm_waiter_move(struct pm_waiter *waiter, struct pm_group *to);
+void pm_waiter_set_elsewhere(struct pm_waiter *waiter, struct pm_group *elsewhere);
+/* Its name stands for other pools now: where it waits, where it may go, where it counts. */
+void pm_waiter_rehome(struct pm_waiter *waiter, struct pm_group *group, struct pm_group *elsewhere,
+                      struct pm_group *home);
+/* Whose turn it is in a class, and whose at this pool; or NULL. */
+struct pm_waiter *pm_queue_head(const struct pm_queue *queue, enum pm_priority priority);
+struct pm_waiter *pm_pool_next_waiter(const struct pm_pool *pool);
+void pm_queue_granted(struct pm_pool *pool, struct pm_waiter *waiter);
+/* How many go before it; and before one that would come now. */
+uint64_t pm_queue_position(const struct pm_waiter *waiter);
+uint64_t pm_queue_position_of(const struct pm_queue *queue, const struct pm_request *request);
+/* Who waits for this pool, by whatever name. */
+uint64_t pm_pool_n_waiters(const struct pm_pool *pool);
+uint64_t pm_pool_waiting_bytes(const struct pm_pool *pool);
+const struct pm_waiter *pm_queue_oldest(const struct pm_queue *queue);
+const struct pm_waiter *pm_pool_oldest_waiter(const struct pm_pool *pool); /* NULL: nobody waits */
+/* Of those that count under a name; or NULL. */
+struct pm_waiter *pm_group_oldest_admitted(const struct pm_group *home, enum pm_priority priority);
+/* All of a queue: they may be refused one by one while one walks. The caller frees it. */
+struct pm_waiter **pm_queue_all(const struct pm_queue *queue);
+
+/* refuse.c */
 /* Lets it wait, or refuses it at once. */
-void pm_queue_add(const struct pm_wish *wish, const struct pm_request *request,
-                  struct pm_actions *out);
+void pm_queue_arrive(const struct pm_wish *wish, const struct pm_request *request,
+                     struct pm_actions *out);
 void pm_queue_refuse_arrival(struct pm_pool *pool, const struct pm_request *request,
                              const struct poolmgr_error *error, struct pm_actions *out);
 /* Whether a pool of these may serve a request that waits until then; false: *ret, which may be NULL, says why not. */
 bool pm_pools_admit(struct pm_pool *const *pools, size_t n, uint64_t deadline_ms,
                     struct poolmgr_error *ret);
-void pm_queue_remove(struct pm_waiter *waiter); /* frees it */
-/* Whose turn it is in a class, and whose at this pool; or NULL. */
-struct pm_waiter *pm_queue_head(const struct pm_queue *queue, enum pm_priority priority);
-struct pm_waiter *pm_pool_next_waiter(const struct pm_pool *pool);
-const struct pm_waiter *pm_queue_oldest(const struct pm_queue *queue);
-void pm_queue_granted(struct pm_pool *pool, struct pm_waiter *waiter);
+void pm_queue_expired(struct pm_waiter *waiter, struct pm_actions *out);
+void pm_pool_sweep(struct pm_pool *pool, struct pm_actions *out); /* refuses who cannot be served */
 /* Ends the wait of all who wait for this pool, and for no other that serves or may start. */
 void pm_queue_refuse_all(struct pm_pool *pool, const struct poolmgr_error *error,
                          struct pm_actions *out);
-void pm_queue_expired(struct pm_waiter *waiter, struct pm_actions *out);
-/* Its name stands for other pools now: where it waits, where it may go, where it counts. */
-void pm_waiter_rehome(struct pm_waiter *waiter, struct pm_group *group, struct pm_group *elsewhere,
-                      struct pm_group *home);
 /* There is no pool left that may serve who waits here. */
 void pm_queue_removed(struct pm_queue *queue, struct pm_pool *gone, struct pm_actions *out);
 /* The bounds of a queue: the largest of the pools' (SPEC, Route). */
 uint64_t pm_group_most_requests(const struct pm_group *home);
 uint64_t pm_group_most_bytes(const struct pm_group *home);
-void pm_pool_sweep(struct pm_pool *pool, struct pm_actions *out); /* refuses who cannot be served */
-uint64_t pm_queue_position(const struct pm_waiter *waiter);
-/* Who waits for this pool, by whatever name. */
-uint64_t pm_pool_n_waiters(const struct pm_pool *pool);
-uint64_t pm_pool_waiting_bytes(const struct pm_pool *pool);
-const struct pm_waiter *pm_pool_oldest_waiter(const struct pm_pool *pool); /* NULL: nobody waits */
 
 /* placement.c: what a request asks for, as sets of pools */
 struct pm_wish {
