@@ -48,11 +48,6 @@ bool pm_evict_has_begun(const struct pm_place *claimant)
 
 /* ---- who may be asked -------------------------------------------------------------------------------- */
 
-static bool is_up(const struct pm_place *place)
-{
-    return place->state == PM_READY || place->state == PM_SICK;
-}
-
 /* Nobody's victim: what is pinned, held, or not another pool's. */
 static bool is_protected(const struct pm_place *place, const struct pm_place *claimant)
 {
@@ -75,7 +70,7 @@ static bool is_others(const struct pm_place *place, const struct pm_place *claim
 
 static bool may_be_asked(const struct pm_place *place, const struct pm_place *claimant)
 {
-    return is_up(place) && !is_protected(place, claimant) && !is_going(place) &&
+    return pm_place_is_up(place) && !is_protected(place, claimant) && !is_going(place) &&
            !is_others(place, claimant);
 }
 
@@ -346,7 +341,7 @@ static uint64_t decides_at(const struct pm_place *claimant)
     pm_list_each (&core->charged, link) {
         uint64_t at_ms = resides_until(place_of(link));
 
-        if (is_up(place_of(link)) && at_ms > core->now_ms && at_ms < first_ms)
+        if (pm_place_is_up(place_of(link)) && at_ms > core->now_ms && at_ms < first_ms)
             first_ms = at_ms;
     }
     return first_ms;

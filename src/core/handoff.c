@@ -24,11 +24,6 @@ static bool is_followed(const struct pm_place *place)
     return place->token.serial != 0;
 }
 
-static bool is_up(const struct pm_place *place)
-{
-    return place->state == PM_READY || place->state == PM_SICK;
-}
-
 bool pm_place_is_expected(const struct pm_place *place)
 {
     return !pm_place_is_ours(place) && place->state == PM_COLD && !place->vacant && !place->gone &&
@@ -115,7 +110,7 @@ static void forget(struct pm_place *place, struct pm_actions *out)
 
 static bool let_go(struct pm_place *place, struct pm_actions *out)
 {
-    bool moved = is_up(place) && pm_place_move(place, PM_CAUSE_LET_GO, out);
+    bool moved = pm_place_is_up(place) && pm_place_move(place, PM_CAUSE_LET_GO, out);
 
     if (is_followed(place))
         forget(place, out);
@@ -151,7 +146,7 @@ bool pm_place_follow(struct pm_place *place, struct pm_actions *out)
         return let_go(place, out);
     if (place->vacant || !place->pool->core->begun)
         return false;
-    if (is_followed(place) && !is_up(place) && has_moved(place))
+    if (is_followed(place) && !pm_place_is_up(place) && has_moved(place))
         forget(place, out);
     if (!is_followed(place))
         follow(place, out);
@@ -326,7 +321,7 @@ static void take_limits(struct pm_place *place, struct pm_pool_spec *spec)
 static int check_takes_over(const struct pm_place *place, const struct pm_handoff *handoff,
                             struct poolmgr_error *err)
 {
-    if (!is_up(place) || handoff->answered)
+    if (!pm_place_is_up(place) || handoff->answered)
         return POOLMGR_OK;
     return pm_fail(err, POOLMGR_E_CONFLICT,
                    "replica %u of '%s' is up at %s, and nobody answers at %s", place->index,
@@ -348,7 +343,7 @@ static struct pm_place *install_beside(struct pm_place *former, struct pm_pool_s
 static struct pm_place *install(struct pm_place *place, const struct pm_handoff *handoff,
                                 struct pm_actions *out)
 {
-    if (is_up(place)) {
+    if (pm_place_is_up(place)) {
         place = install_beside(place, handoff->spec);
     } else {
         if (is_followed(place))

@@ -712,6 +712,17 @@ enum pm_cause pm_health_due(const struct pm_place *place);
 void pm_health_judge(struct pm_place *place, enum pm_cause cause, struct pm_actions *out);
 uint64_t pm_health_next_due(const struct pm_place *place);
 
+/* meeting.c */
+enum pm_runs pm_pool_runs(const struct pm_pool *pool);
+enum pm_meeting pm_pool_meets(const struct pm_pool *pool, enum pm_operation_kind arrives);
+int pm_pool_refuses_command(const struct pm_pool *pool, enum pm_operation_kind arrives,
+                            struct poolmgr_error *err); /* POOLMGR_E_CONFLICT, or 0 */
+
+/* command.c */
+int pm_find_pool(struct pm_core *core, const char *pool_id, struct pm_pool **ret,
+                 struct poolmgr_error *err);                        /* for a command */
+void pm_pool_forgive(struct pm_pool *pool, struct pm_actions *out); /* what failed is forgotten */
+
 /* operations.c */
 struct pm_op *pm_pool_op(const struct pm_pool *pool, enum pm_operation_kind kind); /* that acts */
 bool pm_pool_has_start(const struct pm_pool *pool);
@@ -719,13 +730,9 @@ uint64_t pm_pool_stop_by(const struct pm_pool *pool); /* of its stops and remova
 /* Any of its places, next and old ones too. */
 bool pm_pool_any(const struct pm_pool *pool, bool (*is)(const struct pm_place *place));
 bool pm_place_has_process(const struct pm_place *place); /* or may get one */
+bool pm_place_is_up(const struct pm_place *place);
 bool pm_place_is_stopping(const struct pm_place *place);
 bool pm_place_is_on_its_way(const struct pm_place *place);
-int pm_find_pool(struct pm_core *core, const char *pool_id, struct pm_pool **ret,
-                 struct poolmgr_error *err); /* for a command */
-int pm_pool_refuses_command(const struct pm_pool *pool, enum pm_operation_kind arrives,
-                            struct poolmgr_error *err); /* POOLMGR_E_CONFLICT, or 0 */
-enum pm_meeting pm_pool_meets(const struct pm_pool *pool, enum pm_operation_kind arrives);
 struct pm_op *pm_op_begin(struct pm_pool *pool, enum pm_operation_kind kind,
                           enum pm_op_stage stage);
 struct pm_op *pm_op_begin_poolless(struct pm_core *core, const char *pool_id,
@@ -745,10 +752,8 @@ void pm_operations_interrupt(struct pm_list *operations, struct pm_actions *out)
 /* Its own staging is over: the starts that were there before it are not wanted any more. */
 void pm_operations_cancel_starts_before(struct pm_pool *pool, const struct pm_op *op,
                                         struct pm_actions *out);
-void pm_pool_forgive(struct pm_pool *pool, struct pm_actions *out); /* what failed is forgotten */
-void pm_operations_part(struct pm_pool *pool);                      /* they outlive it */
+void pm_operations_part(struct pm_pool *pool); /* they outlive it */
 void pm_operations_fini(struct pm_core *core);
-void pm_pool_forgive(struct pm_pool *pool, struct pm_actions *out); /* what failed is forgotten */
 
 /* intent.c: what an operator wants of a pool for good */
 bool pm_pool_is_held(const struct pm_pool *pool); /* nobody's victim */

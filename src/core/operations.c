@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Long commands (OP-1). One kind of operation owns a pool at a time; what a second one does to the first is a table.
- * An operation does nothing itself: while it runs it is one of the reasons in want.c, and it has ended when the
- * places are where it wanted them.
+ * Operations: what a long command is while it runs, and what is known of it afterwards (OP-1). An operation does
+ * nothing itself: while it runs it is one of the reasons in want.c, and it has ended when the places are where it
+ * wanted them. The last ones are kept, so that one can ask how they ended.
  */
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/inner.h"
-#include "util/buf.h"
 #include "util/error.h"
 #include "util/str.h"
 
@@ -35,121 +33,6 @@ const char *pm_operation_state_name(enum pm_operation_state state)
 const char *pm_operation_kind_name(enum pm_operation_kind kind)
 {
     return kind_names[kind];
-}
-
-/* [arrives][runs] */
-static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
-    [PM_OP_DRAIN] =
-        {
-            [PM_RUNS_NOTHING] = PM_BESIDE,
-            [PM_RUNS_DRAIN] = PM_REPLACES,
-            [PM_RUNS_STOP] = PM_REPLACES,
-            [PM_RUNS_START] = PM_CANCELS,
-            [PM_RUNS_IDLE] = PM_REPLACES,
-            [PM_RUNS_REMOVAL] = PM_CONFLICTS,
-            [PM_RUNS_RELOAD] = PM_CANCELS,
-            [PM_RUNS_SWAP] = PM_CANCELS,
-        },
-    [PM_OP_RESUME] =
-        {
-            [PM_RUNS_DRAIN] = PM_CANCELS,
-            [PM_RUNS_REMOVAL] = PM_CONFLICTS,
-        },
-    [PM_OP_START] =
-        {
-            [PM_RUNS_NOTHING] = PM_BESIDE,
-            [PM_RUNS_DRAIN] = PM_CONFLICTS,
-            [PM_RUNS_STOP] = PM_CANCELS,
-            [PM_RUNS_START] = PM_JOINS,
-            [PM_RUNS_IDLE] = PM_QUEUES,
-            [PM_RUNS_REMOVAL] = PM_CONFLICTS,
-            [PM_RUNS_RELOAD] = PM_JOINS,
-            [PM_RUNS_SWAP] = PM_JOINS,
-        },
-    [PM_OP_STOP] =
-        {
-            [PM_RUNS_NOTHING] = PM_BESIDE,
-            [PM_RUNS_DRAIN] = PM_JOINS,
-            [PM_RUNS_STOP] = PM_JOINS,
-            [PM_RUNS_START] = PM_CANCELS,
-            [PM_RUNS_IDLE] = PM_JOINS,
-            [PM_RUNS_REMOVAL] = PM_JOINS,
-            [PM_RUNS_RELOAD] = PM_CONFLICTS,
-            [PM_RUNS_SWAP] = PM_CONFLICTS,
-        },
-    [PM_OP_RELOAD] =
-        {
-            [PM_RUNS_NOTHING] = PM_BESIDE,
-            [PM_RUNS_DRAIN] = PM_CONFLICTS,
-            [PM_RUNS_STOP] = PM_CONFLICTS,
-            [PM_RUNS_START] = PM_CANCELS,
-            [PM_RUNS_RELOAD] = PM_CONFLICTS,
-            [PM_RUNS_SWAP] = PM_CONFLICTS,
-            [PM_RUNS_REMOVAL] = PM_CONFLICTS,
-            [PM_RUNS_IDLE] = PM_CANCELS,
-        },
-    [PM_OP_PUT] =
-        {
-            [PM_RUNS_NOTHING] = PM_BESIDE,
-            [PM_RUNS_DRAIN] = PM_QUEUES,
-            [PM_RUNS_STOP] = PM_QUEUES,
-            [PM_RUNS_START] = PM_CANCELS,
-            [PM_RUNS_RELOAD] = PM_QUEUES,
-            [PM_RUNS_SWAP] = PM_QUEUES,
-            [PM_RUNS_REMOVAL] = PM_QUEUES,
-            [PM_RUNS_IDLE] = PM_CANCELS,
-        },
-    [PM_OP_REMOVE] =
-        {
-            [PM_RUNS_NOTHING] = PM_BESIDE,
-            [PM_RUNS_DRAIN] = PM_REPLACES,
-            [PM_RUNS_STOP] = PM_REPLACES,
-            [PM_RUNS_START] = PM_CANCELS,
-            [PM_RUNS_REMOVAL] = PM_JOINS,
-            [PM_RUNS_IDLE] = PM_REPLACES,
-            [PM_RUNS_RELOAD] = PM_CANCELS,
-            [PM_RUNS_SWAP] = PM_CANCELS,
-        },
-};
-
-static const char *const meeting_names[] = {
-    [PM_MEETS_NOTHING] = "nothing to do", [PM_JOINS] = "joins",     [PM_REPLACES] = "replaces it",
-    [PM_CANCELS] = "cancels it",          [PM_QUEUES] = "after it", [PM_BESIDE] = "at once",
-    [PM_CONFLICTS] = "`conflict`",
-};
-
-static const char *const column_names[PM_RUNS_COUNT] = {
-    [PM_RUNS_NOTHING] = "nothing",
-    [PM_RUNS_DRAIN] = "drain",
-    [PM_RUNS_STOP] = "stop",
-    [PM_RUNS_START] = "start, asked or on demand",
-    [PM_RUNS_RELOAD] = "reload, before its first signal or switch",
-    [PM_RUNS_SWAP] = "reload, after it",
-    [PM_RUNS_REMOVAL] = "removal",
-    [PM_RUNS_IDLE] = "idle stop",
-};
-
-static const enum pm_operation_kind rows[] = {
-    PM_OP_DRAIN, PM_OP_RESUME, PM_OP_START, PM_OP_STOP, PM_OP_RELOAD, PM_OP_PUT, PM_OP_REMOVE,
-};
-
-char *pm_meetings_markdown(void)
-{
-    pm_auto_buf struct pm_buf buf = {0};
-
-    pm_buf_adds(&buf, "| arrives \\ runs |");
-    for (size_t i = 0; i < PM_RUNS_COUNT; i++)
-        pm_buf_addf(&buf, " %s |", column_names[i]);
-    pm_buf_adds(&buf, "\n| --- |");
-    for (size_t i = 0; i < PM_RUNS_COUNT; i++)
-        pm_buf_adds(&buf, " --- |");
-    for (size_t k = 0; k < PM_ARRAY_LEN(rows); k++) {
-        pm_buf_addf(&buf, "\n| %s |", kind_names[rows[k]]);
-        for (size_t i = 0; i < PM_RUNS_COUNT; i++)
-            pm_buf_addf(&buf, " %s |", meeting_names[meetings[rows[k]][i]]);
-    }
-    pm_buf_adds(&buf, "\n");
-    return pm_xstrdup(pm_buf_text(&buf));
 }
 
 static struct pm_op *op_of(struct pm_link *link)
@@ -186,65 +69,6 @@ uint64_t pm_pool_stop_by(const struct pm_pool *pool)
             by_ms = op->deadline_ms;
     }
     return by_ms;
-}
-
-/* ---- whom a command meets ------------------------------------------------------------------------------------ */
-
-/* A command that waits for its commit is met as if it ran: its answer is on its way. */
-static bool has_op(const struct pm_pool *pool, enum pm_operation_kind kind)
-{
-    struct pm_link *link;
-
-    pm_list_each (&pool->operations, link) {
-        if (op_of(link)->view.kind == kind)
-            return true;
-    }
-    return false;
-}
-
-static enum pm_runs who_runs(const struct pm_pool *pool)
-{
-    if (pool->removing || has_op(pool, PM_OP_REMOVE))
-        return PM_RUNS_REMOVAL;
-    if (has_op(pool, PM_OP_DRAIN))
-        return PM_RUNS_DRAIN;
-    if (pool->reload)
-        return pm_reload_is_past_return(pool) ? PM_RUNS_SWAP : PM_RUNS_RELOAD;
-    if (has_op(pool, PM_OP_STOP))
-        return PM_RUNS_STOP;
-    if (has_op(pool, PM_OP_START) || pm_pool_any(pool, pm_place_is_on_its_way))
-        return PM_RUNS_START;
-    return pm_pool_any(pool, pm_place_is_stopping) ? PM_RUNS_IDLE : PM_RUNS_NOTHING;
-}
-
-enum pm_meeting pm_pool_meets(const struct pm_pool *pool, enum pm_operation_kind arrives)
-{
-    return meetings[arrives][who_runs(pool)];
-}
-
-static const char *const runs_in_words[PM_RUNS_COUNT] = {
-    [PM_RUNS_NOTHING] = "rests",
-    [PM_RUNS_DRAIN] = "is draining",
-    [PM_RUNS_STOP] = "is stopping",
-    [PM_RUNS_START] = "is starting",
-    [PM_RUNS_RELOAD] = "is reloading",
-    [PM_RUNS_SWAP] = "is reloading",
-    [PM_RUNS_REMOVAL] = "is being removed",
-    [PM_RUNS_IDLE] = "is stopping",
-};
-
-int pm_pool_refuses_command(const struct pm_pool *pool, enum pm_operation_kind arrives,
-                            struct poolmgr_error *err)
-{
-    bool needs_ours = arrives == PM_OP_START || arrives == PM_OP_STOP || arrives == PM_OP_RELOAD;
-
-    if (needs_ours && !pool->spec->habits.ours)
-        return pm_fail(err, POOLMGR_E_CONFLICT, "the engine of %s is not ours: no %s",
-                       pool->spec->id, kind_names[arrives]);
-    if (pm_pool_meets(pool, arrives) != PM_CONFLICTS)
-        return POOLMGR_OK;
-    return pm_fail(err, POOLMGR_E_CONFLICT, "%s %s: no %s now", pool->spec->id,
-                   runs_in_words[who_runs(pool)], kind_names[arrives]);
 }
 
 /* ---- beginning and ending ---------------------------------------------------------------------------------- */
@@ -489,7 +313,7 @@ bool pm_place_is_on_its_way(const struct pm_place *place)
     return place->state == PM_STAGING || place->state == PM_WAITING || place->state == PM_STARTING;
 }
 
-static bool is_up(const struct pm_place *place)
+bool pm_place_is_up(const struct pm_place *place)
 {
     return place->state == PM_READY || place->state == PM_SICK;
 }
@@ -500,9 +324,9 @@ static bool start_is_done(const struct pm_pool *pool)
     bool any_up = false;
 
     for (unsigned i = 0; i < pool->n_places; i++) {
-        if (pm_place_has_process(pool->places[i]) && !is_up(pool->places[i]))
+        if (pm_place_has_process(pool->places[i]) && !pm_place_is_up(pool->places[i]))
             return false;
-        any_up = any_up || is_up(pool->places[i]);
+        any_up = any_up || pm_place_is_up(pool->places[i]);
     }
     return any_up;
 }
@@ -553,205 +377,6 @@ void pm_operations_step(struct pm_pool *pool, struct pm_actions *out)
         if (op_of(link)->stage == PM_OP_ACTING && op_of(link)->view.kind != PM_OP_RELOAD)
             show_phase(op_of(link));
     }
-}
-
-/* ---- commands -------------------------------------------------------------------------------------------------- */
-
-int pm_find_pool(struct pm_core *core, const char *pool_id, struct pm_pool **ret,
-                 struct poolmgr_error *err)
-{
-    struct pm_pool *pool = pm_registry_find(core, pool_id);
-
-    if (!pool)
-        return pm_fail(err, POOLMGR_E_NOT_FOUND, "no pool '%s'", pool_id);
-    if (core->shutting_down || core->leaving)
-        return pm_fail(err, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
-    *ret = pool;
-    return POOLMGR_OK;
-}
-
-/* A stop can be called off until its first signal. */
-static bool call_off_stop(struct pm_pool *pool, struct pm_actions *out)
-{
-    if (pm_pool_any(pool, pm_place_is_stopping))
-        return false;
-    pool->parked = pm_pool_op(pool, PM_OP_STOP)->was_parked;
-    end_kind(pool, PM_OP_STOP, PM_OP_CANCELLED, NULL, out);
-    return true;
-}
-
-/* What rests by an operator's will starts by an operator's will only. */
-static int refuse_start_of_resting(const struct pm_pool *pool, struct poolmgr_error *err)
-{
-    int r = pm_fail(err, POOLMGR_E_CONFLICT, "%s is %s: resume it first", pool->spec->id,
-                    pm_intent_name(pool->intent == PM_DISABLED ? PM_DISABLED : PM_DRAINING));
-
-    return pm_error_hint(err, r, "poolctl resume %s", pool->spec->id);
-}
-
-int pm_core_start(struct pm_core *core, const char *pool_id, uint64_t now_ms,
-                  struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err)
-{
-    struct pm_pool *pool = NULL;
-    enum pm_meeting meets;
-    int r;
-
-    pm_core_enter(core, now_ms, out);
-    r = pm_find_pool(core, pool_id, &pool, err);
-    if (r < 0)
-        return r;
-    r = pm_pool_check_ours(pool, "start", err);
-    if (r < 0)
-        return r;
-
-    meets = pm_pool_meets(pool, PM_OP_START);
-    if (who_runs(pool) == PM_RUNS_DRAIN || pool->intent != PM_ENABLED)
-        return refuse_start_of_resting(pool, err);
-    r = pm_pool_refuses_command(pool, PM_OP_START, err);
-    if (r < 0)
-        return r;
-
-    if (meets == PM_CANCELS)
-        (void)call_off_stop(pool, out); /* else this one follows it */
-    pool->parked = false;
-    pool->has_keep_alive = false;
-    *ret_op = pm_op_begin(pool, PM_OP_START, PM_OP_ACTING)->view.id;
-    pm_pool_step(pool, out);
-    return POOLMGR_OK;
-}
-
-/* Whoever waits for a start that an operator stops is told so; who waits for a slot of a running engine waits on. */
-static void refuse_those_who_wait_for_a_start(struct pm_pool *pool, struct pm_actions *out)
-{
-    struct poolmgr_error error = {0};
-
-    if (pm_pool_n_waiters(pool) == 0 || pm_pool_any(pool, is_up) ||
-        pm_pool_any(pool, pm_place_is_stopping))
-        return;
-    (void)pm_fail(&error, POOLMGR_E_START_FAILED, "an operator stops the start of %s",
-                  pool->spec->id);
-    error.retry_after_ms = 1000;
-    pm_queue_refuse_all(pool, &error, out);
-}
-
-int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms, uint64_t now_ms,
-                 struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err)
-{
-    struct pm_pool *pool = NULL;
-    struct pm_op *op;
-    int r;
-
-    pm_core_enter(core, now_ms, out);
-    r = pm_find_pool(core, pool_id, &pool, err);
-    if (r < 0)
-        return r;
-    r = pm_pool_check_ours(pool, "stop", err);
-    if (r == POOLMGR_OK && !(deadline_ms == 0 && pool->reload))
-        r = pm_pool_refuses_command(pool, PM_OP_STOP, err);
-    if (r < 0)
-        return r;
-
-    pm_reload_call_off(pool, false, out);
-    refuse_those_who_wait_for_a_start(pool, out);
-    end_kind(pool, PM_OP_START, PM_OP_CANCELLED, NULL, out);
-    op = pm_op_begin(pool, PM_OP_STOP, PM_OP_ACTING);
-    op->deadline_ms =
-        pm_add_ms(core->now_ms, deadline_ms); /* of all that run the earliest counts */
-    pool->parked = true;
-    *ret_op = op->view.id;
-    pm_pool_step(pool, out);
-    return POOLMGR_OK;
-}
-
-int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
-                             struct pm_actions *out, struct poolmgr_error *err)
-{
-    struct pm_pool *pool;
-    struct pm_op *op;
-
-    pm_core_enter(core, now_ms, out);
-    op = pm_map_get_u64(&core->operations, id);
-    if (!op)
-        return pm_fail(err, POOLMGR_E_NOT_FOUND, "no operation op-%llu", (unsigned long long)id);
-    if (op->view.state != PM_OP_RUNNING)
-        return pm_fail(err, POOLMGR_E_CONFLICT, "op-%llu has ended already",
-                       (unsigned long long)id);
-    if (core->shutting_down || core->leaving)
-        return pm_fail(err, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
-    if (op->view.kind == PM_OP_REMOVE)
-        return pm_fail(err, POOLMGR_E_CONFLICT, "a removal is for good");
-    if (op->view.kind == PM_OP_CONFIG_RELOAD)
-        return pm_fail(err, POOLMGR_E_CONFLICT, "its parts can be cancelled, one by one");
-    if (!op->pool && op->commit.serial != 0)
-        return pm_fail(err, POOLMGR_E_CONFLICT, "it is on its way to the disk");
-    if (op->view.kind == PM_OP_STOP && !call_off_stop(op->pool, out))
-        return pm_fail(err, POOLMGR_E_CONFLICT,
-                       "the engine of %s has its signal: the stop is finished first",
-                       op->pool->spec->id);
-
-    pool = op->pool;
-    if (op->view.kind == PM_OP_DRAIN && op->stage == PM_OP_ACTING)
-        pm_drain_call_off(op, PM_OP_CANCELLED, NULL, out);
-    else if (op->view.kind == PM_OP_RELOAD && pool->reload && pool->reload->op == op)
-        pm_reload_call_off(pool, true, out);
-    else if (op->view.state == PM_OP_RUNNING)
-        pm_op_end(op, PM_OP_CANCELLED, NULL, out);
-    if (pool)
-        pm_pool_step(pool, out);
-    pm_poolless_step(core, out);
-    return POOLMGR_OK;
-}
-
-static bool waits_for_its_clock(const struct pm_place *place)
-{
-    return place->state == PM_BACKOFF;
-}
-
-/* What failed is forgotten; what runs is left alone. */
-void pm_pool_forgive(struct pm_pool *pool, struct pm_actions *out)
-{
-    pool->failed = false;
-    for (unsigned i = 0; i < pool->n_places; i++) {
-        pool->places[i]->clock = (struct pm_clock){0};
-        pool->places[i]->n_oom_in_row = 0;
-        (void)pm_place_move(pool->places[i], PM_CAUSE_RESET, out);
-    }
-    pm_core_changed(pool->core);
-}
-
-int pm_core_reset(struct pm_core *core, const char *pool_id, enum pm_breaker breaker,
-                  uint64_t now_ms, struct pm_actions *out, struct poolmgr_error *err)
-{
-    struct pm_pool *pool = NULL;
-    int r;
-
-    pm_core_enter(core, now_ms, out);
-    r = pm_find_pool(core, pool_id, &pool, err);
-    if (r < 0)
-        return r;
-
-    pool->breaker = breaker == PM_BREAKER_FORCED_OPEN ? PM_BREAKER_FORCED
-                    : breaker == PM_BREAKER_DISABLED  ? PM_BREAKER_OFF
-                                                      : PM_BREAKER_AUTOMATIC;
-    pm_tell_reset(pool, out);
-    pm_pool_forgive(pool, out);
-    pm_pool_step(pool, out);
-    return POOLMGR_OK;
-}
-
-void pm_core_file_changed(struct pm_core *core, const char *pool_id, uint64_t now_ms,
-                          struct pm_actions *out)
-{
-    struct pm_pool *pool;
-
-    pm_core_enter(core, now_ms, out);
-    pool = pm_registry_find(core, pool_id);
-    if (!pool || !(pool->failed || pm_pool_any(pool, waits_for_its_clock)))
-        return;
-
-    pm_tell_file_changed(pool, out);
-    pm_pool_forgive(pool, out);
-    pm_pool_step(pool, out);
 }
 
 /* ---- looking --------------------------------------------------------------------------------------------------- */

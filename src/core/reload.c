@@ -21,11 +21,6 @@ static struct pm_place *extra_of(struct pm_link *link)
     return pm_container_of(link, struct pm_place, extra_link);
 }
 
-static bool is_up(const struct pm_place *place)
-{
-    return place->state == PM_READY || place->state == PM_SICK;
-}
-
 /* The one that `next` takes over from. */
 static struct pm_place *former_of(const struct pm_place *next)
 {
@@ -39,7 +34,7 @@ static bool is_fresh(const struct pm_place *place)
 
 static bool is_down_and_returns(const struct pm_place *place)
 {
-    return place->returns && !is_up(place) && !pm_place_is_on_its_way(place);
+    return place->returns && !pm_place_is_up(place) && !pm_place_is_on_its_way(place);
 }
 
 /* Past its first signal, or a switch: it cannot end any more as if it had not been. */
@@ -290,7 +285,7 @@ void pm_reload_judged(struct pm_place *place)
     if (place->role == PM_NEXT) {
         reload->cause = (struct poolmgr_error){0};
         (void)pm_fail(&reload->cause, place->verdict.code, "the new engine of %s %s (%s): %s", id,
-                      is_up(place) ? "ended before the switch" : "did not start",
+                      pm_place_is_up(place) ? "ended before the switch" : "did not start",
                       pm_class_name(place->verdict.class), text);
         (void)pm_error_hint(&reload->cause, 0, "poolctl logs %s shows what it said", id);
         reload->next = NULL;
@@ -330,7 +325,7 @@ void pm_reload_look(struct pm_pool *pool, struct pm_actions *out)
         pool->core->now_ms < reload->swap_by_ms || reload->op->view.forced)
         return;
     former = former_of(reload->next);
-    if (pm_place_emptied(former) || !is_up(former))
+    if (pm_place_emptied(former) || !pm_place_is_up(former))
         return;
 
     reload->op->view.n_leases_left = former->n_running;
@@ -363,7 +358,7 @@ static void begin_next(struct pm_pool *pool, struct pm_place *former)
 {
     struct pm_reloading *reload = pool->reload;
 
-    reload->swaps = !is_up(former) || !pm_room_fits_beside(former, reload->spec);
+    reload->swaps = !pm_place_is_up(former) || !pm_room_fits_beside(former, reload->spec);
     reload->swap_by_ms = pm_add_ms(pool->core->now_ms, reload->op->deadline_ms);
     former->returns = reload->swaps;
     reload->next = pm_place_new(pool, former->index, PM_NEXT, reload->spec);
@@ -525,7 +520,7 @@ static void show(const struct pm_pool *pool)
     const char *phase = phases[reload->phase];
 
     if (reload->next && reload->swaps && pm_place_has_process(former_of(reload->next)))
-        phase = is_up(former_of(reload->next)) ? "draining" : "stopping";
+        phase = pm_place_is_up(former_of(reload->next)) ? "draining" : "stopping";
     (void)pm_str_copy(op->view.phase, sizeof(op->view.phase), phase);
     op->view.text[0] = '\0';
     if (reload->next && pool->n_places > 1)

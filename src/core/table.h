@@ -54,7 +54,7 @@ const char *pm_cause_actions(enum pm_cause cause); /* what is done then; for doc
 /* The table as Markdown, one row a state and cause; the caller frees it. */
 char *pm_place_table_markdown(void);
 
-/* What commands do to each other (operations.c), as Markdown; the caller frees it. */
+/* What commands do to each other (meeting.c), as Markdown; the caller frees it. */
 char *pm_meetings_markdown(void);
 
 #endif

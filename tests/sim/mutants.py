@@ -37,7 +37,7 @@ MUTANTS = [
      "return clock->n < 2 || now_ms", "return clock->n < 3 || now_ms", {12}),
     ("SUP", "an-open-breaker-restarts", "want.c",
      "pm_place_n_after(place) < pool->spec->backoff.open_at", "true", {13}),
-    ("SUP", "a-start-forgives-for-good", "operations.c",
+    ("SUP", "a-start-forgives-for-good", "command.c",
      "    pool->parked = false;\n    pool->has_keep_alive = false;",
      "    pool->parked = false;\n    pool->failed = false;\n"
      "    for (unsigned i = 0; i < pool->n_places; i++)\n"
