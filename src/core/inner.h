@@ -825,6 +825,9 @@ void pm_error_of_gone(const struct pm_pool *pool, struct poolmgr_error *ret);
 void pm_tell_place(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
 /* Of a place and the one it gives way to, or NULL. */
 void pm_tell_room(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
+void pm_tell_handoff(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
+
+/* tellpool.c */
 void pm_tell_staged(const struct pm_pool *pool, uint64_t size_bytes, struct pm_actions *out);
 void pm_tell_reset(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct pm_actions *out);
@@ -834,14 +837,14 @@ void pm_tell_changed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_removed(const struct pm_pool *pool, struct pm_actions *out);
 void pm_tell_drain(const struct pm_op *op, enum pm_event_kind kind, struct pm_actions *out);
 void pm_tell_file_changed(const struct pm_pool *pool, struct pm_actions *out);
+
+/* tellrequest.c */
 void pm_tell_queued(const struct pm_waiter *waiter, struct pm_actions *out);
 void pm_tell_waiter(const struct pm_waiter *waiter, const struct pm_pool *pool,
                     enum pm_event_kind kind, const struct poolmgr_error *error,
                     struct pm_actions *out);
 void pm_tell_refused(const struct pm_pool *pool, const struct pm_request *request,
                      const struct poolmgr_error *error, struct pm_actions *out);
-
-void pm_tell_handoff(const struct pm_place *place, enum pm_event_kind kind, struct pm_actions *out);
 
 /* errors.c */
 const char *pm_plural(uint64_t n); /* "s", or nothing for one */
