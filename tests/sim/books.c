@@ -320,16 +320,24 @@ static void take_spawn(struct sim *sim, const struct pm_action *action)
     engine->spec = action->spec;
     engine->is_next = !book_is_pools(sim, pool, action->spec);
     engine->start_by_ms = sim->now_ms + engine->spec->start_max_ms;
+    devices_charge(sim, engine, action->plan);
     engine->for_waiters = sim->books.pools[pool].n_waiting > 0;
     world_spawn(sim, index);
+    devices_engine_begins(sim, index);
 }
 
 void books_adopt(struct sim *sim, int index, uint64_t started_ms)
 {
     struct book_engine *engine = &sim->books.engines[index];
-    uint64_t instance = engine->instance, stall_ms, most_ms;
+    uint64_t instance = engine->instance, stall_ms, most_ms, charged[SIM_DEVICES];
+    unsigned used = engine->uses;
 
+    memcpy(charged, engine->charged, sizeof(charged));
     open_engine(sim, index, engine->pool, engine->replica);
+    engine->uses = used;
+    memcpy(engine->charged, charged, sizeof(charged));
+    for (int i = 0; i < SIM_DEVICES; i++)
+        sim->books.devices[i].charged += charged[i];
     engine->instance = instance;
     engine->adopted = engine->told_launched = true;
     engine->for_waiters = true; /* it gets as long as if somebody had just left */
@@ -393,6 +401,7 @@ static void take_forget(struct sim *sim, const struct pm_action *action)
         return;
     engine->forgotten = true;
     forget_leases(sim, engine);
+    devices_release(sim, engine);
     lives_no_more(&sim->books, index);
     if (replica_of(sim, engine)->engine == index)
         replica_of(sim, engine)->engine = SIM_NOBODY;
@@ -418,7 +427,7 @@ static void take_signal(struct sim *sim, const struct pm_action *action, bool ki
     if (index == SIM_NOBODY)
         return;
     engine = &sim->books.engines[index];
-    if (!engine->signalled && action->reason_code != PM_CLASS_NONE)
+    if (!engine->signalled && !engine->doomed && action->reason_code != PM_CLASS_NONE)
         judge(sim, engine, (enum pm_class)action->reason_code, false);
     begin_stop(sim, engine);
     if (kill) {
@@ -442,6 +451,18 @@ void books_launched(struct sim *sim, int index, const struct pm_failure *failure
         judge(sim, engine, failure->class != PM_CLASS_NONE ? failure->class : PM_CLASS_SPAWN,
               failure->permanent);
     engine->exited = true;
+}
+
+/* The driver says that it is to blame: from here on nothing saves it. */
+void books_doomed(struct sim *sim, int index)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+
+    if (engine->doomed)
+        return;
+    engine->doomed = true;
+    engine->doomed_ms = sim->now_ms;
+    judge(sim, engine, PM_CLASS_DRIVER, false);
 }
 
 void books_life(struct sim *sim, int index)
@@ -481,7 +502,7 @@ void books_exited(struct sim *sim, int index, const struct pm_exit *how)
     if (engine->exited)
         return;
     engine->exited = true;
-    if (!engine->signalled)
+    if (!engine->signalled && !engine->doomed)
         judge(sim, engine, class_of(how), how && how->evidence.permanent);
     begin_stop(sim, engine);
     forget_leases(sim, engine);
@@ -794,6 +815,12 @@ static void take_event(struct sim *sim, const struct pm_event *event)
     sim_seen.events[event->kind]++;
     if (index != SIM_NOBODY && event->kind == PM_EV_POOL_ADDED && !pool->there)
         books_pool_comes(sim, index);
+    if (index == SIM_NOBODY)
+        return;
+    if (event->kind == PM_EV_EVICTED)
+        pool->evicted_in_step = true;
+    if (event->kind == PM_EV_START_FAILED && devices_never_fit(sim, pool->spec))
+        pool->failed = pool->failed_in_step = true;
 }
 
 void books_take(struct sim *sim, const struct pm_action *action)
@@ -853,6 +880,8 @@ static void look_at_replica(struct sim *sim, struct book_pool *pool, unsigned in
         replica->sick_since_ms = sim->now_ms;
     if (replica->view.state == PM_STOPPING)
         replica->stopping_since_ms = sim->now_ms;
+    if (replica->view.state == PM_WAITING)
+        replica->waiting_since_ms = sim->now_ms;
     if (replica->view.state == PM_COLD)
         replica->staged = false;
 }
@@ -932,6 +961,7 @@ void books_begin(struct sim *sim)
         pool->reset_in_step = pool->stopped_in_step = false;
         pool->started_in_step = pool->failed_in_step = pool->not_written_in_step = false;
         pool->changed_in_step = pool->not_staged_in_step = pool->untouched_in_step = false;
+        pool->evicted_in_step = false;
         pool->before = pool->view;
         for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
             pool->replicas[k].before = pool->replicas[k].view;
@@ -971,6 +1001,8 @@ void books_clear(struct sim *sim)
     memset(books->ops, 0, sizeof(books->ops));
     memset(&books->deadlines, 0, sizeof(books->deadlines));
     books->n_pools = books->n_requests = 0;
+    memset(books->devices, 0, sizeof(books->devices));
+    books->unblocked_ms = 0;
     books->version = books->shutdown_ms = books->last_op = 0;
     books->begun = books->shutting_down = books->at_once = books->leaving = books->stopped = false;
 }
@@ -1002,6 +1034,8 @@ void books_daemon_died(struct sim *sim)
         request->lease = (struct pm_lease){0};
     }
     books->n_live = 0;
+    for (int i = 0; i < SIM_DEVICES; i++)
+        books->devices[i].charged = 0;
     for (int i = 0; i < sim->world.n_engines; i++)
         books->engines[i].token.serial = 0;
     for (int i = 0; i < books->n_pools; i++) {

@@ -131,6 +131,7 @@ static struct pm_pool_spec *draw_spec(struct sim *sim, struct sim_random *random
     spec->stored = pm_xstrdup(spec->text);
     sim->specs[sim->n_specs++] = spec;
     draw_times(spec, random);
+    devices_draw_spec(sim, spec, random);
     spec->n_replicas = SIM_PICK(random, 1, 1, 1, 2, 3);
     spec->n_slots = SIM_PICK(random, 1, 2, 3);
     spec->start = sim_one_in(random, 3) ? PM_PRELOAD : PM_ON_DEMAND;
@@ -167,6 +168,7 @@ struct pm_pool_spec *sim_spec(struct sim *sim, int pool, const struct pm_pool_sp
     spec = draw_spec(sim, &sim->random, pool);
     spec->n_replicas = like->n_replicas;
     spec->n_slots = like->n_slots;
+    devices_keep(spec, like);
     pm_strv_fini(&spec->aliases);
     pm_strv_copy(&spec->aliases,
                  &like->aliases); /* names stay: who waits waits in the same queue */
@@ -183,7 +185,11 @@ void sim_make_core(struct sim *sim)
 
     options.max_parallel_starts = SIM_PICK(&sim->random, 1, 2);
     options.seed = sim_draw(&sim->random);
+    options.evict_max_wait_ms = SIM_MAX_WAIT_MS;
+    options.evict_min_residency_ms = SIM_MIN_RESIDENCY_MS;
+    options.quarantine_ms = 300000;
     sim->core = pm_core_new(&options);
+    devices_show(sim);
     for (int i = 0; i < sim->books.n_pools; i++) {
         struct poolmgr_error err = {0};
 
@@ -229,6 +235,7 @@ static void start(struct sim *sim, uint64_t seed, uint64_t n_steps)
     sim->mood = &moods[seed % PM_ARRAY_LEN(moods)];
     sim->now_ms = sim_below(&sim->random, 100000);
     sim->wishes = sim_one_in(&sim->random, 3);
+    devices_draw(sim);
     draw_pools(sim);
     sim_make_core(sim);
     sim_taken(sim);
@@ -475,8 +482,7 @@ static uint64_t deadline_of(const struct sim *sim, const struct book_request *mi
 
 static bool has_free_slot(const struct sim *sim, unsigned set)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         if ((set & (1U << i)) && sim->books.pools[i].view.slots_free > 0)
             return true;
     }
@@ -692,10 +698,10 @@ static void shut_down(struct sim *sim)
     for (int i = 0; i < sim->world.n_engines; i++)
         HOLDS(sim, 9, books->engines[i].pool, "a shutdown leaves no engine",
               books->engines[i].forgotten || sim->broken, "engine %d", i);
-    EACH_POOL(sim, i)
-    HOLDS(sim, 23, i, "a shutdown leaves nobody waiting",
-          books->pools[i].n_waiting == 0 || sim->broken, "%" PRIu64 " wait",
-          books->pools[i].n_waiting);
+    EACH_POOL (sim, i)
+        HOLDS(sim, 23, i, "a shutdown leaves nobody waiting",
+              books->pools[i].n_waiting == 0 || sim->broken, "%" PRIu64 " wait",
+              books->pools[i].n_waiting);
 }
 
 static bool is_full(const struct sim *sim)

@@ -38,7 +38,7 @@ static void look_at_wanted(struct sim *sim, int index, struct book_pool *pool, u
         HOLDS(sim, 27, index, "a start waits for no disk", view->state != PM_COLD || pool->forced,
               "replica %u", k);
     HOLDS(sim, 32, index, "what somebody waits for does not queue behind preloads",
-          view->state != PM_WAITING, "replica %u", k);
+          view->state != PM_WAITING || devices_needed(sim, pool->spec), "replica %u", k);
     if (view->state == PM_BACKOFF && !pool->was_changed)
         HOLDS(
             sim, 32, index, "a delay is never longer than delay(n)",
@@ -64,8 +64,8 @@ static void look_at_set(struct sim *sim, unsigned set)
         if (!(set & (1U << i)) || !pool->there)
             continue;
         one_may = one_may || !keeps_cold(pool);
-        EACH_REPLICA(pool, k)
-        one_comes = one_comes || pool->reloaded || pool->replicas[k].view.state != PM_COLD;
+        EACH_REPLICA (pool, k)
+            one_comes = one_comes || pool->reloaded || pool->replicas[k].view.state != PM_COLD;
     }
     HOLDS(sim, 32, book_first_of(sim, set), "of the pools that share a name not all stay cold",
           one_comes || !one_may, "set %x", set);
@@ -79,12 +79,10 @@ void inv32_after(struct sim *sim)
         if (sim->books.queues[set].n[0] + sim->books.queues[set].n[1] > 0 && (set & (set - 1)))
             look_at_set(sim, set);
     }
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         struct book_pool *pool = &sim->books.pools[i];
 
-        EACH_REPLICA(pool, k)
-        {
+        EACH_REPLICA (pool, k) {
             const struct book_replica *replica = &pool->replicas[k];
 
             if (replica->view.state == PM_STAGING && !pool->reloaded)
@@ -127,12 +125,10 @@ void inv33_after(struct sim *sim)
 {
     if (sim->books.leaving)
         return;
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
-        EACH_REPLICA(pool, k)
-        {
+        EACH_REPLICA (pool, k) {
             const struct book_replica *replica = &pool->replicas[k];
             const struct book_engine *engine =
                 &sim->books.engines[replica->engine < 0 ? 0 : replica->engine];
@@ -179,8 +175,9 @@ static void look_at_stopping(struct sim *sim, int index, const struct book_pool 
         return;
     engine = &sim->books.engines[replica->engine];
     since_ms = engine->signalled_ms;
-    grace_ms = pool->reloaded ? LONGEST_GRACE_MS : engine->spec->stop_grace_ms;
-    if (sim->now_ms > since_ms + grace_ms && !pool->reloaded)
+    grace_ms = pool->was_changed || pool->reloaded ? LONGEST_GRACE_MS : engine->spec->stop_grace_ms;
+    if (sim->now_ms > since_ms + grace_ms && !pool->was_changed && !pool->reloaded &&
+        !engine->childless)
         HOLDS(sim, 34, index, "what does not end is killed, every second",
               engine->killed && sim->now_ms - engine->killed_ms <= 1000, "replica %u", k);
     if (is_overdue(sim, &sim->world.engines[replica->engine].end))
@@ -210,7 +207,7 @@ static void look_at_up(struct sim *sim, int index, const struct book_pool *pool,
                   pool->n_running[PM_OP_START] > 0 || pool->intent != PM_ENABLED ||
                   pool->removing || pool->spec->start == PM_PRELOAD;
 
-    if (replica->view.state == PM_SICK)
+    if (replica->view.state == PM_SICK && !engine->doomed)
         HOLDS(sim, 34, index, "sick ends by sick_restart",
               sim->now_ms < replica->sick_since_ms + engine->spec->probe.sick_restart_ms,
               "replica %u", k);
@@ -220,7 +217,8 @@ static void look_at_up(struct sim *sim, int index, const struct book_pool *pool,
     if (engine->n_granted > 0 && !pool->reloaded && pool->stop_by_ms != PM_NEVER)
         HOLDS(sim, 34, index, "a stop reaches its deadline", sim->now_ms < pool->stop_by_ms,
               "replica %u", k);
-    if (!in_use && !pool->reloaded && idle_by(pool) != PM_NEVER && !sim->books.shutting_down)
+    if (!in_use && !pool->reloaded && !engine->doomed && idle_by(pool) != PM_NEVER &&
+        !sim->books.shutting_down)
         HOLDS(sim, 34, index, "idle ends by idle_ttl", sim->now_ms <= idle_by(pool),
               "replica %u: %" PRIu64 " ms", k, sim->now_ms - pool->idle_ms);
 }
@@ -229,12 +227,10 @@ void inv34_after(struct sim *sim)
 {
     if (sim->books.leaving)
         return;
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
-        EACH_REPLICA(pool, k)
-        {
+        EACH_REPLICA (pool, k) {
             enum pm_state state = pool->replicas[k].view.state;
 
             if (state == PM_STOPPING)

@@ -13,8 +13,7 @@ static bool shows_the_same(const struct book_pool *pool)
         a->queue_bytes != b->queue_bytes || a->slots_total != b->slots_total ||
         a->intent != b->intent)
         return false;
-    EACH_REPLICA(pool, k)
-    {
+    EACH_REPLICA (pool, k) {
         const struct pm_replica_view *c = &pool->replicas[k].before, *d = &pool->replicas[k].view;
 
         if (c->state != d->state || c->gate_open != d->gate_open || c->instance != d->instance ||
@@ -27,11 +26,13 @@ static bool shows_the_same(const struct book_pool *pool)
 
 void inv20_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
-        if (pool->untouched_in_step && pool->n_waiting == pool->n_waiting_here_only)
+        /* But by the names and devices that it shares with what changes. */
+        if (pool->untouched_in_step && !pool->evicted_in_step &&
+            pool->n_waiting == pool->n_waiting_here_only &&
+            (pool->spec->aliases.n == 0 || pool->before.queue_depth == pool->view.queue_depth))
             HOLDS(sim, 20, i, "what the file does not change keeps instance, leases and queue",
                   shows_the_same(pool), "%s, not %s", pm_state_name(pool->view.state),
                   pm_state_name(pool->before.state));
@@ -40,8 +41,7 @@ void inv20_after(struct sim *sim)
 
 void inv27_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         if (sim->books.pools[i].not_written_in_step && !sim->books.pools[i].reloaded)
             HOLDS(sim, 27, i, "a failed commit leaves all as before",
                   shows_the_same(&sim->books.pools[i]), "%s", "it does not");
@@ -56,8 +56,7 @@ void inv1_after(struct sim *sim)
 
     HOLDS(sim, 1, SIM_NOBODY, "the version never goes back", version >= sim->books.version,
           "%" PRIu64 " after %" PRIu64, version, sim->books.version);
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
         const struct pm_replica_view *replica = &pool->replicas[0].view;
 
@@ -98,12 +97,10 @@ void inv3_at(struct sim *sim, const struct pm_action *action)
 
 void inv3_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
-        EACH_REPLICA(pool, k)
-        {
+        EACH_REPLICA (pool, k) {
             const struct book_replica *replica = &pool->replicas[k];
             const struct book_engine *engine;
             uint64_t least;
@@ -173,12 +170,10 @@ void inv5_at(struct sim *sim, const struct pm_action *action)
 
 void inv6_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
-        EACH_REPLICA(pool, k)
-        {
+        EACH_REPLICA (pool, k) {
             const struct pm_replica_view *view = &pool->replicas[k].view;
             const struct book_engine *engine;
 
@@ -223,12 +218,10 @@ void inv7_at(struct sim *sim, const struct pm_action *action)
 
 void inv7_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
-        EACH_REPLICA(pool, k)
-        {
+        EACH_REPLICA (pool, k) {
             const struct book_replica *replica = &pool->replicas[k];
             const struct book_engine *engine;
 
@@ -236,7 +229,7 @@ void inv7_after(struct sim *sim)
                 replica->view.instance != replica->before.instance)
                 continue;
             engine = &sim->books.engines[replica->engine];
-            if (replica->view.state == PM_SICK)
+            if (replica->view.state == PM_SICK && !engine->doomed)
                 HOLDS(sim, 7, i, "sick only after `fall` misses without a lease",
                       engine->n_granted + engine->n_abandoned == 0 &&
                           engine->n_missed >= engine->spec->probe.fall,
@@ -244,24 +237,22 @@ void inv7_after(struct sim *sim)
                       engine->n_granted + engine->n_abandoned);
             if (replica->view.state == PM_READY && replica->before.state == PM_SICK)
                 HOLDS(sim, 7, i, "ready again only after `rise` good probes",
-                      engine->n_good >= engine->spec->probe.rise, "%" PRIu64 " good",
-                      engine->n_good);
+                      engine->n_good >= engine->spec->probe.rise && !engine->doomed,
+                      "%" PRIu64 " good", engine->n_good);
         }
     }
 }
 
 void inv8_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
         if (!pool->view.ready)
             HOLDS(sim, 8, i, "what is not ready has a code and a reason",
                   pool->view.code_name[0] != '\0' && pool->view.reason[0] != '\0', "%s",
                   pm_state_name(pool->view.state));
-        EACH_REPLICA(pool, k)
-        {
+        EACH_REPLICA (pool, k) {
             const struct pm_replica_view *view = &pool->replicas[k].view;
 
             if (view->state == PM_BACKOFF || view->state == PM_FAILED)

@@ -14,8 +14,7 @@ static uint64_t most_failures(const struct sim *sim, const struct book_pool *poo
 {
     uint64_t most = 0;
 
-    EACH_REPLICA(pool, k)
-    {
+    EACH_REPLICA (pool, k) {
         const struct book_replica *replica = &pool->replicas[k];
         uint64_t n = replica->n;
 
@@ -29,8 +28,7 @@ static uint64_t most_failures(const struct sim *sim, const struct book_pool *poo
 /* Whether a delay may run that is over only after this deadline. */
 static bool waits_in_vain(const struct book_pool *pool, uint64_t deadline_ms)
 {
-    EACH_REPLICA(pool, k)
-    {
+    EACH_REPLICA (pool, k) {
         const struct book_replica *replica = &pool->replicas[k];
 
         if (replica->n >= 2 &&
@@ -44,8 +42,7 @@ static bool waits_in_vain(const struct book_pool *pool, uint64_t deadline_ms)
 /* Whether a start is over by its time limits. */
 static bool is_late(const struct sim *sim, const struct book_pool *pool)
 {
-    EACH_REPLICA(pool, k)
-    {
+    EACH_REPLICA (pool, k) {
         const struct book_engine *engine;
 
         if (pool->replicas[k].engine == SIM_NOBODY)
@@ -89,6 +86,8 @@ static bool has_reason(const struct sim *sim, const struct book_pool *pool, uint
     case POOLMGR_E_MODEL_NOT_FOUND: return pool->removing || !pool->there;
     case POOLMGR_E_DRAINING: return pool->intent == PM_DRAINING;
     case POOLMGR_E_DISABLED: return pool->intent == PM_DISABLED;
+    case POOLMGR_E_DEVICE_LOST: return devices_lost(sim, pool->spec);
+    case POOLMGR_E_NEVER_FITS:
     case POOLMGR_E_POOL_FAILED: return pool->failed || pool->reloaded;
     case POOLMGR_E_START_TIMEOUT: return pool->changed_in_step || is_late(sim, pool);
     case POOLMGR_E_START_FAILED:
@@ -97,7 +96,8 @@ static bool has_reason(const struct sim *sim, const struct book_pool *pool, uint
     case POOLMGR_E_BREAKER_OPEN:
         return pool->reloaded || pool->forced || waits_in_vain(pool, deadline_ms);
     case POOLMGR_E_PIN_UNMET:
-        return pool->removing || !pool->there || pool->intent != PM_ENABLED || pool->failed;
+        return pool->removing || !pool->there || pool->intent != PM_ENABLED || pool->failed ||
+               pool->reloaded;
     default: return false;
     }
 }
@@ -167,15 +167,6 @@ static uint64_t most_failures_of(const struct sim *sim, unsigned set)
     return most;
 }
 
-static bool any_reloaded(const struct sim *sim, unsigned set)
-{
-    for (int i = 0; i < sim->books.n_pools; i++) {
-        if ((set & (1U << i)) && sim->books.pools[i].reloaded)
-            return true;
-    }
-    return false;
-}
-
 static bool is_stopped_in_step(const struct sim *sim, unsigned set)
 {
     for (int i = 0; i < sim->books.n_pools; i++) {
@@ -194,7 +185,7 @@ void inv17_at(struct sim *sim, const struct pm_action *action)
           may_be_refused(sim, request, action), "request %" PRIu64 " got %d: %s", action->request,
           code, action->error->message);
     if (code == POOLMGR_E_START_FAILED && !is_stopped_in_step(sim, request->set) &&
-        !any_reloaded(sim, request->set))
+        !book_any_reloaded(sim, request->set))
         HOLDS(sim, 17, request->pool, "the first failed start keeps who waits",
               most_failures_of(sim, request->set) >= 2, "request %" PRIu64, action->request);
     if (is_of_a_pool(code))
@@ -207,8 +198,7 @@ void inv17_at(struct sim *sim, const struct pm_action *action)
 
 void inv17_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         if (sim->books.pools[i].intent != PM_ENABLED || sim->books.pools[i].removing)
             HOLDS(sim, 17, i, "an operator's drain leaves nobody waiting",
                   sim->books.pools[i].n_waiting_here_only == 0, "%" PRIu64 " wait",
@@ -229,6 +219,8 @@ void inv18_at(struct sim *sim, const struct pm_action *action)
     uint64_t by_ms = pool->stop_by_ms;
 
     by_ms = pool->cut_ms < by_ms ? pool->cut_ms : by_ms;
+    if (engine->doomed && engine->doomed_ms + pool->spec->drain_deadline_ms < by_ms)
+        by_ms = engine->doomed_ms + pool->spec->drain_deadline_ms;
     if (pool->intent == PM_DISABLED && pool->intent_ms + pool->spec->drain_deadline_ms < by_ms)
         by_ms = pool->intent_ms + pool->spec->drain_deadline_ms;
     if (sim->books.shutting_down && sim->books.shutdown_ms + pool->spec->drain_deadline_ms < by_ms)
@@ -236,19 +228,22 @@ void inv18_at(struct sim *sim, const struct pm_action *action)
     if (request->state == REQ_GRANTED)
         HOLDS(sim, 18, request->pool, "no stream with a client is cut before its deadline",
               engine->exited || hangs(sim, engine) || pool->changed_in_step ||
-                  sim->now_ms >= by_ms || sim->books.at_once,
+                  ((sim->books.shutting_down || engine->doomed) &&
+                   pool->was_changed) || /* to another deadline */
+                  sim->now_ms >= by_ms ||
+                  sim->books.at_once || devices_fail_under(sim, engine),
               "request %" PRIu64 ": %s", action->request, action->error->message);
     if (request->state == REQ_ABANDONED)
         HOLDS(sim, 18, request->pool, "what nobody reads is read on until abandon_max",
-              engine->exited || engine->signalled || hangs(sim, engine) ||
-                  sim->now_ms >= request->settles_ms || sim->now_ms >= by_ms || sim->books.at_once,
+              engine->exited || engine->signalled || engine->doomed || hangs(sim, engine) ||
+                  devices_fail_under(sim, engine) || sim->now_ms >= request->settles_ms ||
+                  sim->now_ms >= by_ms || sim->books.at_once,
               "request %" PRIu64 ": %s", action->request, action->error->message);
 }
 
 void inv18_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
         if (!sim->books.leaving && !sim->books.stopped)
@@ -301,8 +296,7 @@ void inv23_after(struct sim *sim)
 {
     if (!sim->books.is_mixed) /* a pool that went may have had the larger bounds */
         look_at_homes(sim);
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
         if (sim->wishes)
@@ -441,10 +435,10 @@ void inv25_explain(struct sim *sim, const struct pm_request *request, struct sim
 {
     ret->pool = explained(sim, request, &ret->replica, &ret->code);
     ret->asked = true;
-    EACH_POOL(sim, i)
-    {
-        EACH_REPLICA(&sim->books.pools[i], k)
-        ret->may_reopen = ret->may_reopen || sim->books.pools[i].replicas[k].view.state == PM_READY;
+    EACH_POOL (sim, i) {
+        EACH_REPLICA (&sim->books.pools[i], k)
+            ret->may_reopen =
+                ret->may_reopen || sim->books.pools[i].replicas[k].view.state == PM_READY;
     }
     if (ret->pool == SIM_NOBODY)
         return;

@@ -43,8 +43,7 @@ void inv19_at(struct sim *sim, const struct pm_action *action)
 
 void inv19_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct book_pool *pool = &sim->books.pools[i];
 
         if (pool->not_staged_in_step && !pool->changed_in_step)

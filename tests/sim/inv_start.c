@@ -19,8 +19,7 @@ static bool will_serve(const struct sim *sim, const struct book_pool *pool)
     if (!pool->there || pool->removing || pool->intent != PM_ENABLED ||
         pool->n_running[PM_OP_STOP] > 0 || pool->n_running[PM_OP_DRAIN] > 0)
         return false;
-    EACH_REPLICA(pool, k)
-    {
+    EACH_REPLICA (pool, k) {
         struct pm_replica_view view = {0};
 
         /* Before this step and still: of two that begin in one step one may be somebody else's. */
@@ -55,10 +54,12 @@ static void look_at_stage(struct sim *sim, int index)
     bool by_itself = pool->spec->start == PM_PRELOAD || pool->reloaded || pool->changed_in_step ||
                      pool->n_running[PM_OP_START] > 0 || pool->started_in_step;
 
-    EACH_REPLICA(pool, k)
-    by_itself = by_itself || pool->replicas[k].crashed_when_ready ||
-                is_coming(pool->replicas[k].view.state) || pool->replicas[k].view.state == PM_SICK;
-    if (!by_itself && pool->n_waiting > 0 && pool->n_waiting_here_only == 0 && !sim->wishes)
+    EACH_REPLICA (pool, k)
+        by_itself = by_itself || pool->replicas[k].crashed_when_ready ||
+                    is_coming(pool->replicas[k].view.state) ||
+                    pool->replicas[k].view.state == PM_SICK;
+    if (!by_itself && pool->n_waiting > 0 && pool->n_waiting_here_only == 0 && !sim->wishes &&
+        sim->world.n_devices == 0) /* else one may wait for room while another begins */
         HOLDS(sim, 9, index, "of the pools that share a name one is started at a time",
               is_the_one(sim, index), "another serves %" PRIu64 " who wait", pool->n_waiting);
 }
@@ -87,7 +88,7 @@ void inv9_at(struct sim *sim, const struct pm_action *action)
     replica = replica_at(sim, action, &pool);
     HOLDS(sim, 9, pool, "nothing starts while the daemon ends",
           (!sim->books.shutting_down && !sim->books.leaving) ||
-              (action->kind == PM_ACT_STAGE && sim->books.pools[pool].reloaded),
+              (action->kind == PM_ACT_STAGE && book_any_reloaded(sim, SIM_SETS - 1)),
           "%s", "it does");
     if (action->spec == sim->books.pools[pool].spec && !sim->books.pools[pool].reloaded)
         HOLDS(sim, 9, pool, "nothing starts in a pool that shall rest",
@@ -130,10 +131,8 @@ void inv12_at(struct sim *sim, const struct pm_action *action)
 
 void inv12_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
-        EACH_REPLICA(&sim->books.pools[i], k)
-        {
+    EACH_POOL (sim, i) {
+        EACH_REPLICA (&sim->books.pools[i], k) {
             const struct book_replica *replica = &sim->books.pools[i].replicas[k];
 
             if (replica->n != 0 || replica->view.n_failures != 0)
@@ -180,8 +179,8 @@ void inv13_request(struct sim *sim, int request, bool was_free)
     const struct book_pool *pool = &sim->books.pools[mine->pool];
     bool breaker_open = pool->forced;
 
-    EACH_REPLICA(pool, k)
-    breaker_open = breaker_open || pool->replicas[k].n >= pool->spec->backoff.open_at;
+    EACH_REPLICA (pool, k)
+        breaker_open = breaker_open || pool->replicas[k].n >= pool->spec->backoff.open_at;
     if (was_free)
         HOLDS(sim, 4, mine->pool, "a free slot behind an open gate is granted",
               mine->state != REQ_WAITING, "request %d waits", request);
@@ -195,15 +194,13 @@ void inv13_request(struct sim *sim, int request, bool was_free)
 
 void inv14_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct pm_pool_spec *spec = sim->books.pools[i].spec;
 
         if (spec->backoff.base_ms != 1000 || spec->backoff.cap_ms != 300000 ||
             spec->backoff.reset_ms != 300000)
             continue;
-        EACH_REPLICA(&sim->books.pools[i], k)
-        {
+        EACH_REPLICA (&sim->books.pools[i], k) {
             const struct book_replica *replica = &sim->books.pools[i].replicas[k];
             uint64_t first_ms = replica->failed_starts_ms[replica->n_failed_starts % BOOK_FAILURES];
 
@@ -218,10 +215,8 @@ void inv14_after(struct sim *sim)
 
 void inv15_after(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
-        EACH_REPLICA(&sim->books.pools[i], k)
-        {
+    EACH_POOL (sim, i) {
+        EACH_REPLICA (&sim->books.pools[i], k) {
             const struct book_replica *replica = &sim->books.pools[i].replicas[k];
 
             if (replica->before.state == PM_FAILED)
@@ -246,8 +241,9 @@ static bool may_be_stopped(const struct sim *sim, const struct book_engine *engi
     const struct book_pool *pool = &sim->books.pools[engine->pool];
 
     if (sim->books.shutting_down || pool->n_running[PM_OP_STOP] > 0 || pool->stopped_in_step ||
-        pool->changed_in_step || pool->reloaded || pool->n_running[PM_OP_DRAIN] > 0 ||
-        pool->intent == PM_DISABLED || pool->removing)
+        pool->evicted_in_step || devices_fail_under(sim, engine) || pool->changed_in_step ||
+        pool->reloaded || pool->n_running[PM_OP_DRAIN] > 0 || pool->intent == PM_DISABLED ||
+        pool->removing)
         return true;
     if (pool->n_waiting_here_only > 0 || pool->n_running[PM_OP_START] > 0 ||
         book_leases(pool, &sim->books) > 0)
@@ -276,7 +272,8 @@ void inv16_at(struct sim *sim, const struct pm_action *action)
         return;
     if (!engine->signalled && action->reason_code == PM_CLASS_NONE) {
         HOLDS(sim, 16, engine->pool, "the first signal comes when nobody has a lease",
-              engine->n_granted == 0, "%" PRIu64 " have", engine->n_granted);
+              engine->n_granted == 0 || devices_fail_under(sim, engine), "%" PRIu64 " have",
+              engine->n_granted);
         HOLDS(sim, 16, engine->pool, "a stop as planned has a reason", may_be_stopped(sim, engine),
               "%" PRIu64 " wait, %s", sim->books.pools[engine->pool].n_waiting,
               engine->ready ? "ready" : "loading");
@@ -285,7 +282,9 @@ void inv16_at(struct sim *sim, const struct pm_action *action)
         !sim->books.pools[engine->pool].changed_in_step &&
         !sim->books.pools[engine->pool].reloaded) /* whose limits hold nobody can tell */
         HOLDS(sim, 16, engine->pool, "a live engine gets SIGKILL only after stop_grace",
-              sim->books.at_once || action->reason_code == PM_CLASS_START_TIMEOUT ||
+              sim->books.at_once || engine->killed ||
+                  action->reason_code == PM_CLASS_START_TIMEOUT ||
+                  devices_fail_under(sim, engine) ||
                   (engine->signalled &&
                    sim->now_ms - engine->signalled_ms >= engine->spec->stop_grace_ms),
               "%" PRIu64 " ms after the first signal",

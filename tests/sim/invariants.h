@@ -18,6 +18,12 @@ void inv7_after(struct sim *sim);
 void inv8_after(struct sim *sim);
 
 void inv9_at(struct sim *sim, const struct pm_action *action);
+void inv10_at(struct sim *sim, const struct pm_action *action);
+void inv10_after(struct sim *sim);
+void inv11_at(struct sim *sim, const struct pm_action *action);
+void inv21_at(struct sim *sim, const struct pm_action *action);
+void inv22_after(struct sim *sim);
+void inv35_after(struct sim *sim);
 void inv12_at(struct sim *sim, const struct pm_action *action);
 void inv12_after(struct sim *sim);
 void inv13_at(struct sim *sim, const struct pm_action *action);

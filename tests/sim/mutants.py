@@ -52,6 +52,10 @@ MUTANTS = [
      "    pm_pool_set_intent(op->pool, op->former);", "    (void)op->former;", {17, 18}),
     ("QUEUE", "the-last-is-first", "queue.c",
      "pm_list_append(&line->waiters, &waiter->link);", "pm_list_prepend(&line->waiters, &waiter->link);", {24}),
+    ("LOAD", "any-device-will-do", "room.c",
+     "left >= tightest || !pm_room_open(core, &shares, first) ||", "left >= tightest ||", {11}),
+    ("EVICT", "who-has-just-come-goes", "evict.c",
+     "(!idle && core->now_ms < resides_until(place))", "false", {21}),
     ("PLACE", "a-pin-is-a-wish", "placement.c",
      "    if (placement->pin && strcmp(", "    if (!placement && strcmp(", {17, 23, 25}),
     ("RELOAD", "a-reload-to-nothing", "reload.c",
@@ -111,7 +115,7 @@ def run(build, mutant, rounds, steps):
         return None, why
     # Its symbols come first, so the library's own copy of the file is not taken.
     objects = sorted((build / "tests/sim/simulator.p").glob("*.o"))
-    libraries = ["src/core/libcore.a", "src/util/libutil.a"]
+    libraries = ["src/core/libcore.a", "src/plan/libplan.a", "src/util/libutil.a"]
     done = subprocess.run(["cc", "-o", str(folder / "simulator"), str(obj)] + [str(x) for x in objects] +
                           [str(build / x) for x in libraries], capture_output=True, text=True)
     if done.returncode != 0:

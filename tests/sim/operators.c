@@ -133,8 +133,8 @@ static void file_changes(struct sim *sim, int index)
     struct book_pool *pool = &sim->books.pools[index];
     bool matters = pool->failed || pool->reloaded;
 
-    EACH_REPLICA(pool, k)
-    matters = matters || pool->replicas[k].view.state == PM_BACKOFF;
+    EACH_REPLICA (pool, k)
+        matters = matters || pool->replicas[k].view.state == PM_BACKOFF;
     sim_input(sim, index, "the model of %s changes", pool->spec->id);
     if (matters)
         books_reset(sim, index);

@@ -94,6 +94,8 @@ static void count(struct sim *sim, const struct book_request *request, int by)
     for (int i = 0; i < sim->books.n_pools; i++) {
         if (!(request->set & (1U << i)))
             continue;
+        if (sim->books.pools[i].n_waiting == 0)
+            sim->books.pools[i].waited_since_ms = sim->now_ms;
         sim->books.pools[i].n_waiting += n;
         sim->books.pools[i].bytes_waiting += bytes;
         if (request->set == 1U << i)
@@ -298,4 +300,13 @@ uint64_t book_most(const struct sim *sim, unsigned set, uint64_t (*of)(const str
         most = n > most ? n : most;
     }
     return most;
+}
+
+bool book_any_reloaded(const struct sim *sim, unsigned set)
+{
+    for (int i = 0; i < sim->books.n_pools; i++) {
+        if ((set & (1U << i)) && sim->books.pools[i].reloaded)
+            return true;
+    }
+    return false;
 }

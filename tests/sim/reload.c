@@ -122,8 +122,7 @@ void sim_apply_file(struct sim *sim)
     uint64_t id = 0;
     size_t n = 0;
 
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         if (sim->books.pools[i].owner != PM_OWNER_FILE)
             continue;
         specs[n] = sim_one_in(&sim->random, 2) ? sim_spec(sim, i, sim->books.pools[i].spec) : NULL;

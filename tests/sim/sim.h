@@ -21,20 +21,23 @@
 #include "util/heap.h"
 #include "util/list.h"
 
-#define SIM_POOLS     4
-#define SIM_REPLICAS  4
-#define SIM_ENGINES   8192
-#define SIM_REQUESTS  65536
-#define SIM_QUESTIONS 128
-#define SIM_SPECS     512
-#define SIM_LIVE      64
-#define SIM_OPS       8192
-#define SIM_SPARE     64   /* of each: a world that has less left than this comes to its end */
-#define SIM_NEXT      (-2) /* a reload's */
-#define SIM_SETS      (1U << SIM_POOLS)
-#define SIM_TENANTS   3
-#define SIM_NOBODY    (-1)
-#define SIM_REMOVED   (1U << PM_INTENT_COUNT) /* a bit beside those of the intents */
+#define SIM_POOLS            4
+#define SIM_REPLICAS         4
+#define SIM_ENGINES          8192
+#define SIM_REQUESTS         65536
+#define SIM_QUESTIONS        128
+#define SIM_SPECS            512
+#define SIM_LIVE             64
+#define SIM_OPS              8192
+#define SIM_SPARE            64 /* of each: a world that has less left than this comes to its end */
+#define SIM_NEXT             (-2) /* a reload's */
+#define SIM_SETS             (1U << SIM_POOLS)
+#define SIM_TENANTS          3
+#define SIM_NOBODY           (-1)
+#define SIM_REMOVED          (1U << PM_INTENT_COUNT) /* a bit beside those of the intents */
+#define SIM_DEVICES          2
+#define SIM_MAX_WAIT_MS      10000
+#define SIM_MIN_RESIDENCY_MS 30000
 
 struct sim;
 
@@ -68,7 +71,7 @@ struct sim_mood {
     unsigned kill_daemon, jump;            /* of a trouble */
 };
 
-enum world_kind { WORLD_LAUNCHED, WORLD_LIFE, WORLD_END, WORLD_ANSWER, WORLD_STREAM };
+enum world_kind { WORLD_LAUNCHED, WORLD_LIFE, WORLD_END, WORLD_ANSWER, WORLD_STREAM, WORLD_MEMORY };
 
 /* Something that will happen. */
 struct world_event {
@@ -89,6 +92,7 @@ struct world_engine {
     uint64_t term_ms, kill_ms, tree_ms; /* how long it takes to end */
     unsigned misses;                    /* one in so many probes */
     uint64_t n_slots;
+    uint64_t memory[SIM_DEVICES], memory_until_ms;
     struct pm_list streams; /* of struct world_stream */
 };
 
@@ -119,7 +123,16 @@ struct world_question {
     bool open; /* asked, and not answered yet */
 };
 
+struct world_device {
+    struct pm_device is;
+    struct world_event memory; /* somebody looks at it */
+    uint64_t leaked_bytes;
+};
+
 struct world {
+    struct world_device devices[SIM_DEVICES];
+    int n_devices;
+    bool sees_memory;
     struct pm_heap heap;
     struct world_engine engines[SIM_ENGINES];
     int n_engines;
@@ -189,6 +202,10 @@ struct book_engine {
     bool is_next;          /* of a reload, not in place yet */
     bool unsure;           /* an idle report freed some of those that settle: nobody knows which */
     uint64_t sure_ms;      /* … until all have settled */
+    unsigned uses;         /* devices, as bits */
+    uint64_t charged[SIM_DEVICES];
+    bool blamed, doomed, childless; /* by the driver; nothing is left of it */
+    uint64_t doomed_ms;
 };
 
 #define BOOK_FAILURES 11
@@ -198,8 +215,8 @@ struct book_replica {
     bool staged;
     uint64_t n, failed_ms; /* SUP-2, from failures alone */
     uint64_t failed_starts_ms[BOOK_FAILURES], n_failed_starts;
-    bool failed_in_step, crashed_when_ready;
-    uint64_t ready_since_ms, sick_since_ms, stopping_since_ms;
+    bool failed_in_step, crashed_when_ready, is_claimed;
+    uint64_t ready_since_ms, sick_since_ms, stopping_since_ms, waiting_since_ms;
     struct pm_replica_view view, before;
 };
 
@@ -233,7 +250,7 @@ struct book_pool {
     uint64_t cut_ms;      /* no reload may cut before this */
     bool there, removing; /* until it is forgotten; from the acceptance of its removal on */
     struct book_replica replicas[SIM_REPLICAS];
-    uint64_t n_waiting, n_waiting_here_only, bytes_waiting, n_interactive_in_row;
+    uint64_t waited_since_ms, n_waiting, n_waiting_here_only, bytes_waiting, n_interactive_in_row;
     enum pm_intent intent;
     uint64_t intent_ms;
     uint64_t stop_by_ms; /* the earliest deadline of a stop or drain that runs; PM_NEVER: none */
@@ -248,7 +265,8 @@ struct book_pool {
     bool has_keep_alive;
     struct pm_pool_view view, before;
     /* in this step */
-    bool reset_in_step, stopped_in_step, started_in_step, failed_in_step, not_written_in_step;
+    bool reset_in_step, stopped_in_step, started_in_step, failed_in_step, not_written_in_step,
+        evicted_in_step;
 };
 
 struct book_op {
@@ -262,7 +280,16 @@ struct book_op {
     enum pm_intent former;     /* … and what was before */
 };
 
+struct book_device {
+    enum pm_device_state state; /* as its driver says */
+    uint64_t charged;
+    int first_trial;            /* engines before this one began before the quarantine */
+    struct pm_device_view view; /* after the last step */
+};
+
 struct books {
+    struct book_device devices[SIM_DEVICES];
+    uint64_t unblocked_ms;
     struct book_pool pools[SIM_POOLS];
     int n_pools;
     struct book_request requests[SIM_REQUESTS];
@@ -306,6 +333,7 @@ void books_busy(struct sim *sim, int engine, uint64_t n_busy);
 void books_reset(struct sim *sim, int pool);
 void books_command(struct sim *sim, uint64_t id, const struct book_op *op);
 void books_persisted(struct sim *sim, int pool, const struct world_record *record, bool failed);
+void books_doomed(struct sim *sim, int engine);
 void books_adopt(struct sim *sim, int engine, uint64_t started_ms);
 
 int book_engine_by_token(const struct sim *sim, struct pm_token token);
@@ -319,6 +347,7 @@ uint64_t book_longest_delay(const struct pm_pool_spec *spec, uint64_t n); /* t o
 /* queues.c */
 unsigned book_pools_of(const struct sim *sim, const char *name);
 int book_first_of(const struct sim *sim, unsigned set); /* the one that was added first */
+bool book_any_reloaded(const struct sim *sim, unsigned set);
 void books_enter_names(struct sim *sim, int pool);
 bool book_came_before(const struct sim *sim, const struct book_request *a,
                       const struct book_request *b);
@@ -427,6 +456,24 @@ struct sim_seen {
         refusals[POOLMGR_STATUS_COUNT], classes[PM_CLASS_COUNT];
 };
 extern struct sim_seen sim_seen;
+
+/* ---- devices -------------------------------------------------------------------------------------------------- */
+
+void devices_draw(struct sim *sim);
+void devices_draw_spec(struct sim *sim, struct pm_pool_spec *spec, struct sim_random *random);
+void devices_keep(struct pm_pool_spec *spec, const struct pm_pool_spec *like);
+void devices_show(struct sim *sim);
+bool devices_needed(const struct sim *sim, const struct pm_pool_spec *spec);
+bool devices_never_fit(const struct sim *sim, const struct pm_pool_spec *spec);
+bool devices_lost(const struct sim *sim, const struct pm_pool_spec *spec);
+int device_of(const struct sim *sim, const char *id);
+bool devices_fail_under(const struct sim *sim, const struct book_engine *engine);
+void devices_charge(struct sim *sim, struct book_engine *engine, const struct pm_plan *plan);
+void devices_release(struct sim *sim, struct book_engine *engine);
+void devices_engine_begins(struct sim *sim, int engine);
+void devices_engine_ends(struct sim *sim, int engine);
+void devices_memory(struct sim *sim, int device);
+void devices_trouble(struct sim *sim);
 
 /* ---- the story ------------------------------------------------------------------------------------------------ */
 

@@ -17,8 +17,8 @@ static void dead_inputs(struct sim *sim)
     uint64_t id = 0;
     size_t n_there = 0;
 
-    EACH_POOL(sim, i)
-    n_there++;
+    EACH_POOL (sim, i)
+        n_there++;
     sim_input(sim, SIM_NOBODY, "inputs for nobody");
     pm_core_staged(sim->core, never, NULL, 0, sim->now_ms, &sim->out);
     pm_core_staged(sim->core, none, NULL, 0, sim->now_ms, &sim->out);
@@ -153,6 +153,20 @@ static bool has_newer(const struct sim *sim, int index)
     return false;
 }
 
+static void adopted_on(struct sim *sim, int index)
+{
+    const struct book_engine *engine = &sim->books.engines[index];
+    struct pm_plan plan = {0};
+
+    for (int i = 0; i < sim->world.n_devices; i++) {
+        if (!(engine->uses & (1U << i)))
+            continue;
+        (void)strcpy(plan.devices[plan.n_devices].id, sim->world.devices[i].is.id);
+        plan.devices[plan.n_devices++].bytes = engine->charged[i];
+    }
+    pm_core_adopted_on(sim->core, engine->token, &plan, sim->now_ms, &sim->out);
+}
+
 static void adopt(struct sim *sim, int index)
 {
     struct book_engine *engine = &sim->books.engines[index];
@@ -168,6 +182,8 @@ static void adopt(struct sim *sim, int index)
                       &err);
     HOLDS(sim, 9, engine->pool, "what runs alone in its place is adopted", r == 0, "%s",
           err.message);
+    if (r == 0 && engine->uses != 0)
+        adopted_on(sim, index);
     if (!there->alive) {
         world_schedule(sim, &there->end, sim->now_ms); /* its exit record is read */
     } else if (there->loaded) {
@@ -179,8 +195,7 @@ static void adopt(struct sim *sim, int index)
 
 static void restore(struct sim *sim)
 {
-    EACH_POOL(sim, i)
-    {
+    EACH_POOL (sim, i) {
         const struct world_record *record = &sim->world.disk[i];
         struct pm_pool_record there = {.owner = sim->books.pools[i].owner,
                                        .intent = record->intent,
@@ -203,6 +218,8 @@ static void sweep_away(struct sim *sim, int index)
 {
     struct world_engine *there = &sim->world.engines[index];
 
+    if (!there->gone)
+        devices_engine_ends(sim, index);
     there->gone = sim->books.engines[index].forgotten = true;
     there->alive = false;
     world_schedule(sim, &there->launched, PM_NEVER);
@@ -272,7 +289,9 @@ void sim_trouble(struct sim *sim)
         sim_clock_jumps(sim);
         return;
     }
-    switch (sim_below(&sim->random, 8)) {
+    switch (sim_below(&sim->random, 10)) {
+    case 8:
+    case 9: devices_trouble(sim); break;
     case 0: dead_inputs(sim); break;
     case 1: unknown_route(sim); break;
     case 2: engine_repeats(sim); break;

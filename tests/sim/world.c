@@ -24,6 +24,7 @@ void world_clear(struct sim *sim)
     memset(world->engines, 0, (size_t)world->n_engines * sizeof(world->engines[0]));
     memset(world->streams, 0, (size_t)(sim->books.n_requests + 1) * sizeof(world->streams[0]));
     memset(world->questions, 0, sizeof(world->questions));
+    world->n_devices = 0;
     memset(world->disk, 0, sizeof(world->disk));
     world->n_engines = world->next_question = 0;
     world->disk_free_ms = 0;
@@ -162,6 +163,7 @@ static void launched(struct sim *sim, int index)
         (void)pm_str_copy(failure.text, sizeof(failure.text), "no such program");
         engine->alive = false;
         engine->gone = true;
+        devices_engine_ends(sim, index);
     } else {
         next_ms = after(sim->now_ms, engine->life_every_ms);
         world_schedule(sim, &engine->life, next_ms < engine->ready_ms ? next_ms : engine->ready_ms);
@@ -255,6 +257,8 @@ static void childless(struct sim *sim, int index)
 
     engine->gone = true;
     engine->alive = false;
+    sim->books.engines[index].childless = true;
+    devices_engine_ends(sim, index);
     forget_streams(sim, engine);
     sim_input(sim, sim->books.engines[index].pool, "nothing is left of %s",
               sim_engine_name(sim, index));
@@ -539,6 +543,7 @@ void world_happens(struct sim *sim)
     case WORLD_LIFE: shows_life(sim, event->index); break;
     case WORLD_END: ends(sim, event->index); break;
     case WORLD_ANSWER: answers(sim, &sim->world.questions[event->index]); break;
+    case WORLD_MEMORY: devices_memory(sim, event->index); break;
     case WORLD_STREAM: stream_ends(sim, event->index); break;
     }
 }
