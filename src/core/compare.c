@@ -281,7 +281,7 @@ static uint64_t place_due(const struct pm_place *place)
     return PM_NEVER;
 }
 
-void pm_pool_set_due(struct pm_pool *pool)
+static void set_due(struct pm_pool *pool)
 {
     uint64_t due_ms = PM_NEVER;
     struct pm_link *link;
@@ -291,6 +291,13 @@ void pm_pool_set_due(struct pm_pool *pool)
     pm_list_each (&pool->extras, link)
         due_ms = earlier(due_ms, place_due(pm_container_of(link, struct pm_place, extra_link)));
     pm_due_set(pool->core, &pool->due, due_ms);
+}
+
+/* What is due in this very step has its turn in it, and is told then. */
+void pm_pool_set_due(struct pm_pool *pool)
+{
+    if (!pm_heap_contains(&pool->due.node) || pool->due.node.key > pool->core->now_ms)
+        set_due(pool);
 }
 
 /* ---- the step ------------------------------------------------------------------------------------------ */
@@ -366,7 +373,7 @@ void pm_pool_settle(struct pm_pool *pool, struct pm_actions *out)
     pm_commit_step(pool, out);
     note_state(pool);
     pm_pool_note_serving(pool);
-    pm_pool_set_due(pool);
+    set_due(pool);
 }
 
 /* A start that ended may let the next one begin. */

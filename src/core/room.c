@@ -345,7 +345,7 @@ void pm_room_take(struct pm_place *place)
         hold(place);
 }
 
-/* auto: the device that has most left. */
+/* auto: of the devices that work, the one that has most left: where it was started may be told later. */
 static bool guess(const struct pm_place *place, struct pm_shares *ret)
 {
     const struct pm_core *core = place->pool->core;
@@ -356,7 +356,7 @@ static bool guess(const struct pm_place *place, struct pm_shares *ret)
     for (size_t i = 0; pm_room_candidate(core, place->spec, i, &shares); i++) {
         uint64_t left = left_after(&core->ledger, &shares, NULL);
 
-        if (found && left <= most)
+        if (!all_work(core, &shares) || (found && left <= most))
             continue;
         most = left;
         *ret = shares;

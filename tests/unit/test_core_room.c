@@ -461,6 +461,24 @@ static void test_an_adopted_engine_is_charged_where_it_was_started(void **s)
     assert_false(pm_core_replica_device(world.core, "a", 0, 1, &on));
 }
 
+static void test_an_adopted_engine_is_not_guessed_on_a_device_that_is_lost(void **s)
+{
+    struct pm_plan plan = {.n_devices = 1, .devices = {{.id = "1", .bytes = 10 * GIB}}};
+    struct pm_token token;
+
+    add_device(24);
+    add_device(12);
+    devices[0].state = PM_DEVICE_LOST;
+    (void)spec_of("a", 10);
+    list_devices();
+    world_add(&world, specs[0]);
+    token = adopt("a");
+    assert_int_equal(count_actions(&world, PM_ACT_KILL), 0);
+    assert_int_equal(device(1).planned_bytes, 10 * GIB);
+    pm_core_adopted_on(world.core, token, &plan, world.now_ms, &world.out);
+    assert_int_equal(device(1).planned_bytes, 10 * GIB);
+}
+
 static void test_adopted_engines_count_though_they_do_not_fit(void **s)
 {
     add_device(24);
@@ -514,6 +532,7 @@ int main(void)
         TEST(test_auto_goes_where_devices_work),
         TEST(test_a_mask_with_an_unknown_device_has_no_room),
         TEST(test_an_adopted_engine_is_charged_where_it_was_started),
+        TEST(test_an_adopted_engine_is_not_guessed_on_a_device_that_is_lost),
         TEST(test_adopted_engines_count_though_they_do_not_fit),
     };
 
