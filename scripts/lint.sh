@@ -27,5 +27,6 @@ check "public headers are strict C99 and C++" headers_compile
 # shellcheck disable=SC2046
 check "shell scripts are shellcheck's" shellcheck -x -S warning $(git ls-files '*.sh' .ci/run 2>/dev/null || find scripts tools -name '*.sh')
 check "links of the pages lead somewhere" /usr/bin/python3 scripts/links.py
+check "what is built has a test that names it, and nothing else has" /usr/bin/python3 scripts/spec_ids.py
 check "Python is well-formed" /usr/bin/python3 -m compileall -q scripts tools tests bench
 exit $status

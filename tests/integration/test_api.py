@@ -87,6 +87,7 @@ class Sse:
 
 
 def test_models_are_listed_as_openai_does_with_state_context_and_aliases(either):
+    """GW-1"""
     d = either({"m": Daemon.pool(aliases=["org/na me", "gpt-4o-mini"])})
     listed = d.get("/v1/models").json()
     no_nulls(listed)
@@ -100,6 +101,7 @@ def test_models_are_listed_as_openai_does_with_state_context_and_aliases(either)
 
 
 def test_a_pool_shows_its_shape_cold_and_ready(either):
+    """REG-1, HEALTH-1"""
     d = either({"m": Daemon.pool(slots=2)})
     cold = d.get("/v1/pools/m").json()
     no_nulls(cold)
@@ -127,6 +129,7 @@ def test_a_pool_shows_its_shape_cold_and_ready(either):
 
 
 def test_pools_are_listed_by_id_with_a_snapshot_version_that_counts_up(either):
+    """REG-3"""
     d = either({"zeta": Daemon.pool(), "alpha": Daemon.pool()})
     first = d.get("/v1/pools").json()
     assert [p["id"] for p in first["pools"]] == ["alpha", "zeta"]

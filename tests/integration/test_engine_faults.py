@@ -90,6 +90,7 @@ def test_a_slow_load_is_waited_for_and_holds_up_nobody_else(daemon):
 
 
 def test_a_silent_engine_is_found_ready_by_its_health_alone(daemon):
+    """HEALTH-4: without a ready line."""
     d = daemon(pools("start:silent,load:delay=50"))
     assert d.chat("bad").status == 200
 

@@ -123,7 +123,7 @@ def test_who_waits_for_room_is_told_what_is_missing(either):
 
 
 def test_an_adopted_engine_is_charged_where_it_runs(either):
-    """INV-10, INV-11, SUP-9: over SIGKILL of the daemon."""
+    """INV-10, INV-11, SUP-9c: over SIGKILL of the daemon."""
     d = either({"a": pool("10GiB"), "b": pool("20GiB", devices="0")},
                {"devices": {"declared": {"0": "24GiB", "1": "12GiB"}}})
     d.use("a")     # the tightest: 1

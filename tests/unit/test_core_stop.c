@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stopping: the ladder (SUP-7 without VRAM), idle stop (LOAD-6), shutdown, leave, adoption (SUP-9). */
+/* Stopping: the ladder (SUP-7 without VRAM), idle stop (LOAD-6), shutdown, leave, adoption (SUP-9a, SUP-9d). */
 #include "core_world.h"
 
 static struct world world;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an engine says about its work is counted when it makes sense, and only then (H-71). */
+/* What an engine says about its work is counted when it makes sense, and only then (GW-6, H-71). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
