@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Room on declared devices: real engines that are charged for it, wait for it and make it for each other."""
+import os
+import random
 import subprocess
 import threading
 import time
 
 import pytest
 
-from poolmgr_test import Daemon, alive, wait_until
+from poolmgr_test import Daemon, alive, times, wait_until
 from poolmgr_test.paths import POOLCTL
 
 GIB = 1 << 30
@@ -23,6 +25,10 @@ def states(d):
 
 def device(d, i=0):
     return d.get("/v1/devices").json()["devices"][i]
+
+
+def pid_of(d, pool_id):
+    return d.pool_state(pool_id)["replicas"][0].get("pid")
 
 
 def poolctl(d, *arguments):
@@ -185,3 +191,60 @@ def test_a_pool_that_takes_no_room_starts_beside_the_others(either):
     d.use("cpu")
     wait_until(lambda: d.count("instance_ready") == 3, 60, "b in the place of a")
     assert states(d)["a"] == "cold"
+
+
+def test_again_and_again_who_comes_evicts_exactly_the_least_recently_used_one(daemon):
+    """EVICT-1: two of five fit; in any order of use the one used longest ago goes, and the other keeps its engine."""
+    n = times(12, 300)
+    random.seed(int(os.environ.get("POOLMGR_TEST_SEED", "7")))
+    names = ["a", "b", "c", "d", "e"]
+    d = daemon({name: pool(engine="fault") for name in names}, DECLARED)
+    up, n_evicted = [], 0       # who has room, the least recently used first
+    for _ in range(n):
+        name = random.choice(names)
+        mark, spared = d.mark(), {p: pid_of(d, p) for p in up[1:] + up[:name in up]}
+        assert d.chat(name).status == 200
+        if name in up:
+            up.remove(name)
+        elif len(up) == 2:
+            victim = up.pop(0)
+            assert d.wait("evicted", after=mark)["pool_id"] == victim
+            n_evicted += 1
+        up.append(name)
+        assert {p for p, state in states(d).items() if state == "ready"} == set(up)
+        assert all(pid_of(d, p) == pid for p, pid in spared.items())
+        assert d.count("evicted") == n_evicted
+    print("%d requests to five pools of 10 GiB on 23: %d evictions, each the least recently used" % (n, n_evicted))
+    assert n_evicted > n // 4
+
+
+def test_two_pools_that_are_both_asked_all_the_time_take_turns_within_the_bound(daemon):
+    """EVICT-2, INV-35: nobody waits longer than min_residency, the longest request there, a stop and a start, and
+    those who came before; nothing is cut."""
+    n, slack_ms = times(4, 60), 3000      # slack: stop, start, and a machine that has other things to do
+    d = daemon({name: pool("20GiB", engine="fault", slots=1, env={"FAULT": "stream:tokens=10,stream:delay=30"})
+                for name in ("a", "b")},
+               {**DECLARED, "evict": {"max_wait": "500ms", "min_residency": "1s"}})
+    waits, broken, stop = [], [], threading.Event()
+
+    def keep_busy(name):
+        while not stop.is_set():
+            answer = d.chat(name, stream=True, seconds=120)
+            if answer.status == 200 and answer.complete and answer.events()[-1] == ("message", "[DONE]"):
+                waits.append(int(answer.headers.get("x-queue-wait-ms", 0)))
+            else:
+                broken.append(answer)
+
+    threads = [threading.Thread(target=keep_busy, args=(name,)) for name in ("a", "b") for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: d.count("evicted") >= n, 300, "%d turns" % n)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    bound_ms = 1000 + 300 + 300 + slack_ms      # residency, the request that runs there, the one before in one's own line
+    print("%d turns of two busy pools: %d answers, %d broken, the longest wait %d ms of %d"
+          % (d.count("evicted"), len(waits), len(broken), max(waits), bound_ms))
+    assert not broken and max(waits) <= bound_ms
