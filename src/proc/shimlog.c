@@ -132,10 +132,28 @@ static void look_for_ready(struct pm_shim_log *log, const char *data, size_t n)
     }
 }
 
+/* While a replica is reloaded its log has two writers. What the other one wrote counts, and where it began the next
+ * file we go on there: the one we have open may be the next to be thrown away. */
+static void follow(struct pm_shim_log *log)
+{
+    struct stat ours, named;
+
+    if (log->fd < 0 || fstat(log->fd, &ours) < 0)
+        return;
+    if (stat(log->path, &named) == 0 && named.st_ino == ours.st_ino &&
+        named.st_dev == ours.st_dev) {
+        log->n_bytes = (uint64_t)ours.st_size;
+        return;
+    }
+    pm_shim_log_close(log);
+    pm_shim_log_open(log);
+}
+
 void pm_shim_log_add(struct pm_shim_log *log, const char *data, size_t n)
 {
     look_for_ready(log, data, n);
     keep_tail(log, data, n);
+    follow(log);
     if (log->max_bytes > 0 && log->n_bytes > 0 && log->n_bytes + n > log->max_bytes)
         rotate(log);
     if (log->fd < 0)

@@ -788,6 +788,34 @@ static void test_what_a_full_disk_did_not_take_is_told_in_the_log(void **state)
     assert_string_equal(text + 4096, "\n[poolmgr: 4904 bytes are missing here]\nroom again\n");
 }
 
+/* RELOAD-1: the former engine and the next one of a replica write to one log. */
+static void test_two_that_write_to_one_log_rotate_it_together(void **state)
+{
+    struct seen *seen = *state;
+    pm_auto_free char *path = pm_xasprintf("%s/both.log", seen->folder), *last = NULL;
+    struct pm_shim_log busy = {.path = path, .fd = -1, .max_bytes = 1000, .n_files = 2};
+    struct pm_shim_log quiet = busy;
+    struct stat status;
+    char block[600];
+    unsigned i;
+
+    memset(block, 'x', sizeof block);
+    pm_shim_log_open(&busy);
+    pm_shim_log_open(&quiet);
+    for (i = 0; i < 20; i++)
+        pm_shim_log_add(&busy, block, sizeof block);
+    pm_shim_log_add(&quiet, "last words\n", strlen("last words\n"));
+    assert_int_equal(pm_read_file(path, 65536, &last, NULL, NULL), 0);
+    assert_non_null(strstr(last, "last words\n")); /* not in a file that was thrown away */
+
+    for (i = 0; i < 20; i++)
+        pm_shim_log_add(i % 2 ? &quiet : &busy, block, sizeof block);
+    assert_int_equal(stat(path, &status), 0);
+    assert_true(status.st_size <= 1000); /* by both of them */
+    pm_shim_log_close(&busy);
+    pm_shim_log_close(&quiet);
+}
+
 /* Nothing can be renamed onto a folder: the file is cut instead. */
 static void test_a_log_that_cannot_be_rotated_does_not_grow_for_ever(void **state)
 {
@@ -858,6 +886,8 @@ int main(void)
                                         take_down),
         cmocka_unit_test_setup_teardown(test_what_a_full_disk_did_not_take_is_told_in_the_log,
                                         set_up, take_down),
+        cmocka_unit_test_setup_teardown(test_two_that_write_to_one_log_rotate_it_together, set_up,
+                                        take_down),
         cmocka_unit_test_setup_teardown(test_a_log_that_cannot_be_rotated_does_not_grow_for_ever,
                                         set_up, take_down),
     };
