@@ -18,6 +18,19 @@ static void print_table(const struct pm_cli *cli, const struct pm_table *table)
     fwrite(out.data, 1, out.n, stdout);
 }
 
+/* A reload that has begun to change engines is called off by going back, which takes a while. */
+static void tell_cancelled(const struct pm_cli *cli, const struct pm_answer *answer)
+{
+    json_t *op = json_loadb(answer->body.data, answer->body.n, 0, NULL);
+
+    if (strcmp(pm_text(op, "state", ""), "running") == 0)
+        printf("%s: is called off: %s\n", cli->argv[2],
+               pm_text(json_object_get(op, "progress"), "text", "it goes back"));
+    else
+        printf("%s: cancelled\n", cli->argv[2]);
+    json_decref(op);
+}
+
 static int cancel(struct pm_cli *cli, const char *what)
 {
     pm_auto_free char *id = pm_encode(cli->argv[2]);
@@ -28,7 +41,7 @@ static int cancel(struct pm_cli *cli, const char *what)
     if (cli->json && answer.body.n)
         fwrite(answer.body.data, 1, answer.body.n, stdout);
     else if (!cli->quiet)
-        printf("%s: cancelled\n", cli->argv[2]);
+        tell_cancelled(cli, &answer);
     pm_buf_fini(&answer.body);
     return 0;
 }

@@ -174,7 +174,8 @@ static bool explain_intent(const struct pm_pool *pool, struct pm_pool_view *ret)
     if (!pm_pool_intent_refuses(pool, &error))
         return false;
     ret->code = error.code;
-    (void)snprintf(ret->reason, sizeof(ret->reason), "%.90s; %.90s", error.message, error.hint);
+    (void)snprintf(ret->reason, sizeof(ret->reason), "%.90s%s%.90s", error.message,
+                   error.hint[0] ? "; " : "", error.hint);
     return true;
 }
 
