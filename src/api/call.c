@@ -79,7 +79,7 @@ static json_t *error_at_json(const struct pm_config_errors *errors,
 {
     json_t *value = json_object();
 
-    if (error->line > 0) {
+    if (error->line > 0 && errors->file[0]) { /* a pool that came alone stands in no file */
         pm_put_text(value, "file", errors->file);
         pm_put_u64(value, "line", error->line);
         pm_put_u64(value, "column", error->column);

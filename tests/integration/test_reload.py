@@ -91,6 +91,8 @@ def test_secrets_survive_a_reload_and_a_spec_that_was_shown(daemon, tmp_path):
         assert b"MY_TOKEN=hunter2" in environment_of(d.pool_state("m")["replicas"][0]["pid"])
     answer = put(d, "new", d.pool_state("m")["spec"])
     assert answer.status == 400 and answer.json()["error"]["param"] == "env", answer.body
+    answer = put(d, "new", {"model": "m", "slotz": 1})      # no place in a file is told: it stands in none
+    assert [sorted(e) for e in answer.json()["error"]["errors"]] == [["message"]], answer.body
 
 
 def test_a_missing_or_torn_model_is_refused_before_anything_is_touched(daemon, tmp_path):
