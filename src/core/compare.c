@@ -132,7 +132,7 @@ static bool never_fits(struct pm_place *place, struct pm_actions *out)
 {
     struct pm_verdict verdict = {0};
 
-    if (!pm_room_never(place, &verdict))
+    if (!pm_room_never(place->pool->core, place->spec, &verdict))
         return false;
     pm_place_judge(place, &verdict, out);
     return pm_place_move(place, PM_CAUSE_NEVER_FITS, out);

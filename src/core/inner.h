@@ -560,7 +560,8 @@ void pm_room_forget(struct pm_place *place);
 void pm_room_step(struct pm_core *core, struct pm_actions *out);
 uint64_t pm_room_due(const struct pm_place *place);
 /* Fills the verdict of a start that no device is large enough for. */
-bool pm_room_never(const struct pm_place *place, struct pm_verdict *ret);
+bool pm_room_never(const struct pm_core *core, const struct pm_pool_spec *spec,
+                   struct pm_verdict *ret);
 /* Whether all devices it could run on are out of use, as their drivers say; *ret says which. */
 bool pm_room_lost(const struct pm_pool *pool, struct poolmgr_error *ret);
 /* Whether one more with this spec fits without a stop of anybody. */

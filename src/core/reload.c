@@ -562,18 +562,30 @@ void pm_reload_begin(struct pm_op *op, struct pm_actions *out)
     pm_tell_reload(op, PM_EV_RELOAD_STARTED, pool, out);
 }
 
-/* The model is there, or is not: then nothing changed. */
+static void refuse(struct pm_pool *pool, int code, const char *text, struct pm_actions *out)
+{
+    struct pm_reloading *reload = pool->reload;
+
+    (void)pm_fail(&reload->cause, code != 0 ? code : POOLMGR_E_START_FAILED,
+                  "%s is not reloaded: %s", pool->spec->id, text);
+    pm_text_clean(reload->cause.message);
+    go_back(pool, PM_OP_FAILED, out);
+}
+
+/* The model is there, and there are devices that are large enough; or not: then nothing changed. */
 void pm_reload_staged(struct pm_pool *pool, const struct pm_failure *failure,
                       struct pm_actions *out)
 {
     struct pm_reloading *reload = pool->reload;
+    struct pm_verdict never = {0};
 
     pm_unask(pool->core, &reload->staging);
     if (failure) {
-        (void)pm_fail(&reload->cause, failure->code != 0 ? failure->code : POOLMGR_E_START_FAILED,
-                      "%s is not reloaded: %s", pool->spec->id, failure->text);
-        pm_text_clean(reload->cause.message);
-        go_back(pool, PM_OP_FAILED, out);
+        refuse(pool, failure->code, failure->text, out);
+        return;
+    }
+    if (pm_room_never(pool->core, reload->spec, &never)) {
+        refuse(pool, never.code, never.text, out);
         return;
     }
     pm_operations_cancel_starts_before(pool, reload->op, out);

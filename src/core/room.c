@@ -133,14 +133,14 @@ static void describe_never(const struct pm_core *core, const struct pm_share *sh
                    bytes(has, core->ledger.accounts[share->account].capacity), missing);
 }
 
-bool pm_room_never(const struct pm_place *place, struct pm_verdict *ret)
+bool pm_room_never(const struct pm_core *core, const struct pm_pool_spec *spec,
+                   struct pm_verdict *ret)
 {
-    const struct pm_core *core = place->pool->core;
     struct pm_share share, worst = {0};
     uint64_t least = UINT64_MAX;
     struct pm_shares shares;
 
-    for (size_t i = 0; pm_room_candidate(core, place->spec, i, &shares); i++) {
+    for (size_t i = 0; pm_room_candidate(core, spec, i, &shares); i++) {
         uint64_t missing = lacks_for_ever(core, &shares, &share);
 
         if (missing == 0)

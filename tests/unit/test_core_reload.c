@@ -152,6 +152,26 @@ static void test_a_model_that_is_not_there_changes_nothing_INV_19(void **s)
     (void)granted(&world);
 }
 
+static void test_what_can_never_fit_changes_nothing_INV_19(void **s)
+{
+    struct pm_operation view_of_op;
+    uint64_t op;
+
+    make_it_big();
+    other->vram.each = UINT64_C(30) << 30;
+    world_begin(&world);
+    (void)idle_engine(&world);
+    op = reload();
+    staged_reload(&world);
+    view_of_op = operation(&world, op);
+    assert_int_equal(view_of_op.error.code, POOLMGR_E_NEVER_FITS);
+    assert_non_null(strstr(view_of_op.error.message, "bytes are missing"));
+    assert_false(view_of_op.rolled_back);
+    assert_int_equal(count_actions(&world, PM_ACT_SIGNAL), 0);
+    assert_int_equal(state(&world), PM_READY);
+    assert_true(replica(&world, 0).gate_open);
+}
+
 static void test_a_new_engine_that_fails_leaves_the_old_one_and_does_not_count_INV_19(void **s)
 {
     struct pm_lease lease;
@@ -759,6 +779,7 @@ int main(void)
         TEST(test_after_the_switch_the_new_one_serves_and_the_old_one_ends_with_its_leases),
         TEST(test_the_old_one_is_cut_at_the_drain_deadline_INV_18),
         TEST(test_a_model_that_is_not_there_changes_nothing_INV_19),
+        TEST(test_what_can_never_fit_changes_nothing_INV_19),
         TEST(test_a_new_engine_that_fails_leaves_the_old_one_and_does_not_count_INV_19),
         TEST(test_a_permanent_failure_of_the_new_one_does_not_fail_the_pool),
         TEST(test_a_failed_commit_is_a_failed_reload_INV_27),
