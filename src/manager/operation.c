@@ -12,7 +12,8 @@ struct pm_op_watch {
     uint64_t op;
     enum pm_op_until until;
     bool moved, told;
-    struct pm_operation how; /* as it moved: core may have forgotten it before its watcher is told */
+    struct pm_operation
+        how; /* as it moved: core may have forgotten it before its watcher is told */
     void (*fn)(void *ctx, const struct pm_operation *op);
     void *ctx;
 };
