@@ -178,6 +178,11 @@ const char *pm_cause_actions(enum pm_cause cause)
     return causes[cause].actions;
 }
 
+static const char *next_name(int next)
+{
+    return next == PM_SETTLE ? "settle" : pm_state_name((enum pm_state)next);
+}
+
 char *pm_place_table_markdown(void)
 {
     pm_auto_buf struct pm_buf buf = {0};
@@ -191,10 +196,44 @@ char *pm_place_table_markdown(void)
             if (next == PM_NOWHERE)
                 continue;
             pm_buf_addf(&buf, "| %s | %s | %s | %s | %s |\n", pm_state_name(state),
-                        causes[cause].name, causes[cause].when,
-                        next == PM_SETTLE ? "settle" : pm_state_name((enum pm_state)next),
+                        causes[cause].name, causes[cause].when, next_name(next),
                         causes[cause].actions);
         }
     }
+    return pm_xstrdup(pm_buf_text(&buf));
+}
+
+/* One edge for all causes that lead from one state to another; nothing where none does. */
+static void add_edge(struct pm_buf *to, enum pm_state state, int next)
+{
+    const char *separator = " : ";
+
+    for (enum pm_cause cause = 0; cause < PM_CAUSE_COUNT; cause++) {
+        if (pm_place_next(state, cause) != next)
+            continue;
+        if (separator[1] == ':')
+            pm_buf_addf(to, "    %s --> %s", pm_state_name(state), next_name(next));
+        pm_buf_addf(to, "%s%s", separator, causes[cause].name);
+        separator = ", ";
+    }
+    if (separator[1] != ':')
+        pm_buf_adds(to, "\n");
+}
+
+char *pm_place_diagram_mermaid(void)
+{
+    pm_auto_buf struct pm_buf buf = {0};
+
+    pm_buf_adds(&buf, "```mermaid\nstateDiagram-v2\n    state settle <<choice>>\n"
+                      "    [*] --> cold\n");
+    for (enum pm_state state = 0; state < PM_STATE_COUNT; state++) {
+        for (int next = 0; next <= PM_SETTLE; next++) {
+            if (next != (int)state && next != PM_STATE_COUNT)
+                add_edge(&buf, state, next);
+        }
+    }
+    pm_buf_adds(&buf, "    settle --> cold : as planned, or no delay\n"
+                      "    settle --> backoff : a failure, and its delay\n"
+                      "    settle --> failed : for good\n```\n");
     return pm_xstrdup(pm_buf_text(&buf));
 }

@@ -53,6 +53,9 @@ const char *pm_cause_actions(enum pm_cause cause); /* what is done then; for doc
 
 /* The table as Markdown, one row a state and cause; the caller frees it. */
 char *pm_place_table_markdown(void);
+/* The same as a diagram of Mermaid, one edge for all causes between two states; the caller frees it. What leaves a state
+ * as it is has no edge. */
+char *pm_place_diagram_mermaid(void);
 
 /* What commands do to each other (meeting.c), as Markdown; the caller frees it. */
 char *pm_meetings_markdown(void);

@@ -136,6 +136,53 @@ static void test_an_exit_means_stopping_in_every_state_with_a_process(void **s)
                          has_process(state) ? PM_STOPPING : PM_NOWHERE);
 }
 
+/* The line of an edge in the diagram, for the caller to free; NULL: there is none. */
+static char *edge(const char *diagram, enum pm_state state, int next)
+{
+    char *head = NULL, *ret = NULL;
+    const char *at;
+
+    assert_true(asprintf(&head, "    %s --> %s : ", pm_state_name(state),
+                         next == PM_SETTLE ? "settle" : pm_state_name((enum pm_state)next)) > 0);
+    at = strstr(diagram, head);
+    if (at) {
+        assert_null(strstr(at + 1, head)); /* one edge, not two */
+        ret = strndup(at + strlen(head), strcspn(at + strlen(head), "\n"));
+    }
+    free(head);
+    return ret;
+}
+
+static bool names_cause(const char *label, enum pm_cause cause)
+{
+    const char *name = pm_cause_name(cause);
+    size_t n = strlen(name);
+
+    for (const char *at = label; *at; at += strcspn(at, ","), at += strspn(at, ", ")) {
+        if (strncmp(at, name, n) == 0 && (at[n] == ',' || at[n] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* Read back, the diagram is the table: each edge has the causes that lead there, and no other. */
+static void test_the_diagram_shows_every_way_from_state_to_state(void **s)
+{
+    char *diagram = pm_place_diagram_mermaid();
+
+    for (enum pm_state state = 0; state < PM_STATE_COUNT; state++) {
+        for (int next = 0; next <= PM_SETTLE; next++) {
+            char *label = next == PM_STATE_COUNT ? NULL : edge(diagram, state, next);
+
+            for (enum pm_cause cause = 0; cause < PM_CAUSE_COUNT; cause++)
+                assert_int_equal(label && names_cause(label, cause),
+                                 next != (int)state && pm_place_next(state, cause) == next);
+            free(label);
+        }
+    }
+    free(diagram);
+}
+
 static void assert_in_the_document(char *table)
 {
     struct poolmgr_error err = {0};
@@ -144,13 +191,14 @@ static void assert_in_the_document(char *table)
     assert_int_equal(
         pm_read_file(PM_SOURCE_ROOT "/docs/lifecycle.md", 1024 * 1024, &text, NULL, &err), 0);
     if (!strstr(text, table))
-        fail_msg("docs/lifecycle.md must hold this table:\n%s", table);
+        fail_msg("docs/lifecycle.md must hold this:\n%s", table);
     free(table);
     free(text);
 }
 
 static void test_the_document_shows_the_tables_as_they_are(void **s)
 {
+    assert_in_the_document(pm_place_diagram_mermaid());
     assert_in_the_document(pm_place_table_markdown());
     assert_in_the_document(pm_meetings_markdown());
 }
@@ -162,7 +210,7 @@ static int print(char *table)
     return 0;
 }
 
-/* With --print or --print-meetings the table as docs/lifecycle.md has it. */
+/* With --print, --print-diagram or --print-meetings what docs/lifecycle.md has of it. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -175,11 +223,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_process_comes_and_goes_by_few_ways),
         cmocka_unit_test(test_stopping_is_left_only_when_nothing_of_the_tree_is_left),
         cmocka_unit_test(test_an_exit_means_stopping_in_every_state_with_a_process),
+        cmocka_unit_test(test_the_diagram_shows_every_way_from_state_to_state),
         cmocka_unit_test(test_the_document_shows_the_tables_as_they_are),
     };
 
     if (argc > 1 && strcmp(argv[1], "--print") == 0)
         return print(pm_place_table_markdown());
+    if (argc > 1 && strcmp(argv[1], "--print-diagram") == 0)
+        return print(pm_place_diagram_mermaid());
     if (argc > 1 && strcmp(argv[1], "--print-meetings") == 0)
         return print(pm_meetings_markdown());
     return cmocka_run_group_tests_name("core: table of a place", tests, NULL, NULL);
