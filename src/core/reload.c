@@ -566,8 +566,8 @@ static void refuse(struct pm_pool *pool, int code, const char *text, struct pm_a
 {
     struct pm_reloading *reload = pool->reload;
 
-    (void)pm_fail(&reload->cause, code != 0 ? code : POOLMGR_E_START_FAILED,
-                  "%s is not reloaded: %s", pool->spec->id, text);
+    (void)pm_fail(&reload->cause, code != 0 ? code : POOLMGR_E_START_FAILED, "nothing changed: %s",
+                  text);
     pm_text_clean(reload->cause.message);
     go_back(pool, PM_OP_FAILED, out);
 }

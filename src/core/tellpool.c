@@ -50,7 +50,7 @@ void pm_tell_intent(const struct pm_pool *pool, enum pm_event_kind kind, struct 
     if (kind == PM_EV_POOL_RESUMED)
         pm_event_human(&event, "an operator resumes %s: it serves again", id);
     else if (pool->intent == PM_DRAINING)
-        pm_event_human(&event, "%s is drained and held: loaded, behind a closed gate", id);
+        pm_event_human(&event, "%s is drained and held behind a closed gate", id);
     else
         pm_event_human(&event, "%s is drained and disabled", id);
     pm_action_tell(out, &event);
@@ -88,6 +88,7 @@ void pm_tell_reload(const struct pm_op *op, enum pm_event_kind kind, const struc
     if (op->view.error.code != 0) {
         event.fields |= PM_EF_ERROR_CODE;
         event.error_code = op->view.error.code;
+        pm_event_text(&event, op->view.error.message); /* whole; the sentence may be cut */
     }
     if (pool->wanted->model.main) {
         event.fields |= PM_EF_MODEL;

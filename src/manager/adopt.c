@@ -346,7 +346,7 @@ static void on_stray(void *ctx, const char *instance, pid_t pid)
     pm_event_init(&event, PM_EV_STRAY_KILLED, instance);
     event.pid = (int)pid;
     event.fields |= PM_EF_PID;
-    pm_event_human(&event, "killed process %d, left over from %s", (int)pid, instance);
+    pm_event_human(&event, "kills process %d, left over from %s", (int)pid, instance);
     pm_sink_tell(manager->sink, &event);
 }
 

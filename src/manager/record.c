@@ -89,11 +89,12 @@ static void forget(struct pm_manager *manager, const struct pm_pool_record *reco
 static void hand_to_file(struct pm_manager *manager, const struct pm_pool_record *record)
 {
     struct pm_pool_record now = *record;
+    pm_auto_free char *human =
+        pm_xasprintf("%s stands in the file now, and is what the file says", record->pool_id);
 
     now.owner = PM_OWNER_FILE;
     now.spec_text = NULL;
-    tell(manager, PM_EV_CONFIG_WARNING, record->pool_id,
-         "a pool that was not the file's stands in it now, and is what the file says", NULL);
+    tell(manager, PM_EV_CONFIG_WARNING, record->pool_id, human, NULL);
     mend(manager, &now);
 }
 

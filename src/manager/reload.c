@@ -106,7 +106,7 @@ static void tell_applied(struct pm_manager *manager, const struct pm_config *for
         n_gone += !find_pool(config, former->pools[i]->id);
 
     pm_buf_addf(&human,
-                "the configuration is applied: %zu pools reload, %zu in place, %zu new, %zu gone, "
+                "the configuration is applied: %zu by reload, %zu in place, %zu new, %zu gone, "
                 "%zu as before",
                 n_changed, n_limits, n_new, n_gone, config->n_pools - n_new - n_changed - n_limits);
     tell(manager, PM_EV_CONFIG_APPLIED, pm_buf_text(&human), NULL);

@@ -62,7 +62,7 @@ def test_settings_of_the_daemon_change_in_place(daemon):
     d.write_config(pools, {"log": {"level": "debug"}, "limits": {"body": "1KiB"}, "default_pool": "a",
                            "timeouts": {"keep_alive": "1s"}, "max_parallel_starts": 7})
     event = reload(d)
-    assert event["human"] == "the configuration is applied: 0 pools reload, 0 in place, 0 new, 0 gone, 1 as before"
+    assert event["human"] == "the configuration is applied: 0 by reload, 0 in place, 0 new, 0 gone, 1 as before"
     mark = d.mark()
     assert d.chat("a", stream=True).status == 200
     d.wait("stream_started", after=mark)
@@ -139,7 +139,7 @@ def test_one_of_five_pools_is_edited_under_load_and_the_others_do_not_notice(dae
             pools[edited] = streaming(slots=width, **change)
             d.write_config(pools, {"max_parallel_starts": 5})
             mark = d.mark()
-            assert reload(d)["human"].startswith("the configuration is applied: 1 pools reload, 0 in place, 0 new")
+            assert reload(d)["human"].startswith("the configuration is applied: 1 by reload, 0 in place, 0 new")
             d.wait("instance_ready", after=mark, pool_id=edited)
             d.wait("instance_stopped", after=mark, pool_id=edited)
             load.wait_for_more()
@@ -163,7 +163,7 @@ def test_limits_of_a_pool_change_in_place(daemon):
     pools["a"] = streaming(idle_ttl="1h", queue={"requests": 7})
     d.write_config(pools)
     mark = d.mark()
-    assert reload(d)["human"].startswith("the configuration is applied: 0 pools reload, 1 in place, 0 new")
+    assert reload(d)["human"].startswith("the configuration is applied: 0 by reload, 1 in place, 0 new")
     assert d.pool_state("a")["spec"]["idle_ttl"] == "1h"
     assert pid_of(d, "a") == pid and d.count("instance_starting", after=mark) == 0
 
@@ -179,7 +179,7 @@ def test_pools_come_and_go_with_the_file(daemon):
     assert s.recv(1, socket.MSG_PEEK)
     d.write_config({"a": streaming(), "c": streaming(aliases=["sea"])})
     mark = d.mark()
-    assert reload(d)["human"] == ("the configuration is applied: 0 pools reload, 0 in place, 1 new, 1 gone, "
+    assert reload(d)["human"] == ("the configuration is applied: 0 by reload, 0 in place, 1 new, 1 gone, "
                                   "1 as before")
     assert d.chat("sea", stream=True).status == 200
     answer = d.chat("b")
@@ -202,7 +202,7 @@ def test_an_edited_engine_reloads_the_pools_that_use_it(daemon):
     a, b = pid_of(d, "a"), pid_of(d, "b")
     d.write_config(pools, {"engines": {"llama": {"family": "llama.cpp", "path": ENGINE, "args": ["--verbose"]}}})
     mark = d.mark()
-    assert "1 pools reload" in reload(d)["human"]
+    assert "1 by reload" in reload(d)["human"]
     d.wait("instance_stopped", after=mark, pool_id="b")
     assert pid_of(d, "a") == a
     with open("/proc/%d/cmdline" % pid_of(d, "b"), "rb") as f:

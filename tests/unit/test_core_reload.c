@@ -145,7 +145,7 @@ static void test_a_model_that_is_not_there_changes_nothing_INV_19(void **s)
     assert_int_equal(operation(&world, op).state, PM_OP_FAILED);
     assert_int_equal(operation(&world, op).error.code, POOLMGR_E_MODEL_MISSING);
     assert_string_equal(operation(&world, op).error.message,
-                        POOL " is not reloaded: /m/new.gguf: no such file");
+                        "nothing changed: /m/new.gguf: no such file");
     assert_false(operation(&world, op).rolled_back);
     assert_int_equal(count_actions(&world, PM_ACT_SPAWN), 0);
     assert_ptr_equal(running_spec(), world.spec);
