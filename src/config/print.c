@@ -259,6 +259,7 @@ void pm_config_describe(const struct pm_config *config, struct pm_buf *out)
     for (size_t i = 0; i < config->n_pools; i++) {
         const struct pm_pool_spec *pool = config->pools[i];
         const struct pm_engine_spec *engine = pm_config_engine(config, pool->engine);
+        bool stays = pool->start == PM_PRELOAD || pool->idle_ttl_ms == 0;
 
         pm_buf_addf(out, "\n%s\n  model:   %s\n  engine:  %s%s%s%s\n", pool->id,
                     pool->model.main ? pool->model.main : "-", pool->engine,
@@ -270,9 +271,8 @@ void pm_config_describe(const struct pm_config *config, struct pm_buf *out)
         describe_devices(config, pool, out);
         pm_buf_addf(out, "  starts:  %s; %s%s\n",
                     pool->start == PM_PRELOAD ? "with the daemon" : "with the first request",
-                    pool->idle_ttl_ms ? "stops when idle for " : "never stops by itself",
-                    pool->idle_ttl_ms ? pm_print_duration(idle, sizeof(idle), pool->idle_ttl_ms)
-                                      : "");
+                    stays ? "never stops by itself" : "stops when idle for ",
+                    stays ? "" : pm_print_duration(idle, sizeof(idle), pool->idle_ttl_ms));
         for (size_t j = 0; j < pool->aliases.n; j++)
             pm_buf_addf(out, "  alias:   %s\n", pool->aliases.items[j]);
     }
