@@ -31,7 +31,9 @@ static const char intro[] =
     "may be given once. Control bodies are\n"
     "JSON objects (1 MiB at most); unknown members, duplicate members and "
     "anything behind the object are\n"
-    "refused.\n\n";
+    "refused. Values of `env` whose names look like secrets are shown as "
+    "`********`; in a specification that comes back\n"
+    "like this they stay what they were.\n\n";
 
 static void add_methods(struct pm_buf *out, unsigned methods)
 {
