@@ -49,7 +49,7 @@ static const struct metric metrics[] = {
     POOL("poolmgr_active_leases", "gauge", view.active_leases, "active_leases",
          "Slots taken by requests now."),
     POOL("poolmgr_slots", "gauge", view.slots_total, "slots_total",
-         "Slots of all replicas that are up."),
+         "Slots of all replicas, up or not."),
     POOL("poolmgr_slots_free", "gauge", view.slots_free, "slots_free",
          "Slots that a request could take now."),
     POOL("poolmgr_queue_depth", "gauge", view.queue_depth, "queue_depth",
