@@ -121,7 +121,7 @@ void pm_resume_begin(struct pm_op *op, struct pm_actions *out)
         pm_drain_call_off(drain, PM_OP_CANCELLED, NULL, out);
     pm_pool_set_intent(pool, PM_ENABLED);
     pool->parked = false;
-    pool->idle_ms = pool->core->now_ms; /* what was held was kept from work */
+    pm_pool_rests(pool); /* what was held was kept from work */
     pm_tell_intent(pool, PM_EV_POOL_RESUMED, out);
     pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
 }

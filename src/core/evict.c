@@ -160,15 +160,15 @@ static bool helps(const struct pm_place *place, const struct pm_place *claimant,
 static bool goes_before(const struct pm_place *a, const struct pm_place *b)
 {
     bool idle = is_idle(a);
-    uint64_t a_ms = idle ? a->pool->idle_ms : a->instance.ready_ms;
-    uint64_t b_ms = idle ? b->pool->idle_ms : b->instance.ready_ms;
+    uint64_t a_since = idle ? a->pool->rest : a->instance.ready_ms;
+    uint64_t b_since = idle ? b->pool->rest : b->instance.ready_ms;
 
     if ((a->room.claimant != NULL) != (b->room.claimant != NULL))
         return a->room.claimant != NULL;
     if (a->spec->evict_cost != b->spec->evict_cost)
         return a->spec->evict_cost < b->spec->evict_cost;
-    if (a_ms != b_ms)
-        return a_ms < b_ms;
+    if (a_since != b_since)
+        return a_since < b_since;
     return a->pool->number != b->pool->number ? a->pool->number < b->pool->number
                                               : a->index < b->index;
 }

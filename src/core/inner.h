@@ -417,6 +417,7 @@ struct pm_pool {
     uint64_t failed_ms;
     uint64_t n_leases;      /* of all places, abandoned ones too */
     uint64_t idle_ms;       /* since when it has no lease */
+    uint64_t rest;          /* counts up: of two the later, within one millisecond too */
     uint64_t waiterless_ms; /* since when nobody waits */
     uint64_t keep_alive_ms; /* in place of idle_ttl */
     bool has_keep_alive;
@@ -432,7 +433,7 @@ struct pm_core {
     uint64_t random;
     uint64_t now_ms;
     uint64_t version;
-    uint64_t last_serial, last_lease, last_operation, last_arrival;
+    uint64_t last_serial, last_lease, last_operation, last_arrival, last_rest;
     struct pm_heap heap;
     struct pm_map questions; /* serial → struct pm_question */
     struct pm_map names;     /* id or alias → struct pm_group */
@@ -694,6 +695,7 @@ uint64_t pm_waiter_predict(const struct pm_waiter *waiter);
 /* lease.c */
 struct pm_place *pm_pool_choose(const struct pm_pool *pool); /* open, with a free slot; or NULL */
 struct pm_place *pm_lease_place(const struct pm_core *core, const struct pm_lease *lease);
+void pm_pool_rests(struct pm_pool *pool); /* from now on nobody uses it */
 void pm_request_grant(struct pm_place *place, uint64_t request, struct pm_actions *out);
 void pm_waiter_grant(struct pm_waiter *waiter, struct pm_place *place, struct pm_actions *out);
 void pm_leases_end(struct pm_place *place, bool only_living, const struct poolmgr_error *error,

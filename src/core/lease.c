@@ -75,6 +75,12 @@ static struct pm_slot *take_slot(struct pm_place *place, uint64_t request)
     return slot;
 }
 
+void pm_pool_rests(struct pm_pool *pool)
+{
+    pool->idle_ms = pool->core->now_ms;
+    pool->rest = ++pool->core->last_rest;
+}
+
 static void free_slot(struct pm_slot *slot)
 {
     struct pm_place *place = slot->place;
@@ -86,7 +92,7 @@ static void free_slot(struct pm_slot *slot)
     slot->next_free = place->free_slots;
     place->free_slots = slot;
     if (--pool->n_leases == 0)
-        pool->idle_ms = pool->core->now_ms;
+        pm_pool_rests(pool);
 }
 
 static struct pm_slot *slot_of(const struct pm_place *place, const struct pm_lease *lease)

@@ -340,7 +340,7 @@ static void become_ready(struct pm_place *place, enum pm_state from, struct pm_a
     pool->counters.ready++;
     pm_perf_started(place);
     if (pool->n_leases == 0)
-        pool->idle_ms = now_ms;
+        pm_pool_rests(pool);
     pm_tell_place(place, PM_EV_INSTANCE_READY, out);
     pm_device_note_ready(place, out);
     pm_health_begin(place, out);

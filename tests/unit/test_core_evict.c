@@ -23,6 +23,17 @@ static void test_the_third_evicts_exactly_the_least_recently_used_idle_one(void 
     assert_int_equal(device(0).planned_bytes, 20 * GIB);
 }
 
+static void test_of_two_that_were_used_in_one_millisecond_the_earlier_one_goes(void **s)
+{
+    begin_three();
+    use("a");
+    use("b");
+    (void)ask("a");
+    end_lease(the_action(&world, PM_ACT_GRANT)->lease);
+    (void)wish("c");
+    assert_states(PM_READY, PM_STOPPING, PM_WAITING);
+}
+
 static void test_cheap_pools_go_before_dear_ones(void **s)
 {
     begin_three();
@@ -428,6 +439,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_the_third_evicts_exactly_the_least_recently_used_idle_one),
+        TEST(test_of_two_that_were_used_in_one_millisecond_the_earlier_one_goes),
         TEST(test_cheap_pools_go_before_dear_ones),
         TEST(test_who_is_not_needed_is_put_back),
         TEST(test_several_go_where_one_is_not_enough),
