@@ -48,7 +48,7 @@ class World:
         return self.started
 
     def pool(self, name, **more):
-        self.pools[name] = Daemon.pool(args=["-t", "1"], **more)
+        self.pools[name] = Daemon.pool(**more)
 
     def faulty(self, name, fault, **more):
         """The fault engine with these orders, which can be changed later."""

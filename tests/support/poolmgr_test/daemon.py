@@ -37,6 +37,7 @@ class Daemon:
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("POOLMGR_")}
         for kind in ("RUNTIME", "STATE", "CACHE", "LOG"):
             self.environment["POOLMGR_%s_DIR" % kind] = os.path.join(self.folder, kind.lower())
+        self.environment["LLAMA_ARG_THREADS"] = "1"     # enough for tiny models; more only spin where tests share cores
         self.environment.update(environment or {})
         self.arguments, self.wrapper = list(arguments), list(wrapper)
         self.write_config(pools, more)
