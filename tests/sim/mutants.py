@@ -75,7 +75,7 @@ MUTANTS = [
      "case PM_SICK: return earlier(wanted_until_ms, pm_health_next_due(place));",
      "case PM_SICK: return pm_health_next_due(place);", {18, 34}),
     ("bounds", "a-waiter-that-nobody-wakes", "queue.c",
-     "    pm_due_set(core, &waiter->due, deadline_of(wish->home, request, waiter->arrived_ms));\n", "", {31}),
+     "    pm_due_set(core, &waiter->due, pm_queue_deadline(wish->home, request));\n", "", {31}),
 ]
 
 
