@@ -16,7 +16,7 @@ run='python3=python3'
 engine='patchelf=patchelf gpgv=gpgv ca-certificates=/etc/ssl/certs/ca-certificates.crt
         debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
 test='libcmocka-dev=cmocka.pc python3=/usr/bin/python3 git=git
-      python3-pytest=/usr/lib/python3/dist-packages/pytest
+      curl=curl python3-pytest=/usr/lib/python3/dist-packages/pytest
       python3-pytest-bdd=/usr/lib/python3/dist-packages/pytest_bdd
       python3-pytest-xdist=/usr/lib/python3/dist-packages/xdist
       clang=clang libclang-rt-dev=/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a
