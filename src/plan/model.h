@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a model is, as far as its memory goes: read once from the headers of its files, then immutable and a few
+ * kilobytes. The estimate (plan/estimate.h) is a function of this and of what one asks for.
+ */
+#ifndef PM_PLAN_MODEL_H
+#define PM_PLAN_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "plan/gguf.h"
+#include "util/cleanup.h"
+#include "util/error.h"
+
+#define PM_MODEL_LAYERS_MAX 1024 /* llama.cpp takes 512 */
+#define PM_MODEL_SHARDS_MAX 1024
+
+/* One layer: `blk.N.*`. All numbers are of this layer alone. */
+struct pm_model_layer {
+    uint64_t weights_bytes;
+    /* Elements that one token leaves in the KV cache; 0 and 0: the layer keeps none (it is recurrent, or shares
+     * another layer's). v_elements 0 beside k_elements: MLA, one compressed row for both. */
+    uint64_t k_elements, v_elements;
+    /* Elements of 4 bytes that one sequence keeps, whatever its length: r + s of a recurrent layer; else 0. */
+    uint64_t state_elements;
+    bool sliding; /* attends to the last `window` tokens only, and keeps no more */
+};
+
+struct pm_model {
+    unsigned n_refs;
+    char architecture[64]; /* general.architecture */
+    char name[96];         /* general.name; "" not told */
+    char quantisation[16]; /* of the type most bytes are in: "Q4_K", "F16"; "" no tensors */
+    uint64_t n_parameters; /* elements of all tensors */
+    uint64_t file_bytes;   /* of all files together */
+    uint64_t tensor_bytes; /* of all tensors */
+    uint64_t context;      /* trained on, in tokens; 0 not told */
+    uint64_t n_embd, n_vocab;
+    uint64_t window; /* tokens of the sliding layers; 0: none slides */
+    uint64_t
+        input_bytes; /* token_embd and what else is only looked up: stays in the host's memory */
+    uint64_t
+        tied_bytes; /* token_embd once more, as the output where `output.weight` is absent; else 0 */
+    uint64_t output_bytes; /* output*, and all that belongs to no layer; without tied_bytes */
+    bool causal;           /* false: an encoder, which has no KV cache */
+    /* Why no estimate can be made of it, as one sentence ("tensor 'x' is of type 99, …"); "" one can. */
+    char no_estimate[224];
+    size_t n_layers;
+    struct pm_model_layer layers[];
+};
+
+/*
+ * Reads the headers of all shards of one model: files[0..n), in their order. The sources are used during the call only.
+ *
+ * The bytes of the tensors are summed by where an engine puts them (DEVICES §7). What makes an estimate impossible
+ * and does not make the file bad (a type or an architecture unknown here) is kept in no_estimate, so that the
+ * engine may still try.
+ *
+ * @param[out] ret  A reference; give it to pm_model_unref().
+ *
+ * @return POOLMGR_OK; what pm_gguf_read() returns, of the file that is at fault (its number is in the message where there are
+ *         several); POOLMGR_E_MODEL_CORRUPT also for shards that are not each other's, missing, twice or in another order,
+ *         and for sizes whose sum overflows.
+ */
+int pm_model_read(const struct pm_gguf_source *files, size_t n, struct pm_model **ret,
+                  struct poolmgr_error *err);
+
+/* A model of n_layers, all zeros, with one reference: for those who fill it themselves. */
+struct pm_model *pm_model_new(size_t n_layers);
+struct pm_model *pm_model_ref(struct pm_model *model); /* NULL stays NULL */
+void pm_model_unref(struct pm_model *model);           /* accepts NULL */
+
+PM_DEFINE_AUTO(struct pm_model *, pm_model_unref)
+
+#endif
