@@ -133,6 +133,63 @@ static void test_a_device_that_shrank_grants_nothing(void **s)
     assert_int_equal(pm_ledger_left(&ledger, 0, NULL), 10 * GIB);
 }
 
+/* VRAM-1: left = min(capacity - charged, free - what is still to be loaded) */
+static void test_what_is_free_bounds_what_is_left(void **s)
+{
+    struct pm_shares want = one(0, 10 * GIB), charge = {0}, other = {0};
+
+    pm_ledger_see(&ledger, 0, 17 * GIB); /* 7 of the 24 are somebody's */
+    assert_int_equal(pm_ledger_left(&ledger, 0, NULL), 17 * GIB);
+    assert_int_equal(pm_ledger_foreign(&ledger, 0), 7 * GIB);
+    assert_true(pm_ledger_charge(&ledger, &want, NULL, &charge));
+    assert_int_equal(pm_ledger_left(&ledger, 0, NULL), 7 * GIB); /* it is still to load */
+    pm_ledger_see(&ledger, 0, 13 * GIB);
+    pm_ledger_use(&ledger, &charge, 0, 4 * GIB, true);
+    assert_int_equal(pm_ledger_left(&ledger, 0, NULL), 7 * GIB);
+    assert_false(pm_ledger_charge(&ledger, &want, NULL, &other));
+    pm_ledger_see(&ledger, 0, 5 * GIB);
+    pm_ledger_use(&ledger, &charge, 0, 12 * GIB, true); /* it took more than it was charged */
+    assert_int_equal(pm_ledger_left(&ledger, 0, NULL), 5 * GIB);
+    pm_ledger_see(&ledger, 0, PM_LEDGER_UNSEEN);
+    assert_int_equal(pm_ledger_left(&ledger, 0, NULL), 14 * GIB);
+    assert_int_equal(pm_ledger_foreign(&ledger, 0), 0);
+}
+
+static void test_what_would_be_left_without_some_is_what_is_left_without_them(void **s)
+{
+    struct pm_shares want = one(0, 10 * GIB), a = {0}, b = {0};
+    struct pm_freed freed = {0};
+
+    assert_true(pm_ledger_charge(&ledger, &want, NULL, &a));
+    assert_true(pm_ledger_charge(&ledger, &want, NULL, &b));
+    pm_ledger_use(&ledger, &a, 0, 8 * GIB, true);
+    pm_ledger_see(&ledger, 0, 11 * GIB); /* 5 are somebody's, b is still to load */
+    pm_freed_add(&freed, &a, 0);
+    pm_freed_add(&freed, &a, 1); /* nothing of it is there */
+    assert_int_equal(pm_ledger_left_without(&ledger, 0, NULL, &freed), 9 * GIB);
+    pm_ledger_release(&ledger, &a);
+    pm_ledger_see(&ledger, 0, 19 * GIB);
+    assert_int_equal(pm_ledger_left(&ledger, 0, NULL), 9 * GIB);
+}
+
+static void test_a_charge_grows_by_what_is_nobodys_only(void **s)
+{
+    struct pm_shares want = one(0, 10 * GIB), lacks = one(0, 20 * GIB), a = {0}, b = {0}, own = {0};
+
+    assert_true(pm_ledger_charge(&ledger, &want, NULL, &a));
+    assert_true(pm_ledger_charge(&ledger, &want, NULL, &b));
+    pm_ledger_amend(&ledger, &a, 0, 8 * GIB);
+    assert_int_equal(pm_ledger_left(&ledger, 0, NULL), 6 * GIB);
+    pm_ledger_release(&ledger, &b);
+    pm_ledger_reserve(&ledger, &want, &lacks, &own);
+    pm_ledger_amend(&ledger, &a, 0, 30 * GIB);
+    assert_int_equal(pm_shares_of(&a, 0), 14 * GIB);
+    assert_int_equal(pm_ledger_left(&ledger, 0, NULL), 0);
+    assert_int_equal(pm_ledger_left(&ledger, 0, &own), 10 * GIB);
+    pm_ledger_release(&ledger, &a);
+    assert_int_equal(ledger.accounts[0].pending, 0);
+}
+
 static void test_sums_that_overflow_are_refused(void **s)
 {
     struct pm_shares most = one(0, UINT64_MAX), few = one(0, 1), a = {0}, b = {0};
@@ -185,16 +242,30 @@ static void draw_want(struct holder *holder)
         (void)pm_shares_add(&holder->want, (uint32_t)draw(DEVICES), draw_bytes());
 }
 
+static uint64_t pending_of(const struct pm_shares *charge, uint32_t device)
+{
+    for (uint32_t i = 0; i < charge->n; i++) {
+        if (charge->items[i].account == device && charge->items[i].bytes > charge->items[i].used)
+            return charge->items[i].bytes - charge->items[i].used;
+    }
+    return 0;
+}
+
 static void check_books(const struct pm_ledger *books, const struct holder *holders)
 {
     for (uint32_t device = 0; device < DEVICES; device++) {
-        uint64_t charged = 0, reserved = 0;
+        uint64_t charged = 0, reserved = 0, pending = 0, free_bytes;
 
         for (size_t i = 0; i < HOLDERS; i++) {
             charged += pm_shares_of(&holders[i].charge, device);
             reserved += pm_shares_of(&holders[i].own, device);
+            pending += pending_of(&holders[i].charge, device);
         }
         assert_int_equal(charged, books->accounts[device].charged);
+        assert_int_equal(pending, books->accounts[device].pending);
+        free_bytes = books->accounts[device].free;
+        assert_true(pm_ledger_left(books, device, NULL) == 0 ||
+                    pm_ledger_left(books, device, NULL) + pending <= free_bytes);
         assert_int_equal(reserved, books->accounts[device].reserved);
         assert_true(charged <= books->accounts[device].capacity);
         assert_true(reserved <= books->accounts[device].capacity - charged);
@@ -206,8 +277,15 @@ static void operate(struct pm_ledger *books, struct holder *holder, uint64_t *n_
     struct pm_shares freed = holder->charge;
     bool fits;
 
-    switch (draw(4)) {
+    switch (draw(7)) {
     case 0: draw_want(holder); return;
+    case 4:
+        pm_ledger_see(books, (uint32_t)draw(DEVICES), draw(3) == 0 ? PM_LEDGER_UNSEEN : draw(4000));
+        return;
+    case 5:
+        pm_ledger_use(books, &holder->charge, (uint32_t)draw(DEVICES), draw_bytes(), draw(2));
+        return;
+    case 6: pm_ledger_amend(books, &holder->charge, (uint32_t)draw(DEVICES), draw_bytes()); return;
     case 1:
         if (holder->charge.n > 0)
             return;
@@ -253,6 +331,9 @@ int main(void)
         TEST(test_no_more_is_reserved_than_is_lacking),
         TEST(test_what_was_there_before_counts_though_it_does_not_fit),
         TEST(test_a_device_that_shrank_grants_nothing),
+        TEST(test_what_is_free_bounds_what_is_left),
+        TEST(test_what_would_be_left_without_some_is_what_is_left_without_them),
+        TEST(test_a_charge_grows_by_what_is_nobodys_only),
         TEST(test_sums_that_overflow_are_refused),
         TEST(test_an_account_has_one_share_and_an_engine_few_devices),
         TEST(test_a_million_random_operations_never_over_commit),
