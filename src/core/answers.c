@@ -205,7 +205,7 @@ void pm_core_childless(struct pm_core *core, struct pm_token token, uint64_t now
 
     exited(place, &unknown,
            out); /* nothing of it is left, so it has ended, whether we were told or not */
-    if (!pm_device_must_return(place)) {
+    if (!pm_vram_must_return(place)) {
         (void)pm_place_move(place, PM_CAUSE_CHILDLESS, out);
     } else if (!place->instance.childless) {
         place->instance.childless = true;

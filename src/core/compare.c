@@ -219,7 +219,7 @@ static bool compare_up(struct pm_place *place, struct pm_actions *out)
 
 static bool compare_stopping(struct pm_place *place, struct pm_actions *out)
 {
-    enum pm_cause cause = pm_device_returned(place);
+    enum pm_cause cause = pm_vram_returned(place);
 
     if (cause != PM_CAUSE_COUNT)
         return pm_place_move(place, cause, out);

@@ -585,21 +585,35 @@ bool pm_evict_has_begun(const struct pm_place *claimant);
 bool pm_evict_claimed(const struct pm_place *place); /* it gives way: row 8 of what is wanted */
 
 /* device.c */
+struct pm_known_device *pm_device_find(const struct pm_core *core, const char *id); /* or NULL */
+struct pm_known_device *pm_device_of(const struct pm_core *core, uint32_t number);
 const char *pm_device_id(const struct pm_core *core, uint32_t number);
 enum pm_device_state pm_device_state(const struct pm_known_device *device);
 /* Whether something may start there; a quarantine that is over lets one through. */
 bool pm_device_permits(const struct pm_core *core, uint32_t number);
 bool pm_device_works(const struct pm_core *core, uint32_t number); /* as its driver says */
 bool pm_device_fails_under(const struct pm_place *place);          /* lost, or to be reset */
+void pm_device_set_state(struct pm_core *core, struct pm_known_device *device,
+                         enum pm_device_state state, struct pm_actions *out);
+void pm_tell_device(const struct pm_known_device *device, enum pm_event_kind kind,
+                    struct pm_actions *out, const char *format, ...)
+    __attribute__((__format__(__printf__, 4, 5)));
+
+/* driver.c: driver errors (SUP-8) */
 void pm_device_note_failure(const struct pm_place *place, struct pm_actions *out);
-void pm_device_note_start(struct pm_place *place);
-void pm_device_note_ready(struct pm_place *place, struct pm_actions *out);
-void pm_device_note_end(struct pm_place *place, struct pm_actions *out);
 bool pm_device_blames(const struct pm_place *place); /* its exit follows a driver error */
+/* A start on a device whose quarantine is over is its trial, until it is ready or ends. */
+void pm_trial_begin(struct pm_place *place);
+void pm_trial_succeeds(const struct pm_place *place, struct pm_actions *out);
+void pm_trial_end(const struct pm_place *place);
+
+/* vram.c: memory that comes back (SUP-7) */
+void pm_vram_note_start(struct pm_place *place);
+void pm_vram_note_end(struct pm_place *place, struct pm_actions *out);
 /* SUP-7's last rung: whether its memory has to come back, and whether it has (PM_CAUSE_COUNT: not yet). */
-bool pm_device_must_return(const struct pm_place *place);
-enum pm_cause pm_device_returned(const struct pm_place *place);
-uint64_t pm_device_return_due(const struct pm_place *place);
+bool pm_vram_must_return(const struct pm_place *place);
+enum pm_cause pm_vram_returned(const struct pm_place *place);
+uint64_t pm_vram_return_due(const struct pm_place *place);
 
 /* compare.c: one comparison of wanted and actual; every input ends with one of them */
 void pm_pool_settle(struct pm_pool *pool, struct pm_actions *out); /* for one pool alone */

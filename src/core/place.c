@@ -342,7 +342,7 @@ static void become_ready(struct pm_place *place, enum pm_state from, struct pm_a
     if (pool->n_leases == 0)
         pm_pool_rests(pool);
     pm_tell_place(place, PM_EV_INSTANCE_READY, out);
-    pm_device_note_ready(place, out);
+    pm_trial_succeeds(place, out);
     pm_health_begin(place, out);
 }
 
@@ -427,7 +427,7 @@ uint64_t pm_place_ladder_due(const struct pm_place *place)
     const struct pm_pool_spec *spec = place->spec;
 
     if (instance->childless)
-        return pm_device_return_due(place);
+        return pm_vram_return_due(place);
     if (instance->next_kill_ms != PM_NEVER)
         return instance->next_kill_ms;
     if (spec->habits.second_sigterm && !instance->second_signal && !instance->exited)

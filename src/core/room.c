@@ -330,7 +330,8 @@ uint64_t pm_room_due(const struct pm_place *place)
 static void hold(struct pm_place *place)
 {
     pm_list_append(&place->pool->core->charged, &place->room.charged);
-    pm_device_note_start(place);
+    pm_trial_begin(place);
+    pm_vram_note_start(place);
     pm_core_changed(place->pool->core);
 }
 
@@ -440,7 +441,8 @@ void pm_room_give_back(struct pm_place *place, struct pm_actions *out)
     struct pm_shares freed = place->room.charge;
 
     if (freed.n > 0) {
-        pm_device_note_end(place, out);
+        pm_vram_note_end(place, out);
+        pm_trial_end(place);
         pm_ledger_release(&core->ledger, &place->room.charge);
         pm_list_remove(&place->room.charged);
     }
@@ -466,10 +468,7 @@ void pm_room_forget(struct pm_place *place)
         if (place_of_charge(link)->room.claimant == place)
             set_claimant(place_of_charge(link), NULL);
     }
-    for (size_t i = 0; i < core->n_devices; i++) {
-        if (core->devices[i].trial == place)
-            core->devices[i].trial = NULL;
-    }
+    pm_trial_end(place);
 }
 
 struct pm_plan *pm_room_plan(const struct pm_place *place)

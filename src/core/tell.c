@@ -377,7 +377,7 @@ static void say_vram_returned(const struct pm_place *place, const char *name,
                               struct pm_event *event)
 {
     uint64_t took_ms = place->pool->core->now_ms - place->instance.childless_ms;
-    bool back = pm_device_returned(place) == PM_CAUSE_VRAM_BACK;
+    bool back = pm_vram_returned(place) == PM_CAUSE_VRAM_BACK;
     char text[DURATION];
 
     event->fields |= PM_EF_DURATION_MS;

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory comes back (SUP-7). An engine's charge outlives the engine until what it used is seen to be free again. Memory
+ * that a dead engine does not give back makes its device suspect until it comes back.
+ */
+#include "core/inner.h"
+#include "util/str.h"
+
+#define DURATION         32
+#define RETURN_QUIET_MS  1000 /* free memory has not risen for so long: all is back */
+#define RETURN_MAX_MS    (10 * 1000)
+#define SUSPICIOUS_BYTES (UINT64_C(1) << 30)
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* What is in use there and nobody's, but for the share of one who ends. */
+static uint64_t unaccounted(const struct pm_core *core, uint32_t number, uint64_t ending_bytes)
+{
+    const struct pm_known_device *device = pm_device_of(core, number);
+    uint64_t in_use = minus(device->is.total_bytes, device->free_bytes);
+
+    return minus(in_use, minus(core->ledger.accounts[number].charged, ending_bytes));
+}
+
+void pm_vram_note_start(struct pm_place *place)
+{
+    const struct pm_shares *charge = &place->room.charge;
+    const struct pm_core *core = place->pool->core;
+
+    for (uint32_t i = 0; i < charge->n; i++) {
+        const struct pm_share *share = &charge->items[i];
+
+        place->room.before[i] = pm_device_of(core, share->account)->free_known
+                                    ? unaccounted(core, share->account, share->bytes)
+                                    : PM_NEVER;
+    }
+}
+
+static bool has_grown(const struct pm_place *place, uint32_t i)
+{
+    const struct pm_share *share = &place->room.charge.items[i];
+    const struct pm_core *core = place->pool->core;
+    const struct pm_known_device *device = pm_device_of(core, share->account);
+    uint64_t before = place->room.before[i];
+
+    return device->processes_known && device->seen_ms > place->instance.childless_ms &&
+           before != PM_NEVER &&
+           minus(unaccounted(core, share->account, share->bytes), before) > SUSPICIOUS_BYTES;
+}
+
+static bool is_seen(const struct pm_place *place, uint32_t i)
+{
+    return pm_device_of(place->pool->core, place->room.charge.items[i].account)->free_known;
+}
+
+bool pm_vram_must_return(const struct pm_place *place)
+{
+    if (place->pool->core->shutting_down)
+        return false;
+    for (uint32_t i = 0; i < place->room.charge.n; i++) {
+        if (is_seen(place, i))
+            return true;
+    }
+    return false;
+}
+
+/* When the memory of one device will be back, as far as is known now. */
+static uint64_t share_returns_at(const struct pm_place *place, uint32_t i)
+{
+    const struct pm_known_device *device =
+        pm_device_of(place->pool->core, place->room.charge.items[i].account);
+    uint64_t since_ms = place->instance.childless_ms;
+
+    if (!device->free_known)
+        return since_ms;
+    if (device->seen_ms <= since_ms || has_grown(place, i))
+        return PM_NEVER;
+    return pm_add_ms(device->risen_ms > since_ms ? device->risen_ms : since_ms, RETURN_QUIET_MS);
+}
+
+static uint64_t returns_at(const struct pm_place *place)
+{
+    uint64_t last_ms = 0;
+
+    for (uint32_t i = 0; i < place->room.charge.n; i++) {
+        uint64_t at_ms = share_returns_at(place, i);
+
+        last_ms = at_ms > last_ms ? at_ms : last_ms;
+    }
+    return last_ms;
+}
+
+static uint64_t late_at(const struct pm_place *place)
+{
+    return pm_add_ms(place->instance.childless_ms, RETURN_MAX_MS);
+}
+
+enum pm_cause pm_vram_returned(const struct pm_place *place)
+{
+    uint64_t now_ms = place->pool->core->now_ms;
+
+    if (!place->instance.childless)
+        return PM_CAUSE_COUNT;
+    if (now_ms >= returns_at(place) || place->pool->core->shutting_down)
+        return PM_CAUSE_VRAM_BACK;
+    return now_ms >= late_at(place) ? PM_CAUSE_VRAM_LATE : PM_CAUSE_COUNT;
+}
+
+uint64_t pm_vram_return_due(const struct pm_place *place)
+{
+    uint64_t at_ms = returns_at(place);
+
+    return at_ms < late_at(place) ? at_ms : late_at(place);
+}
+
+static void suspect(const struct pm_place *place, uint32_t i, struct pm_actions *out)
+{
+    const struct pm_share *share = &place->room.charge.items[i];
+    struct pm_known_device *device = pm_device_of(place->pool->core, share->account);
+    char text[DURATION];
+
+    device->suspect = true;
+    device->trusted_bytes = place->room.before[i] + SUSPICIOUS_BYTES;
+    pm_core_changed(place->pool->core);
+    pm_tell_device(device, PM_EV_DEVICE_SUSPECT, out,
+                   "is suspect: %s in use are nobody's after %s ended",
+                   pm_format_bytes(text, sizeof(text),
+                                   unaccounted(place->pool->core, share->account, share->bytes)),
+                   place->pool->spec->id);
+}
+
+void pm_vram_note_end(struct pm_place *place, struct pm_actions *out)
+{
+    struct pm_core *core = place->pool->core;
+    bool late = place->instance.childless && core->now_ms >= late_at(place);
+
+    for (uint32_t i = 0; i < place->room.charge.n; i++) {
+        if (late && is_seen(place, i) && has_grown(place, i))
+            suspect(place, i, out);
+    }
+    if (place->instance.childless)
+        pm_tell_room(place, PM_EV_VRAM_RETURNED, out);
+}
+
+/* ---- looking ---------------------------------------------------------------------------------------- */
+
+/* The next place whose memory is back with this look, or NULL. */
+static struct pm_place *next_returned(const struct pm_core *core)
+{
+    struct pm_link *link;
+
+    pm_list_each (&core->charged, link) {
+        struct pm_place *place = pm_container_of(link, struct pm_place, room.charged);
+
+        if (place->state == PM_STOPPING && pm_vram_returned(place) != PM_CAUSE_COUNT)
+            return place;
+    }
+    return NULL;
+}
+
+void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_bytes,
+                         bool processes_known, uint64_t now_ms, struct pm_actions *out)
+{
+    struct pm_known_device *device = pm_device_find(core, id);
+    struct pm_place *place;
+    struct pm_link *link;
+
+    pm_core_enter(core, now_ms, out);
+    if (!device || core->leaving)
+        return;
+
+    if (!device->free_known || free_bytes > device->free_bytes)
+        device->risen_ms = core->now_ms;
+    if (!device->free_known || free_bytes != device->free_bytes)
+        pm_core_changed(core);
+    device->free_known = true;
+    device->free_bytes = free_bytes;
+    device->processes_known = processes_known;
+    device->seen_ms = core->now_ms;
+    if (device->suspect &&
+        unaccounted(core, (uint32_t)(device - core->devices), 0) <= device->trusted_bytes) {
+        device->suspect = false;
+        pm_tell_device(device, PM_EV_DEVICE_CLEARED, out, "may be used again: its memory is back");
+        pm_core_step_all(core, out);
+    }
+    while ((place = next_returned(core)))
+        pm_pool_step(place->pool, out);
+    pm_list_each (&core->charged, link) { /* when they are looked at again has changed */
+        place = pm_container_of(link, struct pm_place, room.charged);
+        if (place->instance.childless)
+            pm_pool_set_due(place->pool);
+    }
+}
