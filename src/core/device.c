@@ -68,6 +68,7 @@ static void tell_found(const struct pm_known_device *device, struct pm_actions *
 }
 
 static const char *const what_is_wrong[PM_DEVICE_STATE_COUNT] = {
+    [PM_DEVICE_UNKNOWN] = "cannot be looked at: nothing new starts on it",
     [PM_DEVICE_DENIED] = "may not be used: we have no permission",
     [PM_DEVICE_MISMATCH] = "takes no new engines: reload the driver, or reboot",
     [PM_DEVICE_BLOCKED] = "is blocked by the operating system",

@@ -63,6 +63,7 @@ static_assert(PM_ARRAY_LEN(then_names) == PM_THEN_COUNT, "a word has no name");
 
 static const char *const device_state_names[] = {
     [PM_DEVICE_OK] = "ok",
+    [PM_DEVICE_UNKNOWN] = "unknown",
     [PM_DEVICE_DENIED] = "denied",
     [PM_DEVICE_MISMATCH] = "mismatch",
     [PM_DEVICE_BLOCKED] = "blocked",

@@ -62,6 +62,7 @@ enum pm_then { PM_THEN_STOP, PM_THEN_HOLD, PM_THEN_COUNT };
 /* Of a device. The first are what its driver says, in order of weight; the last two are what core makes of it. */
 enum pm_device_state {
     PM_DEVICE_OK,
+    PM_DEVICE_UNKNOWN, /* nobody can say: its engines go on, nothing new starts on it */
     PM_DEVICE_DENIED,
     PM_DEVICE_MISMATCH,
     PM_DEVICE_BLOCKED,
