@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gpu/gpu.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "util/str.h"
+
+static const char *const node_state_names[] = {
+    [PM_NODE_OK] = "ok",
+    [PM_NODE_NONE] = "none",
+    [PM_NODE_NO_LIBRARY] = "no_library",
+    [PM_NODE_STUB_LIBRARY] = "stub_library",
+    [PM_NODE_NO_DRIVER] = "no_driver",
+    [PM_NODE_MISMATCH] = "mismatch",
+    [PM_NODE_BLOCKED] = "blocked",
+    [PM_NODE_UNRESPONSIVE] = "unresponsive",
+};
+static_assert(PM_ARRAY_LEN(node_state_names) == PM_NODE_STATE_COUNT, "a node's state has no name");
+
+const char *pm_node_state_name(enum pm_node_state state)
+{
+    assert(state >= 0 && state < PM_NODE_STATE_COUNT);
+    return node_state_names[state];
+}
+
+void pm_gpu_snapshot_fini(struct pm_gpu_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->n; i++)
+        free(snapshot->gpus[i].processes);
+    free(snapshot->gpus);
+    memset(snapshot, 0, sizeof(*snapshot));
+}
+
+void pm_gpu_snapshot_copy(struct pm_gpu_snapshot *to, const struct pm_gpu_snapshot *from)
+{
+    *to = *from;
+    to->gpus = pm_xalloc((from->n > 0 ? from->n : 1) * sizeof(to->gpus[0]));
+    for (size_t i = 0; i < from->n; i++) {
+        const struct pm_gpu_seen *gpu = &from->gpus[i];
+        size_t n_bytes = gpu->n_processes * sizeof(gpu->processes[0]);
+
+        to->gpus[i] = *gpu;
+        to->gpus[i].processes = NULL;
+        if (n_bytes > 0) {
+            to->gpus[i].processes = pm_xalloc(n_bytes);
+            memcpy(to->gpus[i].processes, gpu->processes, n_bytes);
+        }
+    }
+}
+
+struct pm_gpu_seen *pm_gpu_find(const struct pm_gpu_snapshot *snapshot, const char *id)
+{
+    for (size_t i = 0; i < snapshot->n; i++) {
+        if (strcmp(snapshot->gpus[i].is.id, id) == 0)
+            return &snapshot->gpus[i];
+    }
+    return NULL;
+}
