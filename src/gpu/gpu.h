@@ -124,7 +124,6 @@ struct pm_gpu_frame {
 };
 
 void pm_gpu_frame_fini(struct pm_gpu_frame *frame);
-PM_DEFINE_AUTO(struct pm_gpu_frame *, pm_gpu_frame_fini)
 
 /* The n bytes of a frame's JSON, without its length. What they hold is copied; pm_gpu_frame_fini() frees it.
  * POOLMGR_E_INVALID_REQUEST says which member is missing, wrong or too large; unknown members are passed over, so

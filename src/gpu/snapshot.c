@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "gpu/gpu.h"
-
 #include <assert.h>
 #include <string.h>
 
+#include "gpu/frame.h"
+#include "gpu/gpu.h"
 #include "util/str.h"
 
 static const char *const node_state_names[] = {
@@ -23,6 +23,13 @@ const char *pm_node_state_name(enum pm_node_state state)
     assert(state >= 0 && state < PM_NODE_STATE_COUNT);
     return node_state_names[state];
 }
+
+const char *const pm_gpu_event_names[] = {
+    [PM_GPU_EVENT_XID] = "xid",           [PM_GPU_EVENT_ECC] = "ecc",
+    [PM_GPU_EVENT_MIG] = "mig",           [PM_GPU_EVENT_UNAVAILABLE] = "unavailable",
+    [PM_GPU_EVENT_RECOVERY] = "recovery",
+};
+static_assert(PM_ARRAY_LEN(pm_gpu_event_names) == PM_GPU_EVENT_KIND_COUNT, "an event has no name");
 
 void pm_gpu_snapshot_fini(struct pm_gpu_snapshot *snapshot)
 {
