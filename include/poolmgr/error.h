@@ -2,6 +2,7 @@
 #ifndef POOLMGR_ERROR_H
 #define POOLMGR_ERROR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -64,7 +65,32 @@ enum poolmgr_status {
     POOLMGR_E_MODEL_UNSUPPORTED = -48,
     POOLMGR_E_ENGINE_MISSING = -49,
     POOLMGR_E_BAD_ARGUMENTS = -50,
-    POOLMGR_STATUS_COUNT = 51
+    POOLMGR_E_MASK_EMPTY = -51,
+    POOLMGR_E_MASK_TOO_LONG = -52,
+    POOLMGR_E_MASK_SYNTAX = -53,
+    POOLMGR_E_MASK_LEADING_ZERO = -54,
+    POOLMGR_E_MASK_NEGATIVE = -55,
+    POOLMGR_E_MASK_INDEX_RANGE = -56,
+    POOLMGR_E_MASK_RANGE_REVERSED = -57,
+    POOLMGR_E_MASK_RANGE_TOO_WIDE = -58,
+    POOLMGR_E_MASK_DUPLICATE = -59,
+    POOLMGR_E_MASK_MIXED_NONE = -60,
+    POOLMGR_E_MASK_MIXED_ALL = -61,
+    POOLMGR_E_MASK_UUID_MALFORMED = -62,
+    POOLMGR_E_MASK_PREFIX_SHORT = -63,
+    POOLMGR_E_MASK_PREFIX_AMBIGUOUS = -64,
+    POOLMGR_E_MASK_NOT_FOUND = -65,
+    POOLMGR_E_MASK_NOT_PERMITTED = -66,
+    POOLMGR_E_MASK_VENDOR_UNKNOWN = -67,
+    POOLMGR_E_MASK_VENDOR_AMBIGUOUS = -68,
+    POOLMGR_E_MASK_MIG_DISABLED = -69,
+    POOLMGR_E_MASK_GPU_IN_MIG_MODE = -70,
+    POOLMGR_E_MASK_MIG_PARENT_OVERLAP = -71,
+    POOLMGR_E_MASK_DEVICE_UNHEALTHY = -72,
+    POOLMGR_E_MASK_COMPUTE_PROHIBITED = -73,
+    POOLMGR_E_MASK_MIG_MULTI = -74,
+    POOLMGR_E_MASK_MIXED_VENDOR = -75,
+    POOLMGR_STATUS_COUNT = 76
 };
 
 #define POOLMGR_MESSAGE_MAX 512
@@ -81,6 +107,8 @@ struct poolmgr_error {
     char param[POOLMGR_PARAM_MAX];     /* the member or header at fault; "" unknown */
     char hint[POOLMGR_HINT_MAX];       /* what a person can do next; "" none */
     uint64_t retry_after_ms;           /* 0: unknown, or not retriable */
+    bool has_offset;                   /* of masks: */
+    uint32_t offset;                   /* the byte at fault in the text that was given, from 0 */
 };
 
 #ifdef __cplusplus

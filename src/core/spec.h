@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 #include "core/words.h"
+#include "plan/mask.h"
 #include "util/str.h"
 
-#define PM_ID_MAX        48  /* bytes of a pool's id */
-#define PM_MASK_MAX      16  /* devices of one engine */
-#define PM_DEVICE_ID_MAX 95  /* bytes of a device's id: NVML's UUIDs have at most so many */
-#define PM_ALIAS_MAX     256 /* bytes of an alias, and of a model name as clients send it */
+#define PM_ID_MAX    48  /* bytes of a pool's id */
+#define PM_MASK_MAX  16  /* devices of one engine */
+#define PM_ALIAS_MAX 256 /* bytes of an alias, and of a model name as clients send it */
 
 struct pm_pairs { /* NAME=value, in the order of the file */
     struct pm_strv names, values;

@@ -77,6 +77,16 @@ int pm_error_param(struct poolmgr_error *err, int code, const char *param)
     return err->code;
 }
 
+int pm_error_offset(struct poolmgr_error *err, int code, uint32_t offset)
+{
+    if (!err)
+        return code;
+
+    err->has_offset = true;
+    err->offset = offset;
+    return err->code;
+}
+
 int pm_error_hint(struct poolmgr_error *err, int code, const char *format, ...)
 {
     va_list args;

@@ -3,6 +3,7 @@
 #define PM_UTIL_ERROR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "poolmgr/error.h"
 
@@ -18,8 +19,9 @@ int pm_fail_errno(struct poolmgr_error *err, int code, int errno_value, const ch
 int pm_wrap(struct poolmgr_error *err, int code, const char *format, ...)
     __attribute__((__format__(__printf__, 3, 4)));
 
-/* Sets `param` or `hint` of an error that is already filled; returns err->code, or `code` where err is NULL. */
+/* Sets `param`, `offset` or `hint` of an error that is already filled; returns err->code, or `code` where err is NULL. */
 int pm_error_param(struct poolmgr_error *err, int code, const char *param);
+int pm_error_offset(struct poolmgr_error *err, int code, uint32_t offset);
 int pm_error_hint(struct poolmgr_error *err, int code, const char *format, ...)
     __attribute__((__format__(__printf__, 3, 4)));
 

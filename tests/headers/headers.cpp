@@ -36,7 +36,7 @@ int main(void)
 {
     struct poolmgr_options options = {
         sizeof(options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
-    struct poolmgr_error err = {0, "", "", "", 0};
+    struct poolmgr_error err = {0, "", "", "", 0, false, 0};
     struct poolmgr *mgr = NULL;
 
     size_t i;
