@@ -11,9 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "util/cleanup.h"
-
-#define WINDOW 65536
+#include "plan/window.h"
 
 enum value_type {
     V_UINT8,
@@ -37,197 +35,95 @@ static const unsigned char value_size[V_COUNT] = {
     [V_BOOL] = 1,  [V_FLOAT32] = 4, [V_UINT64] = 8, [V_INT64] = 8, [V_FLOAT64] = 8,
 };
 
-/* Elements a block, bytes a block, by ggml's number of the type. Rows of zeros are types that are gone or unknown. */
-static const struct {
-    uint16_t n_elements, n_bytes;
-} tensor_types[] = {
-    [0] = {1, 4},      /* F32 */
-    [1] = {1, 2},      /* F16 */
-    [2] = {32, 18},    /* Q4_0 */
-    [3] = {32, 20},    /* Q4_1 */
-    [6] = {32, 22},    /* Q5_0 */
-    [7] = {32, 24},    /* Q5_1 */
-    [8] = {32, 34},    /* Q8_0 */
-    [9] = {32, 36},    /* Q8_1 */
-    [10] = {256, 84},  /* Q2_K */
-    [11] = {256, 110}, /* Q3_K */
-    [12] = {256, 144}, /* Q4_K */
-    [13] = {256, 176}, /* Q5_K */
-    [14] = {256, 210}, /* Q6_K */
-    [15] = {256, 292}, /* Q8_K */
-    [16] = {256, 66},  /* IQ2_XXS */
-    [17] = {256, 74},  /* IQ2_XS */
-    [18] = {256, 98},  /* IQ3_XXS */
-    [19] = {256, 50},  /* IQ1_S */
-    [20] = {32, 18},   /* IQ4_NL */
-    [21] = {256, 110}, /* IQ3_S */
-    [22] = {256, 82},  /* IQ2_S */
-    [23] = {256, 136}, /* IQ4_XS */
-    [24] = {1, 1},     /* I8 */
-    [25] = {1, 2},     /* I16 */
-    [26] = {1, 4},     /* I32 */
-    [27] = {1, 8},     /* I64 */
-    [28] = {1, 8},     /* F64 */
-    [29] = {256, 56},  /* IQ1_M */
-    [30] = {1, 2},     /* BF16 */
-    [34] = {256, 54},  /* TQ1_0 */
-    [35] = {256, 66},  /* TQ2_0 */
-    [39] = {32, 17},   /* MXFP4 */
-};
-
 struct reader {
-    const struct pm_gguf_source *source;
-    struct poolmgr_error *err;
-    uint64_t offset; /* of the next byte to be read */
-    uint64_t window_offset;
-    size_t n_window;
-    unsigned char window[WINDOW];
+    struct pm_window window;
+    const struct pm_gguf_visitor *visitor;
 };
 
-static int cut_short(struct reader *reader)
+static bool is_integer(uint64_t type)
 {
-    return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT,
-                   "cut short: its header goes on behind the last of its %" PRIu64 " bytes",
-                   reader->source->size);
+    return type < V_COUNT && value_size[type] != 0 && type != V_FLOAT32 && type != V_FLOAT64;
 }
 
-static int fill_window(struct reader *reader)
+static bool is_signed(uint64_t type)
 {
-    long n = reader->source->read(reader->source->ctx, reader->offset, reader->window, WINDOW);
-
-    if (n < 0)
-        return pm_fail_errno(reader->err, POOLMGR_E_MODEL_MISSING, (int)-n, "cannot be read");
-
-    if (n == 0)
-        return cut_short(reader);
-
-    reader->window_offset = reader->offset;
-    reader->n_window = (size_t)n;
-    return POOLMGR_OK;
+    return type == V_INT8 || type == V_INT16 || type == V_INT32 || type == V_INT64;
 }
 
-/* The next n bytes; `to` NULL: skipped. */
-static int take(struct reader *reader, void *to, uint64_t n)
+/* Of any integer type, and bool. What is negative becomes UINT64_MAX, which is beyond every limit. */
+static int take_integer(struct reader *reader, uint64_t type, uint64_t *ret)
 {
-    unsigned char *out = to;
-
-    if (n > reader->source->size - reader->offset)
-        return cut_short(reader);
-
-    if (n > PM_GGUF_HEADER_MAX - reader->offset)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_UNSUPPORTED, "its header is larger than %d MiB",
-                       PM_GGUF_HEADER_MAX / (1024 * 1024));
-
-    if (!to) {
-        reader->offset += n;
-        return POOLMGR_OK;
-    }
-
-    while (n > 0) {
-        uint64_t at = reader->offset - reader->window_offset;
-        size_t n_here;
-        int r;
-
-        if (reader->offset < reader->window_offset || at >= reader->n_window) {
-            r = fill_window(reader);
-            if (r < 0)
-                return r;
-            at = 0;
-        }
-
-        n_here = reader->n_window - (size_t)at;
-        if (n_here > n)
-            n_here = (size_t)n;
-
-        memcpy(out, reader->window + at, n_here);
-        out += n_here;
-        reader->offset += n_here;
-        n -= n_here;
-    }
-
-    return POOLMGR_OK;
-}
-
-static uint64_t little_endian(const unsigned char *bytes, size_t n)
-{
-    uint64_t value = 0;
-
-    while (n-- > 0)
-        value = value << 8 | bytes[n];
-
-    return value;
-}
-
-static int take_number(struct reader *reader, size_t n_bytes, uint64_t *ret)
-{
-    unsigned char bytes[8];
+    size_t n = value_size[type];
     int r;
 
-    r = take(reader, bytes, n_bytes);
+    r = pm_window_number(&reader->window, n, ret);
     if (r < 0)
         return r;
 
-    *ret = little_endian(bytes, n_bytes);
+    if (is_signed(type) && *ret >> (8 * n - 1) != 0)
+        *ret = UINT64_MAX;
+    else if (type == V_BOOL)
+        *ret = *ret != 0;
+
     return POOLMGR_OK;
-}
-
-/* Keeps what fits into `to` (terminated), skips the rest. Bytes that are no ASCII text are shown as '?'. */
-static int take_text(struct reader *reader, uint64_t max, const char *what, char *to, size_t size)
-{
-    uint64_t n;
-    size_t n_kept, i;
-    int r;
-
-    r = take_number(reader, 8, &n);
-    if (r < 0)
-        return r;
-
-    if (n > max)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT,
-                       "%s of %" PRIu64 " bytes at byte %" PRIu64, what, n, reader->offset - 8);
-
-    n_kept = n < size ? (size_t)n : size - 1;
-    r = take(reader, to, n_kept);
-    if (r < 0)
-        return r;
-
-    for (i = 0; i < n_kept; i++)
-        if (to[i] < 0x20 || to[i] > 0x7e)
-            to[i] = '?';
-    to[n_kept] = '\0';
-
-    return take(reader, NULL, n - n_kept);
 }
 
 static int skip_value(struct reader *reader, uint64_t type, unsigned depth);
 
-static int skip_array(struct reader *reader, unsigned depth)
+/* Texts or arrays: each takes at least eight bytes, so that a lie about their number ends at the end of the file. */
+static int skip_values(struct reader *reader, uint64_t type, uint64_t n, unsigned depth)
 {
-    uint64_t type, n, i;
-    int r;
+    for (uint64_t i = 0; i < n; i++) {
+        int r = skip_value(reader, type, depth);
 
-    r = take_number(reader, 4, &type);
-    if (r < 0)
-        return r;
-
-    r = take_number(reader, 8, &n);
-    if (r < 0)
-        return r;
-
-    if (type < V_COUNT && value_size[type] != 0) {
-        if (n > reader->source->size)
-            return cut_short(reader);
-        return take(reader, NULL, n * value_size[type]);
-    }
-
-    /* Each text or array takes at least eight bytes, so that a lie about their number ends at the end of the file. */
-    for (i = 0; i < n; i++) {
-        r = skip_value(reader, type, depth);
         if (r < 0)
             return r;
     }
 
     return POOLMGR_OK;
+}
+
+static int tell_elements(struct reader *reader, uint64_t type, uint64_t n)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t value = 0;
+        int r = take_integer(reader, type, &value);
+
+        if (r < 0)
+            return r;
+
+        reader->visitor->on_element(reader->visitor->ctx, i, value);
+    }
+
+    return POOLMGR_OK;
+}
+
+/* `key` NULL: nobody is told. */
+static int take_array(struct reader *reader, const char *key, unsigned depth)
+{
+    const struct pm_gguf_visitor *visitor = reader->visitor;
+    uint64_t type, n;
+    int r;
+
+    r = pm_window_number(&reader->window, 4, &type);
+    if (r < 0)
+        return r;
+
+    r = pm_window_number(&reader->window, 8, &n);
+    if (r < 0)
+        return r;
+
+    if (key && visitor && visitor->on_array(visitor->ctx, key, n, is_integer(type)) &&
+        is_integer(type))
+        return tell_elements(reader, type, n);
+
+    if (type >= V_COUNT || value_size[type] == 0)
+        return skip_values(reader, type, n, depth);
+
+    if (n > reader->window.source->size)
+        return pm_window_cut_short(&reader->window);
+
+    return pm_window_take(&reader->window, NULL, n * value_size[type]);
 }
 
 static int skip_value(struct reader *reader, uint64_t type, unsigned depth)
@@ -236,24 +132,19 @@ static int skip_value(struct reader *reader, uint64_t type, unsigned depth)
     int r;
 
     if (type == V_STRING) {
-        r = take_number(reader, 8, &n);
-        return r < 0 ? r : take(reader, NULL, n);
+        r = pm_window_number(&reader->window, 8, &n);
+        return r < 0 ? r : pm_window_take(&reader->window, NULL, n);
     }
 
     if (type == V_ARRAY && depth < PM_GGUF_NEST_MAX)
-        return skip_array(reader, depth + 1);
+        return take_array(reader, NULL, depth + 1);
 
     if (type >= V_COUNT || value_size[type] == 0)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT,
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
                        "metadata of unknown type %" PRIu64 " at byte %" PRIu64, type,
-                       reader->offset);
+                       reader->window.offset);
 
-    return take(reader, NULL, value_size[type]);
-}
-
-static bool is_unsigned(uint64_t type)
-{
-    return type == V_UINT8 || type == V_UINT16 || type == V_UINT32 || type == V_UINT64;
+    return pm_window_take(&reader->window, NULL, value_size[type]);
 }
 
 static bool is_context_key(const struct pm_gguf *gguf, const char *key)
@@ -264,29 +155,66 @@ static bool is_context_key(const struct pm_gguf *gguf, const char *key)
            strcmp(key + n, ".context_length") == 0;
 }
 
+static int take_integer_pair(struct reader *reader, struct pm_gguf *gguf, const char *key,
+                             uint64_t type)
+{
+    uint64_t value = 0;
+    int r;
+
+    r = take_integer(reader, type, &value);
+    if (r < 0)
+        return r;
+
+    if (strcmp(key, "general.alignment") == 0)
+        gguf->alignment = value;
+    else if (strcmp(key, "split.count") == 0)
+        gguf->n_shards = value;
+    else if (strcmp(key, "split.no") == 0)
+        gguf->shard = value;
+    else if (is_context_key(gguf, key))
+        gguf->context = value;
+
+    if (reader->visitor)
+        reader->visitor->on_number(reader->visitor->ctx, key, value);
+
+    return POOLMGR_OK;
+}
+
+static int take_text_pair(struct reader *reader, struct pm_gguf *gguf, const char *key)
+{
+    if (strcmp(key, "general.architecture") == 0)
+        return pm_window_text(&reader->window, PM_GGUF_HEADER_MAX, "an architecture's name",
+                              gguf->architecture, sizeof gguf->architecture);
+
+    if (strcmp(key, "general.name") == 0)
+        return pm_window_text(&reader->window, PM_GGUF_HEADER_MAX, "a model's name", gguf->name,
+                              sizeof gguf->name);
+
+    return skip_value(reader, V_STRING, 0);
+}
+
 static int take_pair(struct reader *reader, struct pm_gguf *gguf)
 {
     char key[128];
     uint64_t type;
     int r;
 
-    r = take_text(reader, PM_GGUF_KEY_MAX, "a metadata key", key, sizeof key);
+    r = pm_window_text(&reader->window, PM_GGUF_KEY_MAX, "a metadata key", key, sizeof key);
     if (r < 0)
         return r;
 
-    r = take_number(reader, 4, &type);
+    r = pm_window_number(&reader->window, 4, &type);
     if (r < 0)
         return r;
 
-    if (type == V_STRING && strcmp(key, "general.architecture") == 0)
-        return take_text(reader, PM_GGUF_HEADER_MAX, "an architecture's name", gguf->architecture,
-                         sizeof gguf->architecture);
+    if (type == V_STRING)
+        return take_text_pair(reader, gguf, key);
 
-    if (is_unsigned(type) && strcmp(key, "general.alignment") == 0)
-        return take_number(reader, value_size[type], &gguf->alignment);
+    if (type == V_ARRAY)
+        return take_array(reader, key, 1);
 
-    if (is_unsigned(type) && is_context_key(gguf, key))
-        return take_number(reader, value_size[type], &gguf->context);
+    if (is_integer(type))
+        return take_integer_pair(reader, gguf, key, type);
 
     return skip_value(reader, type, 0);
 }
@@ -297,63 +225,56 @@ static int take_counts(struct reader *reader, struct pm_gguf *gguf)
     uint64_t version;
     int r;
 
-    if (reader->source->size == 0)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT, "empty");
+    if (reader->window.source->size == 0)
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT, "empty");
 
-    if (reader->source->size < sizeof magic)
-        return cut_short(reader);
+    if (reader->window.source->size < sizeof magic)
+        return pm_window_cut_short(&reader->window);
 
-    r = take(reader, magic, sizeof magic);
+    r = pm_window_take(&reader->window, magic, sizeof magic);
     if (r < 0)
         return r;
 
     if (memcmp(magic, "GGUF", sizeof magic) != 0)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT,
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
                        "no GGUF file: it does not begin with 'GGUF'");
 
-    r = take_number(reader, 4, &version);
+    r = pm_window_number(&reader->window, 4, &version);
     if (r < 0)
         return r;
 
     if (version < 2 || version > 3)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_UNSUPPORTED,
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_UNSUPPORTED,
                        "GGUF version %" PRIu64 "%s; versions 2 and 3 are read", version,
                        (version & 0xffff) == 0 ? " (big-endian?)" : "");
 
     gguf->version = (uint32_t)version;
-    r = take_number(reader, 8, &gguf->n_tensors);
+    r = pm_window_number(&reader->window, 8, &gguf->n_tensors);
     if (r < 0)
         return r;
 
-    r = take_number(reader, 8, &gguf->n_pairs);
+    r = pm_window_number(&reader->window, 8, &gguf->n_pairs);
     if (r < 0)
         return r;
 
     if (gguf->n_tensors > PM_GGUF_TENSORS_MAX || gguf->n_pairs > PM_GGUF_PAIRS_MAX)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT,
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
                        "its header counts %" PRIu64 " tensors and %" PRIu64 " metadata keys",
                        gguf->n_tensors, gguf->n_pairs);
 
     return POOLMGR_OK;
 }
 
-/* Bytes of a tensor; false: they overflow. *ret_known false: a type this table does not know. */
-static bool tensor_bytes(const uint64_t *dims, size_t n_dims, uint64_t type, uint64_t *ret_bytes,
-                         bool *ret_known)
+/* False: a product overflows. */
+static bool measure_tensor(struct pm_gguf_tensor *tensor)
 {
-    uint64_t n = 1;
-    size_t i;
-
-    *ret_known = type < PM_ARRAY_LEN(tensor_types) && tensor_types[type].n_elements != 0;
-    for (i = 0; i < n_dims; i++)
-        if (__builtin_mul_overflow(n, dims[i], &n))
+    tensor->n_elements = 1;
+    for (size_t i = 0; i < tensor->n_dims; i++)
+        if (__builtin_mul_overflow(tensor->n_elements, tensor->dims[i], &tensor->n_elements))
             return false;
 
-    if (!*ret_known)
-        return true;
-
-    n = n / tensor_types[type].n_elements + (n % tensor_types[type].n_elements != 0);
-    return !__builtin_mul_overflow(n, tensor_types[type].n_bytes, ret_bytes);
+    tensor->bytes = 0;
+    return !tensor->of || pm_ggml_bytes(tensor->of, tensor->n_elements, &tensor->bytes);
 }
 
 /* The tensor that ends last, kept for the message. */
@@ -362,69 +283,84 @@ struct last_tensor {
     uint64_t end; /* in the data */
 };
 
-static int take_tensor(struct reader *reader, struct pm_gguf *gguf, struct last_tensor *last)
+static int take_dims(struct reader *reader, struct pm_gguf_tensor *tensor)
 {
-    char name[PM_GGUF_NAME_MAX + 1];
-    uint64_t n_dims, dims[PM_GGUF_DIMS_MAX], type, offset, bytes = 0, end;
-    bool known;
-    size_t i;
+    uint64_t n_dims;
     int r;
 
-    r = take_text(reader, PM_GGUF_NAME_MAX, "a tensor's name", name, sizeof name);
-    if (r < 0)
-        return r;
-
-    r = take_number(reader, 4, &n_dims);
+    r = pm_window_number(&reader->window, 4, &n_dims);
     if (r < 0)
         return r;
 
     if (n_dims > PM_GGUF_DIMS_MAX)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT,
-                       "tensor '%.128s' has %" PRIu64 " dimensions", name, n_dims);
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
+                       "tensor '%.128s' has %" PRIu64 " dimensions", tensor->name, n_dims);
 
-    for (i = 0; i < n_dims; i++) {
-        r = take_number(reader, 8, &dims[i]);
+    tensor->n_dims = (size_t)n_dims;
+    for (size_t i = 0; i < tensor->n_dims; i++) {
+        r = pm_window_number(&reader->window, 8, &tensor->dims[i]);
         if (r < 0)
             return r;
     }
 
-    r = take_number(reader, 4, &type);
+    return POOLMGR_OK;
+}
+
+static int take_tensor(struct reader *reader, struct pm_gguf *gguf, struct last_tensor *last)
+{
+    struct pm_gguf_tensor tensor;
+    uint64_t offset, end;
+    int r;
+
+    r = pm_window_text(&reader->window, PM_GGUF_NAME_MAX, "a tensor's name", tensor.name,
+                       sizeof tensor.name);
     if (r < 0)
         return r;
 
-    r = take_number(reader, 8, &offset);
+    r = take_dims(reader, &tensor);
     if (r < 0)
         return r;
 
-    if (!tensor_bytes(dims, (size_t)n_dims, type, &bytes, &known) ||
-        __builtin_add_overflow(offset, bytes, &end))
-        return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT,
-                       "the size of tensor '%.128s' overflows", name);
+    r = pm_window_number(&reader->window, 4, &tensor.type);
+    if (r < 0)
+        return r;
 
-    gguf->n_unknown_types += !known;
+    r = pm_window_number(&reader->window, 8, &offset);
+    if (r < 0)
+        return r;
+
+    tensor.of = pm_ggml_type(tensor.type);
+    if (!measure_tensor(&tensor) || __builtin_add_overflow(offset, tensor.bytes, &end))
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
+                       "the size of tensor '%.128s' overflows", tensor.name);
+
+    gguf->n_unknown_types += !tensor.of;
     if (end >= last->end) {
         last->end = end;
-        memcpy(last->name, name, sizeof name);
+        memcpy(last->name, tensor.name, sizeof tensor.name);
     }
+
+    if (reader->visitor)
+        reader->visitor->on_tensor(reader->visitor->ctx, &tensor);
 
     return POOLMGR_OK;
 }
 
 static int check_data(struct reader *reader, struct pm_gguf *gguf, const struct last_tensor *last)
 {
-    uint64_t gap = reader->offset % gguf->alignment;
+    uint64_t gap = reader->window.offset % gguf->alignment;
 
-    gguf->data_offset = reader->offset + (gap != 0 ? gguf->alignment - gap : 0);
+    gguf->data_offset = reader->window.offset + (gap != 0 ? gguf->alignment - gap : 0);
     if (gguf->n_tensors == 0) {
-        gguf->data_end = reader->offset;
+        gguf->data_end = reader->window.offset;
         return POOLMGR_OK;
     }
 
     if (__builtin_add_overflow(gguf->data_offset, last->end, &gguf->data_end) ||
-        gguf->data_end > reader->source->size)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT,
+        gguf->data_end > reader->window.source->size)
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
                        "cut short: tensor '%.128s' lies outside the file's %" PRIu64 " bytes",
-                       last->name, reader->source->size);
+                       last->name, reader->window.source->size);
 
     return POOLMGR_OK;
 }
@@ -448,7 +384,7 @@ static int read_header(struct reader *reader, struct pm_gguf *gguf)
 
     if (gguf->alignment == 0 || (gguf->alignment & (gguf->alignment - 1)) != 0 ||
         gguf->alignment > PM_GGUF_HEADER_MAX)
-        return pm_fail(reader->err, POOLMGR_E_MODEL_CORRUPT,
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
                        "its alignment is %" PRIu64 ", not a power of two", gguf->alignment);
 
     for (i = 0; i < gguf->n_tensors; i++) {
@@ -460,10 +396,10 @@ static int read_header(struct reader *reader, struct pm_gguf *gguf)
     return check_data(reader, gguf, &last);
 }
 
-int pm_gguf_read(const struct pm_gguf_source *source, struct pm_gguf *ret,
-                 struct poolmgr_error *err)
+int pm_gguf_walk(const struct pm_gguf_source *source, const struct pm_gguf_visitor *visitor,
+                 struct pm_gguf *ret, struct poolmgr_error *err)
 {
-    struct reader reader = {.source = source, .err = err};
+    struct reader reader = {.window = {.source = source, .err = err}, .visitor = visitor};
     struct pm_gguf gguf = {0};
     int r;
 
@@ -473,4 +409,10 @@ int pm_gguf_read(const struct pm_gguf_source *source, struct pm_gguf *ret,
 
     *ret = gguf;
     return POOLMGR_OK;
+}
+
+int pm_gguf_read(const struct pm_gguf_source *source, struct pm_gguf *ret,
+                 struct poolmgr_error *err)
+{
+    return pm_gguf_walk(source, NULL, ret, err);
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "plan/ggml.h"
 #include "util/error.h"
 
 #define PM_GGUF_HEADER_MAX                                                                         \
@@ -35,13 +36,39 @@ struct pm_gguf {
     uint32_t version;
     uint64_t n_pairs, n_tensors;
     char architecture[64]; /* general.architecture; "" not told */
+    char name[96];         /* general.name; "" not told */
     uint64_t context;      /* <architecture>.context_length */
+    uint64_t n_shards,
+        shard; /* split.count: files of this model; split.no: which of them, from 0 */
     uint64_t alignment;
     uint64_t data_offset; /* where the tensors' data begins */
     uint64_t
         data_end; /* behind the last tensor, as far as types are known; at most the file's size */
     uint64_t
         n_unknown_types; /* tensors whose type this table does not know: their end was not checked */
+};
+
+/* One tensor's description. */
+struct pm_gguf_tensor {
+    char name[PM_GGUF_NAME_MAX + 1];
+    size_t n_dims;
+    uint64_t dims[PM_GGUF_DIMS_MAX]; /* the first is the length of a row */
+    uint64_t type;
+    const struct pm_ggml_type *of; /* NULL: a type that is unknown here; bytes is 0 then */
+    uint64_t n_elements, bytes;
+};
+
+/*
+ * Told of what stands in the header, in its order. Keys and tensors are good during the call. Integers are of any type,
+ * and booleans 0 or 1; a negative one is UINT64_MAX.
+ */
+struct pm_gguf_visitor {
+    void *ctx;
+    void (*on_number)(void *ctx, const char *key, uint64_t value);
+    /* An array of n; true: on_element() is to be told each, where they are integers. */
+    bool (*on_array)(void *ctx, const char *key, uint64_t n, bool are_integers);
+    void (*on_element)(void *ctx, uint64_t i, uint64_t value);
+    void (*on_tensor)(void *ctx, const struct pm_gguf_tensor *tensor);
 };
 
 /*
@@ -51,5 +78,9 @@ struct pm_gguf {
  */
 int pm_gguf_read(const struct pm_gguf_source *source, struct pm_gguf *ret,
                  struct poolmgr_error *err);
+
+/* The same walk, which tells `visitor` (NULL: nobody) what it meets; it may have been told much when it fails. */
+int pm_gguf_walk(const struct pm_gguf_source *source, const struct pm_gguf_visitor *visitor,
+                 struct pm_gguf *ret, struct poolmgr_error *err);
 
 #endif
