@@ -23,6 +23,8 @@ struct pm_model_layer {
     /* Elements that one token leaves in the KV cache; 0 and 0: the layer keeps none (it is recurrent, or shares
      * another layer's). v_elements 0 beside k_elements: MLA, one compressed row for both. */
     uint64_t k_elements, v_elements;
+    uint64_t
+        index_elements; /* of one more row, in the K cache's type: the indexer of sparse attention */
     /* Elements of 4 bytes that one sequence keeps, whatever its length: r + s of a recurrent layer; else 0. */
     uint64_t state_elements;
     bool sliding; /* attends to the last `window` tokens only, and keeps no more */
@@ -44,7 +46,6 @@ struct pm_model {
     uint64_t
         tied_bytes; /* token_embd once more, as the output where `output.weight` is absent; else 0 */
     uint64_t output_bytes; /* output*, and all that belongs to no layer; without tied_bytes */
-    bool causal;           /* false: an encoder, which has no KV cache */
     /* Why no estimate can be made of it, as one sentence ("tensor 'x' is of type 99, …"); "" one can. */
     char no_estimate[224];
     size_t n_layers;
@@ -54,18 +55,25 @@ struct pm_model {
 /*
  * Reads the headers of all shards of one model: files[0..n), in their order. The sources are used during the call only.
  *
- * The bytes of the tensors are summed by where an engine puts them (DEVICES §7). What makes an estimate impossible
- * and does not make the file bad (a type or an architecture unknown here) is kept in no_estimate, so that the
- * engine may still try.
+ * The bytes of the tensors are summed by where an engine puts them (DEVICES §7): `blk.N.*` with their layer, what is only looked
+ * up with the host, all else with the output. Layers that are only for drafting (nextn_predict_layers) count as layers and weigh
+ * nothing: an engine leaves them in the file unless it is told to draft. What makes an estimate impossible and does not make
+ * the file bad (a type or an architecture unknown here) is kept in no_estimate, so that the engine may still try.
  *
  * @param[out] ret  A reference; give it to pm_model_unref().
  *
  * @return POOLMGR_OK; what pm_gguf_read() returns, of the file that is at fault (its number is in the message where there are
- *         several); POOLMGR_E_MODEL_CORRUPT also for shards that are not each other's, missing, twice or in another order,
- *         and for sizes whose sum overflows.
+ *         several); POOLMGR_E_MODEL_CORRUPT also for shards that are not each other's: missing, too many, twice or in another
+ *         order, without all tensors; and for sizes whose sum overflows.
  */
 int pm_model_read(const struct pm_gguf_source *files, size_t n, struct pm_model **ret,
                   struct poolmgr_error *err);
+
+/*
+ * Where shard `shard` of n (from 0) lies, by the path of the first: "/m/x-00001-of-00003.gguf". The caller frees it; NULL: the
+ * first's name is not that of a first shard of n. How many there are is pm_gguf's n_shards.
+ */
+char *pm_model_shard_path(const char *first, uint64_t shard, uint64_t n);
 
 /* A model of n_layers, all zeros, with one reference: for those who fill it themselves. */
 struct pm_model *pm_model_new(size_t n_layers);

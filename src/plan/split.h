@@ -14,6 +14,8 @@
 #include "plan/estimate.h"
 #include "plan/ledger.h"
 
+#define PM_SPLIT_CONTEXT_STEP 256
+
 /* Capacity is free − reserve − context; nothing fits where that is negative. */
 struct pm_split_device {
     uint64_t free_bytes;
@@ -23,34 +25,34 @@ struct pm_split_device {
 };
 
 enum pm_split_mode {
-    PM_SPLIT_NONE, /* all on one device: the one with the smallest capacity that fits */
-    PM_SPLIT_AUTO, /* one device if one fits; else the fewest, then the smallest maximum of used / capacity, then the
-                        * smallest boundaries */
-    PM_SPLIT_BALANCED, /* over all devices: the smallest maximum of used / capacity, then the smallest boundaries */
-    PM_SPLIT_FIXED, /* by a user's ratios */
+    PM_SPLIT_NONE,     /* all on one device: the one with the smallest capacity that fits */
+    PM_SPLIT_AUTO,     /* one device if one fits; else the fewest; then the smallest maximum of
+                        * used / capacity; then the smallest boundaries */
+    PM_SPLIT_BALANCED, /* over all devices: the smallest maximum of used / capacity; then the smallest
+                        * boundaries */
+    PM_SPLIT_FIXED,    /* by a user's ratios */
 };
 
 /* Arrays have one row for each device, in the order in which the devices were given. */
 struct pm_split {
     bool fits;
     size_t n; /* devices given */
-    /* Items of each, the output among them: 0 takes no part. They are the engine's -ts, in the order of `used`. */
+    /* Items of each, the output among them; 0 takes no part. They are the engine's -ts, in the order of `used`. */
     unsigned counts[PM_SHARES_MAX];
     uint64_t used_bytes[PM_SHARES_MAX]; /* weights + KV + compute buffer */
     uint64_t weights_bytes[PM_SHARES_MAX];
     uint64_t kv_bytes[PM_SHARES_MAX];
     size_t n_used;
     size_t used
-        [PM_SHARES_MAX]; /* rows of the devices that take part, in PCI order: the engine's CUDA0, CUDA1, … */
-    /* Where it does not fit: so many bytes more on that device would make it fit, one less would not. By ratios,
-     * where several may be short: the one that lacks most, and what it lacks. Of the rows above only PM_SPLIT_FIXED
-     * fills any then. */
+        [PM_SHARES_MAX]; /* devices that take part, in PCI order: the engine's CUDA0, CUDA1, … */
+    /* Where it does not fit: so many bytes more on that device would make it fit, and one less would not. By ratios, where
+     * several may be short: the one that lacks most, and what it lacks; and only there the rows above are filled, too. */
     size_t short_device;
     uint64_t short_bytes;
 };
 
 /*
- * @param ratios  For PM_SPLIT_FIXED, one a device in the order given: finite, ≥ 0, sum within 1e-6 of 1. Else NULL, 0.
+ * @param ratios  For PM_SPLIT_FIXED, one a device in the order given: finite, ≥ 0, sum within 1e-6 of 1. Else not looked at.
  *
  * @return POOLMGR_OK, whether it fits or not; POOLMGR_E_CONFIG_INVALID: no device, more than PM_SHARES_MAX, ratios that are
  *         not as above (the message says which).
@@ -59,9 +61,12 @@ int pm_split_plan(const struct pm_estimate *estimate, enum pm_split_mode mode, c
                   size_t n_ratios, const struct pm_split_device *devices, size_t n,
                   struct pm_split *ret, struct poolmgr_error *err);
 
+/* One each of used[0..n_used), count / (layers + 1), the last 1 − the rest: for people. An engine is given counts. */
+void pm_split_ratios(const struct pm_split *split, double ret[PM_SHARES_MAX]);
+
 /*
- * The largest context of one request, a multiple of 256 up to what the model was trained on, that fits; 0: none does.
- * ask->context is not looked at.
+ * The largest context of one request that fits: a multiple of PM_SPLIT_CONTEXT_STEP up to what the model was trained on (of one
+ * trained on less, that); 0: none does. ask->context is not looked at.
  *
  * @return POOLMGR_OK; what pm_estimate_make() and pm_split_plan() return for the smallest context.
  */
