@@ -12,9 +12,10 @@ for program in build/fuzz/tests/fuzz/fuzz_*; do
     [ -x "$program" ] && [ -f "$program" ] || continue
     name=$(basename "$program"); name=${name#fuzz_}
     corpus=build/fuzz/corpus/$name; mkdir -p "$corpus"
+    words=(); [ -e "tests/fuzz/$name.dict" ] && words=("-dict=tests/fuzz/$name.dict")
     say "$name for $seconds s"
     if setarch -R "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$findings/$name-" "$corpus" "tests/fuzz/corpus/$name" >"build/fuzz/$name.log" 2>&1; then
+        "${words[@]}" -artifact_prefix="$findings/$name-" "$corpus" "tests/fuzz/corpus/$name" >"build/fuzz/$name.log" 2>&1; then
         echo "ok $name: $(grep -o 'stat::number_of_executed_units: *[0-9]*' "build/fuzz/$name.log" | grep -o '[0-9]*$') runs"
         passed=$((passed + 1))
     else

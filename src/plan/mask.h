@@ -36,11 +36,11 @@ const char *pm_vendor_name(enum pm_vendor vendor); /* "nvidia" "amd" "intel" */
 /* One device as masks see it. */
 struct pm_gpu {
     enum pm_vendor vendor;
-    /* The full UUID (GPU-…, MIG-…, AMD's GPU- and 16 digits); of a declared one its name in the file ("0", "GPU-…"). */
+    /* The full UUID (GPU-…, MIG-…, AMD's GPU- and 16 digits); of a declared one its name in the file ("0", "GPU-…");
+     * one that is a number is the index. */
     char id[PM_DEVICE_ID_MAX + 1];
-    unsigned
-        index; /* position in PCI order among its vendor's GPUs; of a MIG instance: its parent's.
-                       Over PM_MASK_INDEX_MAX: it has none */
+    /* Position in PCI order among its vendor's GPUs; of a MIG instance: its parent's. Over PM_MASK_INDEX_MAX: none. */
+    unsigned index;
     int slot, gi, ci; /* MIG slot and instance ids; slot -1: a whole GPU */
     char pci[20];     /* "00000000:65:00.0", lower case; "" unknown */
     bool mig_mode;    /* a whole GPU in MIG mode: only its instances can be used */

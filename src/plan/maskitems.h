@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a mask is once it was read; for mask.c, which makes it, and maskresolve.c, which finds its devices. */
+/* What a mask is while it is read (mask.c, maskitem.c), and once it was (maskresolve.c). */
 #ifndef PM_PLAN_MASKITEMS_H
 #define PM_PLAN_MASKITEMS_H
 
@@ -35,9 +35,34 @@ struct pm_mask {
     size_t n_items;
 };
 
+/* Stands at one byte of a text. */
+struct pm_mask_reader {
+    const char *text;
+    size_t n, at;
+    struct pm_mask *mask;
+    enum pm_vendor vendor; /* of the group being read */
+    size_t *ret_offset;
+    struct poolmgr_error *err;
+};
+
+/* The item at the reader's place, which goes behind it; the codes of one item. */
+int pm_mask_read_item(struct pm_mask_reader *reader, struct pm_mask_item *ret);
+bool pm_mask_skip(struct pm_mask_reader *reader,
+                  const char *text); /* false: it does not stand there */
+
+struct pm_mask_excerpt {
+    char text[40];
+};
+
+/* A piece of the text for a message: short, and nothing in it but ASCII that prints. */
+struct pm_mask_excerpt pm_mask_excerpt(const struct pm_mask_reader *reader, size_t from, size_t to);
+
 /* Fills `err` with offset and hint (NULL: none), and *ret_offset; returns `code`. */
 int pm_mask_fail(struct poolmgr_error *err, size_t *ret_offset, int code, size_t offset,
                  const char *hint, const char *format, ...)
     __attribute__((__format__(__printf__, 6, 7)));
+
+#define pm_mask_refuse(of, code, offset, hint, ...)                                                \
+    pm_mask_fail((of)->err, (of)->ret_offset, POOLMGR_E_MASK_##code, offset, hint, __VA_ARGS__)
 
 #endif

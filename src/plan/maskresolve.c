@@ -4,14 +4,12 @@
  * one meant twice, or together with its own instance; may each be used. So a device that stands in two places is
  * told as that, and not as what else is wrong with it.
  */
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "plan/mask.h"
 #include "plan/maskitems.h"
-#include "util/buf.h"
 #include "util/str.h"
 
 struct pick {
@@ -30,8 +28,7 @@ struct resolver {
 };
 
 #define refuse(resolver, code, item, hint, ...)                                                    \
-    pm_mask_fail((resolver)->err, (resolver)->ret_offset, POOLMGR_E_MASK_##code, (item)->offset,   \
-                 hint, __VA_ARGS__)
+    pm_mask_refuse(resolver, code, (item)->offset, hint, __VA_ARGS__)
 
 /* The item as it is written; for messages: long ones are cut. */
 #define WRITTEN(resolver, item) (int)(item)->length, (resolver)->mask->text + (item)->offset
@@ -424,60 +421,4 @@ int pm_mask_resolve(const struct pm_mask *mask, const struct pm_gpu *gpus, size_
         ret[i] = picks[i].gpu;
     *ret_n = resolver.n_picks;
     return POOLMGR_OK;
-}
-
-/* ---- sets --------------------------------------------------------------------------------------------- */
-
-static void add_name(struct pm_buf *buf, const struct pm_gpu *gpu)
-{
-    if (gpu->id[0])
-        pm_buf_adds(buf, gpu->id);
-    else if (gpu->pci[0])
-        pm_buf_addf(buf, "pci:%s", gpu->pci);
-    else
-        pm_buf_addf(buf, "%u", gpu->index);
-}
-
-char *pm_mask_normal(const struct pm_gpu *gpus, const size_t *set, size_t n)
-{
-    pm_auto_buf struct pm_buf buf = {0};
-
-    for (int vendor = 0; vendor < PM_VENDOR_COUNT; vendor++) {
-        bool begun = false;
-
-        for (size_t i = 0; i < n; i++) {
-            const struct pm_gpu *gpu = &gpus[set[i]];
-
-            if ((int)gpu->vendor != vendor)
-                continue;
-            if (begun)
-                pm_buf_adds(&buf, ",");
-            else
-                pm_buf_addf(&buf, "%s%s:", buf.n > 0 ? ";" : "", pm_vendor_name(gpu->vendor));
-            add_name(&buf, gpu);
-            begun = true;
-        }
-    }
-    if (n == 0)
-        pm_buf_adds(&buf, "none");
-    return pm_xstrdup(pm_buf_text(&buf));
-}
-
-bool pm_mask_subset(const size_t *a, size_t n_a, const size_t *b, size_t n_b)
-{
-    for (size_t i = 0; i < n_a; i++) {
-        size_t k = 0;
-
-        while (k < n_b && b[k] != a[i])
-            k++;
-        if (k == n_b)
-            return false;
-    }
-    return true;
-}
-
-/* A resolved set has every device once. */
-bool pm_mask_equal(const size_t *a, size_t n_a, const size_t *b, size_t n_b)
-{
-    return n_a == n_b && pm_mask_subset(a, n_a, b, n_b);
 }
