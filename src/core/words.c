@@ -62,14 +62,10 @@ static const char *const then_names[] = {
 static_assert(PM_ARRAY_LEN(then_names) == PM_THEN_COUNT, "a word has no name");
 
 static const char *const device_state_names[] = {
-    [PM_DEVICE_OK] = "ok",
-    [PM_DEVICE_UNKNOWN] = "unknown",
-    [PM_DEVICE_DENIED] = "denied",
-    [PM_DEVICE_MISMATCH] = "mismatch",
-    [PM_DEVICE_BLOCKED] = "blocked",
-    [PM_DEVICE_RESET_REQUIRED] = "reset_required",
-    [PM_DEVICE_LOST] = "lost",
-    [PM_DEVICE_QUARANTINED] = "quarantined",
+    [PM_DEVICE_OK] = "ok",           [PM_DEVICE_UNKNOWN] = "unknown",
+    [PM_DEVICE_DENIED] = "denied",   [PM_DEVICE_MISMATCH] = "mismatch",
+    [PM_DEVICE_BLOCKED] = "blocked", [PM_DEVICE_RESET_REQUIRED] = "reset_required",
+    [PM_DEVICE_LOST] = "lost",       [PM_DEVICE_QUARANTINED] = "quarantined",
     [PM_DEVICE_SUSPECT] = "suspect",
 };
 static_assert(PM_ARRAY_LEN(device_state_names) == PM_DEVICE_STATE_COUNT,
