@@ -101,8 +101,10 @@ static bool layer_of(const char *name, uint64_t *ret)
     if (!pm_str_starts(name, "blk.") || name[i] < '0' || name[i] > '9')
         return false;
 
-    for (; name[i] >= '0' && name[i] <= '9' && layer <= PM_MODEL_LAYERS_MAX; i++)
-        layer = layer * 10 + (uint64_t)(name[i] - '0');
+    for (; name[i] >= '0' && name[i] <= '9'; i++) {
+        if (layer < PM_MODEL_LAYERS_MAX)
+            layer = layer * 10 + (uint64_t)(name[i] - '0');
+    }
 
     *ret = layer;
     return name[i] == '.';
