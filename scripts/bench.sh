@@ -12,6 +12,8 @@ say bench/core_leases
 /usr/bin/python3 bench/core_plot.py build/core_leases.svg <build/core_leases.txt
 say bench/core_placement
 "$POOLMGR_BUILD"/bench/core_placement
+say bench/plan
+"$POOLMGR_BUILD"/bench/plan
 say bench/http_server
 "$POOLMGR_BUILD"/bench/http_server
 for program in bench/cold_start.py bench/idle.py; do

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What split.c (feasible or not, and what is lacking) and balance.c (which of the feasible) share. */
+/* What split.c (feasible or not, and what is lacking), balance.c (which of the feasible), ratios.c and context.c share. */
 #ifndef PM_PLAN_INTERNAL_H
 #define PM_PLAN_INTERNAL_H
 
@@ -28,5 +28,16 @@ void pm_cut_balance(const struct pm_cut *cut, size_t n_most, size_t at[PM_SHARES
 /* -1, 0, 1: the maximum of used / capacity of one is less, the same, more. compute as each pays it. */
 int pm_cut_compare(const struct pm_cut *cut, const size_t *a, uint64_t compute_a, const size_t *b,
                    uint64_t compute_b);
+
+/* What pm_split_plan() refuses. */
+int pm_split_check(enum pm_split_mode mode, const double *ratios, size_t n_ratios, size_t n,
+                   struct poolmgr_error *err);
+/* Whether there is a plan, without making it; of what was checked. */
+bool pm_split_fits(const struct pm_estimate *estimate, enum pm_split_mode mode,
+                   const double *ratios, const struct pm_split_device *devices, size_t n);
+
+int pm_cut_check_ratios(const double *ratios, size_t n_ratios, size_t n, struct poolmgr_error *err);
+/* Whole items first, then one more each to those with the largest remainder, of equal ones the first. */
+void pm_cut_by_ratios(const struct pm_cut *cut, const double *ratios, size_t at[PM_SHARES_MAX + 1]);
 
 #endif

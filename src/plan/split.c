@@ -7,15 +7,11 @@
  */
 #include "plan/split.h"
 
-#include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "plan/internal.h"
 #include "util/str.h"
-
-#define SUM_TOLERANCE 1e-6
 
 /* ---- the question ------------------------------------------------------------------------------------- */
 
@@ -208,61 +204,6 @@ static void explain(const struct pm_cut *cut, enum pm_split_mode mode, struct pm
     set_short(cut, d, lacking, split);
 }
 
-/* ---- by ratios ---------------------------------------------------------------------------------------- */
-
-static int check_ratios(const double *ratios, size_t n_ratios, size_t n, struct poolmgr_error *err)
-{
-    double sum = 0;
-
-    if (n_ratios != n)
-        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "%zu ratios for %zu devices", n_ratios, n);
-
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(ratios[i]) || ratios[i] < 0)
-            return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "ratio %zu is %g; ratios are from 0 to 1",
-                           i + 1, ratios[i]);
-        sum += ratios[i];
-    }
-
-    if (fabs(sum - 1) > SUM_TOLERANCE)
-        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "the ratios sum to %.9g, not to 1", sum);
-
-    return POOLMGR_OK;
-}
-
-/* Whole items first, then one more each to those with the largest remainder, of equal ones the first. */
-static void set_by_ratios(const struct pm_cut *cut, const double *ratios,
-                          size_t at[PM_SHARES_MAX + 1])
-{
-    size_t counts[PM_SHARES_MAX], left = cut->n_items;
-    double remainders[PM_SHARES_MAX];
-
-    for (size_t d = 0; d < cut->n; d++) {
-        double exact = ratios[cut->device[d]] * (double)cut->n_items;
-
-        counts[d] = (size_t)exact;
-        if (counts[d] > left)
-            counts[d] = left;
-        remainders[d] = exact - (double)counts[d];
-        left -= counts[d];
-    }
-
-    for (; left > 0; left--) {
-        size_t most = 0;
-
-        for (size_t d = 1; d < cut->n; d++) {
-            if (remainders[d] > remainders[most])
-                most = d;
-        }
-        counts[most]++;
-        remainders[most] -= 1;
-    }
-
-    at[0] = 0;
-    for (size_t d = 0; d < cut->n; d++)
-        at[d + 1] = at[d] + counts[d];
-}
-
 static size_t count_used(const struct pm_cut *cut, const size_t *at)
 {
     size_t n = 0;
@@ -290,6 +231,39 @@ static void check_fixed(const struct pm_cut *cut, const size_t *at, struct pm_sp
             set_short(cut, d, lacking, split);
         }
     }
+}
+
+/* ---- does it fit -------------------------------------------------------------------------------------- */
+
+bool pm_split_fits(const struct pm_estimate *estimate, enum pm_split_mode mode,
+                   const double *ratios, const struct pm_split_device *devices, size_t n)
+{
+    struct pm_split split = {.fits = true};
+    size_t at[PM_SHARES_MAX + 1];
+    struct pm_cut cut;
+
+    cut_init(&cut, estimate, devices, n);
+    if (mode == PM_SPLIT_FIXED) {
+        pm_cut_by_ratios(&cut, ratios, at);
+        check_fixed(&cut, at, &split);
+    } else {
+        split.fits = find_single(&cut) < cut.n || (mode != PM_SPLIT_NONE && all_fit(&cut));
+    }
+    cut_fini(&cut);
+    return split.fits;
+}
+
+int pm_split_check(enum pm_split_mode mode, const double *ratios, size_t n_ratios, size_t n,
+                   struct poolmgr_error *err)
+{
+    if (n == 0)
+        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "there is no device to plan for");
+
+    if (n > PM_SHARES_MAX)
+        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "%zu devices are more than %d", n,
+                       PM_SHARES_MAX);
+
+    return mode == PM_SPLIT_FIXED ? pm_cut_check_ratios(ratios, n_ratios, n, err) : POOLMGR_OK;
 }
 
 /* ---- the answer --------------------------------------------------------------------------------------- */
@@ -376,16 +350,6 @@ static void fill_rows(const struct pm_cut *cut, const struct pm_estimate *estima
     }
 }
 
-static int check_count(size_t n, struct poolmgr_error *err)
-{
-    if (n == 0)
-        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "there is no device to plan for");
-    if (n > PM_SHARES_MAX)
-        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "%zu devices are more than %d", n,
-                       PM_SHARES_MAX);
-    return POOLMGR_OK;
-}
-
 int pm_split_plan(const struct pm_estimate *estimate, enum pm_split_mode mode, const double *ratios,
                   size_t n_ratios, const struct pm_split_device *devices, size_t n,
                   struct pm_split *ret, struct poolmgr_error *err)
@@ -395,15 +359,13 @@ int pm_split_plan(const struct pm_estimate *estimate, enum pm_split_mode mode, c
     struct pm_cut cut;
     int r;
 
-    r = check_count(n, err);
-    if (r == POOLMGR_OK && mode == PM_SPLIT_FIXED)
-        r = check_ratios(ratios, n_ratios, n, err);
+    r = pm_split_check(mode, ratios, n_ratios, n, err);
     if (r < 0)
         return r;
 
     cut_init(&cut, estimate, devices, n);
     if (mode == PM_SPLIT_FIXED) {
-        set_by_ratios(&cut, ratios, at);
+        pm_cut_by_ratios(&cut, ratios, at);
         check_fixed(&cut, at, &split);
         fill_rows(&cut, estimate, at, &split);
     } else if (choose(&cut, mode, at)) {
@@ -413,103 +375,5 @@ int pm_split_plan(const struct pm_estimate *estimate, enum pm_split_mode mode, c
     }
     cut_fini(&cut);
     *ret = split;
-    return POOLMGR_OK;
-}
-
-void pm_split_ratios(const struct pm_split *split, double ret[PM_SHARES_MAX])
-{
-    unsigned n_items = 0;
-    double rest = 1;
-
-    for (size_t i = 0; i < split->n_used; i++)
-        n_items += split->counts[split->used[i]];
-    for (size_t i = 0; i < split->n_used; i++) {
-        ret[i] = i + 1 < split->n_used ? (double)split->counts[split->used[i]] / n_items : rest;
-        rest -= ret[i];
-    }
-}
-
-/* ---- the largest context ------------------------------------------------------------------------------ */
-
-struct search {
-    const struct pm_model *model;
-    struct pm_estimate_ask ask;
-    enum pm_split_mode mode;
-    const double *ratios;
-    size_t n_ratios;
-    const struct pm_split_device *devices;
-    size_t n;
-};
-
-static bool fits_at_all(const struct search *search, const struct pm_cut *cut)
-{
-    struct pm_split split = {.fits = true};
-    size_t at[PM_SHARES_MAX + 1];
-
-    if (search->mode != PM_SPLIT_FIXED)
-        return find_single(cut) < cut->n || (search->mode != PM_SPLIT_NONE && all_fit(cut));
-
-    set_by_ratios(cut, search->ratios, at);
-    check_fixed(cut, at, &split);
-    return split.fits;
-}
-
-static int try_context(struct search *search, uint64_t context, bool *ret,
-                       struct poolmgr_error *err)
-{
-    struct pm_estimate estimate;
-    struct pm_cut cut;
-    int r;
-
-    search->ask.context = context;
-    r = pm_estimate_make(search->model, &search->ask, &estimate, err);
-    if (r < 0)
-        return r;
-
-    cut_init(&cut, &estimate, search->devices, search->n);
-    *ret = fits_at_all(search, &cut);
-    cut_fini(&cut);
-    pm_estimate_fini(&estimate);
-    return POOLMGR_OK;
-}
-
-/* What cannot be estimated is too large: an engine could not be asked for it either. */
-static bool fits_context(struct search *search, uint64_t context)
-{
-    bool fits = false;
-
-    return try_context(search, context, &fits, NULL) == POOLMGR_OK && fits;
-}
-
-int pm_split_largest_context(const struct pm_model *model, const struct pm_estimate_ask *ask,
-                             enum pm_split_mode mode, const double *ratios, size_t n_ratios,
-                             const struct pm_split_device *devices, size_t n, uint64_t *ret,
-                             struct poolmgr_error *err)
-{
-    struct search search = {model, *ask, mode, ratios, n_ratios, devices, n};
-    uint64_t step = model->context < PM_SPLIT_CONTEXT_STEP ? model->context : PM_SPLIT_CONTEXT_STEP;
-    uint64_t low = 0, high;
-    bool fits = false;
-    int r;
-
-    r = check_count(n, err);
-    if (r == POOLMGR_OK && mode == PM_SPLIT_FIXED)
-        r = check_ratios(ratios, n_ratios, n, err);
-    if (r == POOLMGR_OK)
-        r = try_context(&search, step, &fits, err);
-    if (r < 0)
-        return r;
-
-    /* In steps: `low` fits, or is 0. */
-    for (high = fits ? model->context / step : 0; low < high;) {
-        uint64_t middle = high - (high - low) / 2;
-
-        if (fits_context(&search, middle * step))
-            low = middle;
-        else
-            high = middle - 1;
-    }
-
-    *ret = low * step;
     return POOLMGR_OK;
 }

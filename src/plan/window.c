@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plan/window.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -78,10 +79,29 @@ static uint64_t little_endian(const unsigned char *bytes, size_t n)
     return value;
 }
 
+/* A vocabulary is half a million lengths, nearly all of which lie in the window whole. */
+static bool take_length(struct pm_window *window, uint64_t *ret)
+{
+    uint64_t at = window->offset - window->bytes_offset;
+
+    if (window->offset < window->bytes_offset || at + sizeof(*ret) > window->n_bytes ||
+        window->offset + sizeof(*ret) > window->source->size ||
+        window->offset + sizeof(*ret) > PM_GGUF_HEADER_MAX)
+        return false;
+
+    memcpy(ret, window->bytes + at, sizeof(*ret));
+    *ret = le64toh(*ret);
+    window->offset += sizeof(*ret);
+    return true;
+}
+
 int pm_window_number(struct pm_window *window, size_t n_bytes, uint64_t *ret)
 {
     unsigned char bytes[8];
     int r;
+
+    if (n_bytes == sizeof(*ret) && take_length(window, ret))
+        return POOLMGR_OK;
 
     r = pm_window_take(window, bytes, n_bytes);
     if (r < 0)
