@@ -257,8 +257,10 @@ static bool lay_out_cache(const struct row *row, const struct pm_keys *keys, uin
     }
 
     if (pm_keys_get(keys, PM_KEY_KEY_LENGTH_MLA, 0) > 0 && lora > 0) {
-        layer->k_elements = lora + pm_keys_get(keys, PM_KEY_ROPE_DIMENSIONS, 0);
+        layer->k_elements = layer->k_head = lora + pm_keys_get(keys, PM_KEY_ROPE_DIMENSIONS, 0);
     } else {
+        layer->k_head = k_length;
+        layer->v_head = v_length;
         layer->k_elements = k_length * n_kv;
         layer->v_elements = v_length * n_kv;
     }

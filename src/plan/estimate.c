@@ -129,15 +129,15 @@ static void set_cells(const struct pm_model *model, const struct pm_estimate_ask
     terms->sliding_cells = round_up(less(terms->cells, model->window * n_windows + ubatch));
 }
 
-/* Bytes of one row; its blocks are whole, or an engine refuses the type. */
-static int measure_row(const struct pm_ggml_type *type, uint64_t n_elements, uint64_t *ret,
-                       struct poolmgr_error *err)
+/* Bytes of one row. No block holds elements of two heads, or an engine refuses the type. */
+static int measure_row(const struct pm_ggml_type *type, uint64_t n_elements, uint64_t n_head,
+                       uint64_t *ret, struct poolmgr_error *err)
 {
-    if (n_elements % type->n_elements != 0)
-        return pm_fail(err, POOLMGR_E_BAD_ARGUMENTS,
-                       "a cache of type %s has blocks of %u, and the model's rows %" PRIu64
-                       " elements",
-                       type->name, type->n_elements, n_elements);
+    if (n_elements > 0 && (n_head > 0 ? n_head : n_elements) % type->n_elements != 0)
+        return pm_fail(
+            err, POOLMGR_E_BAD_ARGUMENTS,
+            "a cache of type %s has blocks of %u elements, and the model heads of %" PRIu64,
+            type->name, type->n_elements, n_head > 0 ? n_head : n_elements);
 
     if (!pm_ggml_bytes(type, n_elements, ret))
         return pm_fail(err, POOLMGR_E_BAD_ARGUMENTS, "a row of the cache overflows");
@@ -153,15 +153,15 @@ static int measure_layer(const struct pm_model_layer *layer, const struct terms 
     struct sum row = {0}, sum = {0};
     int r;
 
-    r = measure_row(terms->type_k, layer->k_elements, &k, err);
+    r = measure_row(terms->type_k, layer->k_elements, layer->k_head, &k, err);
     if (r < 0)
         return r;
 
-    r = measure_row(terms->type_v, layer->v_elements, &v, err);
+    r = measure_row(terms->type_v, layer->v_elements, layer->v_head, &v, err);
     if (r < 0)
         return r;
 
-    r = measure_row(terms->type_k, layer->index_elements, &index, err);
+    r = measure_row(terms->type_k, layer->index_elements, 0, &index, err);
     if (r < 0)
         return r;
 

@@ -38,8 +38,8 @@ struct pm_gguf {
     char architecture[64]; /* general.architecture; "" not told */
     char name[96];         /* general.name; "" not told */
     uint64_t context;      /* <architecture>.context_length */
-    uint64_t n_shards,
-        shard; /* split.count: files of this model; split.no: which of them, from 0 */
+    uint64_t n_shards;     /* split.count: files of this model */
+    uint64_t shard;        /* split.no: which of them, from 0 */
     uint64_t alignment;
     uint64_t data_offset; /* where the tensors' data begins */
     uint64_t

@@ -23,8 +23,8 @@ struct pm_model_layer {
     /* Elements that one token leaves in the KV cache; 0 and 0: the layer keeps none (it is recurrent, or shares
      * another layer's). v_elements 0 beside k_elements: MLA, one compressed row for both. */
     uint64_t k_elements, v_elements;
-    uint64_t
-        index_elements; /* of one more row, in the K cache's type: the indexer of sparse attention */
+    uint64_t k_head, v_head; /* of them in one head; 0: not told */
+    uint64_t index_elements; /* of one more row, of K's type: the indexer of sparse attention */
     /* Elements of 4 bytes that one sequence keeps, whatever its length: r + s of a recurrent layer; else 0. */
     uint64_t state_elements;
     bool sliding; /* attends to the last `window` tokens only, and keeps no more */
@@ -40,12 +40,10 @@ struct pm_model {
     uint64_t tensor_bytes; /* of all tensors */
     uint64_t context;      /* trained on, in tokens; 0 not told */
     uint64_t n_embd, n_vocab;
-    uint64_t window; /* tokens of the sliding layers; 0: none slides */
-    uint64_t
-        input_bytes; /* token_embd and what else is only looked up: stays in the host's memory */
-    uint64_t
-        tied_bytes; /* token_embd once more, as the output where `output.weight` is absent; else 0 */
+    uint64_t window;       /* tokens of the sliding layers; 0: none slides */
+    uint64_t input_bytes;  /* token_embd and what else is only looked up: stays on the host */
     uint64_t output_bytes; /* output*, and all that belongs to no layer; without tied_bytes */
+    uint64_t tied_bytes;   /* token_embd once more, as the output where the file has none; else 0 */
     /* Why no estimate can be made of it, as one sentence ("tensor 'x' is of type 99, …"); "" one can. */
     char no_estimate[224];
     size_t n_layers;

@@ -621,11 +621,12 @@ static void test_cache_types_whose_blocks_do_not_fit_are_refused(void **state)
     struct pm_estimate_ask ask = ask_for(256);
 
     put_small(&maker, "llama", 2);
-    gguf_number(&maker, "*.attention.key_length", 20);
-    gguf_number(&maker, "*.attention.head_count_kv", 1);
+    gguf_number(&maker, "*.attention.key_length", 80);
+    gguf_number(&maker, "*.attention.head_count_kv", 2);
     model = read_maker(&maker);
     ask.cache_k = PM_CACHE_Q8_0;
-    assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS, "type Q8_0 has blocks of 32");
+    assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS,
+                   "type Q8_0 has blocks of 32 elements, and the model heads of 80");
     ask.cache_k = 99;
     assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS, "the K cache's type 99");
     ask.cache_k = PM_CACHE_F16;
