@@ -85,6 +85,10 @@ static json_t *error_at_json(const struct pm_config_errors *errors,
         pm_put_u64(value, "column", error->column);
     }
     pm_put(value, "message", pm_text(error->message));
+    if (error->code) {
+        pm_put_text(value, "code", pm_status(error->code)->name);
+        pm_put_u64(value, "offset", error->offset);
+    }
     return value;
 }
 

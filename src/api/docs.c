@@ -78,8 +78,10 @@ static void add_codes(struct pm_buf *out)
     pm_buf_adds(
         out,
         "\n## Errors\n\n"
-        "`{\"error\":{\"code\",\"message\",\"type\",\"param\",\"retriable\",\"retry_after_ms\","
+        "`{\"error\":{\"code\",\"message\",\"type\",\"param\",\"offset\",\"retriable\",\"retry_"
+        "after_ms\","
         "\"pool_id\",\"request_id\",\"hint\"}}`.\n"
+        "`offset` is the byte at fault in a mask, counted from 0.\n"
         "What can be tried again has `Retry-After`, `retry-after-ms` and `X-Backoff-Ms`; "
         "everything else\n"
         "has `x-should-retry: false`. Malformed HTTP is answered with a bare status and the end of "

@@ -82,6 +82,8 @@ json_t *pm_error_json(const struct poolmgr_error *error, const char *pool_id,
     pm_put(value, "message", pm_text(error->message));
     pm_put_text(value, "type", pm_status_type(status->http_status));
     pm_put_text(value, "param", error->param);
+    if (error->has_offset)
+        pm_put_u64(value, "offset", error->offset);
     pm_put_bool(value, "retriable", status->retriable);
     if (status->retriable && error->retry_after_ms > 0)
         pm_put_u64(value, "retry_after_ms", error->retry_after_ms);

@@ -20,8 +20,9 @@ struct shape {
 
 static const struct shape shapes[] = {
     {"Error", "error:$ErrorObject!"},
-    {"ErrorObject", "code:s! message:s! type:s! retriable:b! param:s retry_after_ms:i pool_id:s "
-                    "request_id:s hint:s"},
+    {"ErrorObject",
+     "code:s! message:s! type:s! retriable:b! param:s offset:i retry_after_ms:i pool_id:s "
+     "request_id:s hint:s"},
     {"LastError", "code:s! class:s text:s at:t"},
     {"ModelList", "object:s! data:*Model!"},
     {"Model", "id:s! object:s! created:i! owned_by:s! state:s! context:i aliases:*s! pools:*s"},

@@ -34,6 +34,20 @@ static bool read_text(struct pm_call *call, const json_t *body, const char *memb
     return true;
 }
 
+static bool read_mask(struct pm_call *call, const json_t *body, const char **ret)
+{
+    pm_auto(pm_mask_unref) struct pm_mask *mask = NULL;
+    struct poolmgr_error err = {0};
+
+    if (!read_text(call, body, "mask", ret))
+        return false;
+    if (!*ret || pm_mask_parse(*ret, strlen(*ret), &mask, NULL, &err) == 0)
+        return true;
+    (void)pm_error_param(&err, 0, "mask");
+    pm_call_error(call, &err);
+    return false;
+}
+
 static bool read_pools(struct pm_call *call, const json_t *body, const char *member,
                        const char **ids, size_t *ret_n)
 {
@@ -74,7 +88,7 @@ static bool read_question(struct pm_call *call, const json_t *body, struct quest
            read_text(call, body, "pin", &ret->placement.pin) &&
            read_pools(call, body, "prefer", ret->prefer, &ret->placement.n_prefer) &&
            read_pools(call, body, "avoid", ret->avoid, &ret->placement.n_avoid) &&
-           read_text(call, body, "mask", &ret->placement.mask) &&
+           read_mask(call, body, &ret->placement.mask) &&
            read_fallback(call, body, &ret->placement.no_fallback);
 }
 

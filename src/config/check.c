@@ -74,103 +74,6 @@ static void check_names(struct pm_config_errors *errors, const struct pm_yaml *k
     }
 }
 
-/* Where a member of a pool stands, or a key of that member. */
-static const struct pm_yaml *place_of(const struct pm_yaml *map, const char *name, const char *key,
-                                      const struct pm_yaml *otherwise)
-{
-    const struct pm_yaml *node = map ? pm_yaml_get(map, name) : NULL;
-
-    for (size_t i = 0; key && node && node->kind == PM_YAML_MAP && i < node->n; i++) {
-        if (strcmp(node->keys[i]->text, key) == 0)
-            return node->keys[i];
-    }
-    return node ? node : otherwise;
-}
-
-static bool is_declared(const struct pm_config *config, const char *device)
-{
-    return pm_strv_contains(&config->devices.declared.devices, device);
-}
-
-static bool stands_twice(const struct pm_strv *list, size_t i)
-{
-    for (size_t k = 0; k < i; k++) {
-        if (strcmp(list->items[k], list->items[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void check_mask(struct pm_config_errors *errors, const struct pm_yaml *at,
-                       const struct pm_config *config, const struct pm_pool_spec *spec)
-{
-    if (config->devices.declared.devices.n == 0) {
-        pm_config_error_at(errors, at->line, at->column,
-                           "'devices' in pool '%s' is '%.64s', and no device is declared: write "
-                           "auto or cpu, or declare it in 'devices.declared'",
-                           spec->id, spec->devices);
-        return;
-    }
-    if (spec->mask.n > PM_MASK_MAX)
-        pm_config_error_at(errors, at->line, at->column,
-                           "'devices' in pool '%s' names %zu devices; an engine has at most %d",
-                           spec->id, spec->mask.n, PM_MASK_MAX);
-    for (size_t i = 0; i < spec->mask.n; i++) {
-        if (!is_declared(config, spec->mask.items[i]))
-            pm_config_error_at(errors, at->line, at->column,
-                               "'devices' in pool '%s' names device '%.64s', which is not in "
-                               "'devices.declared'",
-                               spec->id, spec->mask.items[i]);
-        else if (stands_twice(&spec->mask, i))
-            pm_config_error_at(errors, at->line, at->column,
-                               "'devices' in pool '%s' names device '%s' twice", spec->id,
-                               spec->mask.items[i]);
-    }
-}
-
-static void check_devices(struct pm_config_errors *errors, const struct pm_yaml *key,
-                          const struct pm_yaml *map, const struct pm_config *config,
-                          const struct pm_pool_spec *spec)
-{
-    const struct pm_yaml *at = place_of(map, "devices", NULL, key);
-
-    if (strcmp(spec->devices, "cpu") == 0 && config->gpu_only)
-        pm_config_error_at(errors, at->line, at->column,
-                           "pool '%s' is for the CPU, and 'gpu_only' is true", spec->id);
-    if (spec->mask.n > 0)
-        check_mask(errors, at, config, spec);
-}
-
-static void check_vram(struct pm_config_errors *errors, const struct pm_yaml *key,
-                       const struct pm_yaml *map, const struct pm_config *config,
-                       const struct pm_pool_spec *spec)
-{
-    const struct pm_strv *named = &spec->vram.devices;
-
-    for (size_t i = 0; i < named->n; i++) {
-        const struct pm_yaml *at = place_of(map, "vram", named->items[i], key);
-
-        if (!is_declared(config, named->items[i]))
-            pm_config_error_at(errors, at->line, at->column,
-                               "'vram' in pool '%s' names device '%.64s', which is not in "
-                               "'devices.declared'",
-                               spec->id, named->items[i]);
-        else if (spec->mask.n > 0 && !pm_strv_contains(&spec->mask, named->items[i]))
-            pm_config_error_at(errors, at->line, at->column,
-                               "'vram' in pool '%s' names device '%s', which is not in its "
-                               "'devices'",
-                               spec->id, named->items[i]);
-    }
-    for (size_t i = 0; named->n > 0 && i < spec->mask.n; i++) {
-        const struct pm_yaml *at = place_of(map, "vram", NULL, key);
-
-        if (!pm_strv_contains(named, spec->mask.items[i]))
-            pm_config_error_at(errors, at->line, at->column,
-                               "'vram' in pool '%s' has no size for device '%.64s'", spec->id,
-                               spec->mask.items[i]);
-    }
-}
-
 /* How many bytes a device lacks for a pool when it is empty; 0 none. */
 static uint64_t lacks(const struct pm_config *config, const struct pm_pool_spec *spec,
                       const char *device)
@@ -275,8 +178,6 @@ void pm_check_pool(struct pm_config_errors *errors, const struct pm_yaml *key,
                    const struct pm_pool_spec *spec)
 {
     check_names(errors, key, spec);
-    check_devices(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
-    check_vram(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
     check_engine_of(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
 }
 
@@ -353,34 +254,6 @@ static void check_ids_and_aliases(struct pm_config_errors *errors, const struct 
     }
 }
 
-static void check_declared(struct pm_config_errors *errors, const struct pm_yaml *devices,
-                           const struct pm_config *config)
-{
-    const struct pm_device_sizes *declared = &config->devices.declared;
-    const struct pm_strv *reserved = &config->devices.reserve.devices;
-
-    if (declared->each > 0)
-        error_at(errors, devices, "declared", devices,
-                 "'declared' in 'devices' must be a map of devices and sizes, as { 0: 24GiB }");
-    for (size_t i = 0; i < declared->devices.n; i++) {
-        const struct pm_yaml *at =
-            place_of(devices, "declared", declared->devices.items[i], devices);
-
-        if (declared->bytes[i] == 0)
-            pm_config_error_at(errors, at->line, at->column, "device '%s' has no memory",
-                               declared->devices.items[i]);
-    }
-    for (size_t i = 0; declared->devices.n > 0 && i < reserved->n; i++) {
-        const struct pm_yaml *at = place_of(devices, "reserve", reserved->items[i], devices);
-
-        if (!is_declared(config, reserved->items[i]))
-            pm_config_error_at(errors, at->line, at->column,
-                               "'reserve' names device '%.64s', which is not in "
-                               "'devices.declared'",
-                               reserved->items[i]);
-    }
-}
-
 void pm_check_config(struct pm_config_errors *errors, const struct pm_yaml *root,
                      const struct pm_config *config)
 {
@@ -392,7 +265,6 @@ void pm_check_config(struct pm_config_errors *errors, const struct pm_yaml *root
     if (!found)
         error_at(errors, root, "default_pool", NULL,
                  "'default_pool' names a pool that is not in 'pools'");
-    check_declared(errors, pm_yaml_get(root, "devices"), config);
     check_listen(errors, pm_yaml_get(root, "listen"), &config->listen);
     check_listen(errors, pm_yaml_get(root, "data_listen"), &config->data_listen);
     pm_check_path_lengths(errors, pools, config);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "config/check.h"
+#include "config/devices.h"
 #include "config/paths.h"
 #include "config/pool.h"
 #include "config/settings.h"
@@ -160,6 +161,9 @@ static void add_model(struct pm_reading *reading, const struct pm_yaml *root,
     if (strcmp(alias, id) != 0)
         pm_strv_add(&spec->aliases, alias);
     pm_finish_pool(config, spec, here);
+    pm_read_devices(reading->errors,
+                    &(struct pm_pool_at){&nowhere, &nowhere, pm_yaml_get(root, "defaults")}, config,
+                    spec);
     pm_check_pool(reading->errors, &nowhere, &nowhere, config, spec);
     pm_check_storm(config, spec);
     pm_add_pool(config, spec);
@@ -241,6 +245,7 @@ static void read_file(struct pm_reading *reading, const struct pm_yaml *root,
                       struct pm_config *config)
 {
     pm_settings_read(reading, pm_top_settings, root, "", config);
+    pm_read_declared(reading->errors, pm_yaml_get(root, "devices"), config);
     read_engines(reading, pm_yaml_get(root, "engines"), config);
     pm_read_pools(reading, root, config);
 }

@@ -77,6 +77,8 @@ struct pm_config {
 
 struct pm_config_error {
     unsigned line, column; /* from 1; 0: no place in a file */
+    int code;              /* of a mask, with the byte at fault in it; 0: config_invalid */
+    uint32_t offset;
     char message
         [POOLMGR_MESSAGE_MAX]; /* "unknown key 'slotz' in pool 'tiny'; did you mean 'slots'?" */
 };
@@ -114,13 +116,17 @@ void pm_config_free(struct pm_config *config);
 struct pm_engine_spec *pm_config_engine(const struct pm_config *config, const char *name);
 
 /* One pool that does not stand in the file (PUT): a JSON object in the file's words, below the file's `defaults`, with
- * its engines. One reference is the caller's. POOLMGR_E_CONFIG_INVALID with errors filled; err names the member. */
+ * its engines. One reference is the caller's. POOLMGR_E_CONFIG_INVALID with errors filled, where a mask is the first that
+ * is wrong its POOLMGR_E_MASK_…; err names the member. */
 int pm_config_pool(const struct pm_config *config, const char *id, const json_t *pool,
                    struct pm_pool_spec **ret, struct pm_config_errors *errors,
                    struct poolmgr_error *err);
 
 /* A pool that was read from us and comes back: what is masked in it is what `former` has (NULL: nobody). */
 int pm_config_unmask(json_t *pool, const struct pm_pool_spec *former, struct poolmgr_error *err);
+
+/* The declared devices as masks see them; the caller frees them. NULL: none is declared. */
+struct pm_gpu *pm_config_gpus(const struct pm_config *config, size_t *ret_n);
 
 /* For people (`config check`): what would be served, resolved. */
 void pm_config_describe(const struct pm_config *config, struct pm_buf *out);

@@ -161,7 +161,8 @@ static void replace(char **text, const char *by)
     *text = pm_xstrdup(by);
 }
 
-static struct pm_pool_spec *make_spec(const json_t *json, const struct document *document)
+static struct pm_pool_spec *make_spec(const json_t *json, const struct document *document,
+                                      struct pm_mask *where)
 {
     struct pm_pool_spec *spec = pm_pool_spec_new(document->pool);
 
@@ -170,6 +171,10 @@ static struct pm_pool_spec *make_spec(const json_t *json, const struct document 
     spec->runs->family = PM_FAMILY_EXTERNAL;
     spec->runs->mode = pm_xstrdup("external");
     replace(&spec->devices, document->device_mask ? document->device_mask : "");
+    if (where && pm_mask_is_cpu(where))
+        replace(&spec->devices, "cpu");
+    else if (where)
+        spec->where = pm_mask_ref(where);
     spec->habits = (struct pm_engine_habits){.ours = false, .cancel = PM_CANCEL_NONE};
     spec->model.main = pm_xstrdup(document->model);
     spec->n_slots = document->n_slots;
@@ -185,6 +190,7 @@ static struct pm_pool_spec *make_spec(const json_t *json, const struct document 
 int pm_handoff_read(const json_t *json, struct pm_pool_spec **ret, unsigned *ret_replica,
                     struct poolmgr_error *err)
 {
+    pm_auto(pm_mask_unref) struct pm_mask *where = NULL;
     struct document document = {0};
     int r;
 
@@ -204,7 +210,13 @@ int pm_handoff_read(const json_t *json, struct pm_pool_spec **ret, unsigned *ret
                      "http://127.0.0.1:8000 (a numeric address and nothing behind the port) or "
                      "unix:/path");
 
-    *ret = make_spec(json, &document);
+    if (document.device_mask) {
+        r = pm_mask_parse(document.device_mask, strlen(document.device_mask), &where, NULL, err);
+        if (r < 0)
+            return pm_error_param(err, r, "device_mask");
+    }
+
+    *ret = make_spec(json, &document, where);
     *ret_replica = (unsigned)document.replica;
     return POOLMGR_OK;
 }

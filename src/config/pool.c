@@ -10,27 +10,9 @@
 #include <string.h>
 
 #include "config/check.h"
+#include "config/devices.h"
 #include "util/cleanup.h"
 #include "util/jsontext.h"
-
-/* "0,1": the ids of a mask. What is wrong with them is found by pm_check_pool(). */
-static void read_mask(struct pm_pool_spec *spec)
-{
-    const char *p = spec->devices;
-
-    pm_strv_fini(&spec->mask);
-    if (strcmp(p, "auto") == 0 || strcmp(p, "cpu") == 0)
-        return;
-    for (;;) {
-        size_t n = strcspn(p, ",");
-        pm_auto_free char *id = pm_xstrndup(p, n);
-
-        pm_strv_add(&spec->mask, id);
-        if (!p[n])
-            return;
-        p += n + 1;
-    }
-}
 
 static char *text_of(json_t *json)
 {
@@ -46,7 +28,6 @@ void pm_finish_pool(const struct pm_config *config, struct pm_pool_spec *spec, c
 
     if (engine)
         spec->runs = pm_engine_spec_ref(engine);
-    read_mask(spec);
     for (size_t i = 0; i < spec->model.lora.n; i++) {
         char *path = pm_settings_path(spec->model.lora.items[i], folder);
 
@@ -99,6 +80,8 @@ static void read_pool(struct pm_reading *reading, const struct pm_yaml *root,
     (void)snprintf(where, sizeof(where), " in pool '%s'", key->text);
     pm_settings_read(reading, pm_pool_settings, value, where, spec);
     pm_finish_pool(config, spec, reading->folder);
+    pm_read_devices(reading->errors,
+                    &(struct pm_pool_at){key, value, pm_yaml_get(root, "defaults")}, config, spec);
     pm_check_pool(reading->errors, key, value, config, spec);
     pm_check_storm(config, spec);
     pm_check_room(config, spec);
@@ -170,15 +153,23 @@ static void find_member(const struct pm_yaml *pool, const struct pm_config_error
     }
 }
 
+static int code_of(const struct pm_config_errors *errors)
+{
+    return errors->items[0].code ? errors->items[0].code : POOLMGR_E_CONFIG_INVALID;
+}
+
 static int refuse_pool(const struct pm_yaml *pool, const struct pm_config_errors *errors,
                        struct poolmgr_error *err)
 {
+    int code = code_of(errors);
     char member[POOLMGR_PARAM_MAX] = "";
 
     if (pool)
         find_member(pool, &errors->items[0], member, sizeof(member));
-    (void)pm_fail(err, POOLMGR_E_CONFIG_INVALID, "%s", errors->items[0].message);
-    return pm_error_param(err, POOLMGR_E_CONFIG_INVALID, member);
+    (void)pm_fail(err, code, "%s", errors->items[0].message);
+    if (errors->items[0].code)
+        (void)pm_error_offset(err, code, errors->items[0].offset);
+    return pm_error_param(err, code, member);
 }
 
 /* JSON is YAML but for characters that YAML does not take raw, or takes for the end of a line: in a text of JSON they
@@ -310,5 +301,5 @@ int pm_config_pool(const struct pm_config *config, const char *id, const json_t 
     free(scratch.pools);
     free(scratch.defaults);
     pm_strv_fini(&scratch.warnings);
-    return errors->n == 0 ? POOLMGR_OK : POOLMGR_E_CONFIG_INVALID;
+    return errors->n == 0 ? POOLMGR_OK : code_of(errors);
 }

@@ -218,10 +218,10 @@ static void describe_devices(const struct pm_config *config, const struct pm_poo
 
     if (strcmp(pool->devices, "cpu") == 0)
         pm_buf_adds(out, "  runs:    on the CPU");
+    else if (pool->where)
+        pm_buf_addf(out, "  runs:    on device %s", pool->devices);
     else if (config->devices.declared.devices.n == 0)
         pm_buf_adds(out, "  runs:    where the engine chooses");
-    else if (pool->mask.n > 0)
-        pm_buf_addf(out, "  runs:    on device %s", pool->devices);
     else
         pm_buf_adds(out, "  runs:    on one device");
     for (size_t i = 0; i < vram->devices.n; i++)

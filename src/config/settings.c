@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/devices.h"
 #include "util/cleanup.h"
 #include "util/jsontext.h"
 #include "util/str.h"
@@ -243,13 +244,6 @@ static void read_scalar(struct pm_reading *reading, const struct pm_setting *row
         wrong_value(reading, row, node, text, wanted, where);
 }
 
-static bool device_valid(const char *id)
-{
-    size_t n = strlen(id);
-
-    return n > 0 && n <= PM_DEVICE_ID_MAX && strpbrk(id, " ,;\t\n") == NULL && pm_utf8_valid(id, n);
-}
-
 static void read_size(struct pm_reading *reading, const struct pm_setting *row,
                       const struct pm_yaml *key, const struct pm_yaml *node, const char *where,
                       struct pm_device_sizes *to)
@@ -259,10 +253,9 @@ static void read_size(struct pm_reading *reading, const struct pm_setting *row,
 
     if (!text)
         return;
-    if (!device_valid(key->text))
-        pm_config_error_at(reading->errors, key->line, key->column,
-                           "'%.64s' in '%s'%s is no device", key->text, row->name, where);
-    else if (!pm_parse_bytes(text, &bytes))
+    if (!pm_read_device(reading->errors, key, row->name, where))
+        return;
+    if (!pm_parse_bytes(text, &bytes))
         wrong_value(reading, row, node, text, "a size, as 64MiB, 7GiB or 5GB", where);
     else if (to)
         pm_device_sizes_add(to, key->text, bytes);

@@ -656,8 +656,8 @@ const struct pm_setting pm_pool_settings[] = {
      .type = PM_TEXT,
      .offset = POOL(devices),
      .fallback = "auto",
-     .help = "auto: one of the declared devices, or what the engine chooses; declared ones, as "
-             "0,1; cpu"},
+     .help = "auto: one of the declared devices, or what the engine chooses; cpu; or a mask, as "
+             "0,1 (devices.md)"},
     {.name = "tensor_split",
      .type = PM_RAW,
      .shape = PM_SHAPE_RATIOS,

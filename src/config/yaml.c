@@ -124,6 +124,15 @@ static bool add(struct reader *reader, struct pm_yaml *to, struct pm_yaml *key,
 
 static struct pm_yaml *read_node(struct reader *reader, unsigned depth);
 
+/* The marks count characters, so that a text with others than ASCII is said to be none. */
+static bool stands_as_written(const yaml_event_t *event, bool quoted)
+{
+    const yaml_mark_t *start = &event->start_mark, *end = &event->end_mark;
+
+    return start->line == end->line &&
+           end->column - start->column == event->data.scalar.length + (quoted ? 2 : 0);
+}
+
 static struct pm_yaml *read_scalar(struct reader *reader)
 {
     struct pm_yaml *node = new_node(reader, PM_YAML_TEXT);
@@ -133,6 +142,7 @@ static struct pm_yaml *read_scalar(struct reader *reader)
         return fail(reader, "a value holds a NUL byte");
     node->text = pm_xstrdup(text);
     node->quoted = reader->event.data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
+    node->as_written = stands_as_written(&reader->event, node->quoted);
     return node;
 }
 

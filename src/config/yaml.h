@@ -18,6 +18,8 @@ struct pm_yaml {
     unsigned line, column; /* from 1 */
     char *text;            /* TEXT; never holds a NUL byte */
     bool quoted;
+    bool
+        as_written; /* the text stands on one line of the file byte for byte, behind a quote where it is quoted */
     struct pm_yaml **keys,
         **values; /* MAP: n of each; LIST: n values. Aliased nodes stand in several places */
     size_t n;

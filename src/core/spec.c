@@ -141,6 +141,7 @@ void pm_pool_spec_unref(struct pm_pool_spec *spec)
     free(spec->external.model_name);
     free(spec->external.engine_version);
     free(spec->devices);
+    pm_mask_unref(spec->where);
     free(spec->tensor_split);
     pm_strv_fini(&spec->args);
     pairs_fini(&spec->env);
@@ -228,7 +229,6 @@ static const size_t engine_texts[] = {
     MEMBER(model.draft),
     MEMBER(model.sha256),
     MEMBER(engine),
-    MEMBER(devices),
     MEMBER(tensor_split),
     MEMBER(external.endpoint),
     MEMBER(external.model_name),
@@ -288,6 +288,15 @@ static bool same_lists(const struct pm_pool_spec *a, const struct pm_pool_spec *
     return true;
 }
 
+/* Masks are equal as sets, unless what each device gets depends on their order. */
+static bool same_devices(const struct pm_pool_spec *a, const struct pm_pool_spec *b)
+{
+    bool in_order = a->tensor_split && a->tensor_split[0] == '[';
+
+    return same_text(a->devices, b->devices) ||
+           (a->where && b->where && !in_order && pm_mask_same(a->where, b->where));
+}
+
 static bool same_limits(const struct pm_pool_spec *a, const struct pm_pool_spec *b)
 {
     return same_numbers(a, b, limit_numbers, PM_ARRAY_LEN(limit_numbers)) &&
@@ -302,7 +311,7 @@ enum pm_spec_change pm_spec_compare(const struct pm_pool_spec *a, const struct p
     if (a == b)
         return PM_SPEC_SAME;
     if (!pm_engine_spec_equal(a->runs, b->runs) || !same_texts(a, b) || !same_lists(a, b) ||
-        !pm_device_sizes_equal(&a->vram, &b->vram) ||
+        !same_devices(a, b) || !pm_device_sizes_equal(&a->vram, &b->vram) ||
         !same_numbers(a, b, engine_numbers, PM_ARRAY_LEN(engine_numbers)))
         return PM_SPEC_ENGINE;
     return same_limits(a, b) ? PM_SPEC_SAME : PM_SPEC_LIMITS;

@@ -93,9 +93,10 @@ struct pm_pool_spec {
         *runs; /* that entry, a reference; NULL where nothing is run (core's tests) */
     struct pm_engine_habits habits;
     struct pm_external_spec external;
-    char *devices;       /* "auto", "cpu", or a mask as written */
-    struct pm_strv mask; /* its ids; none for auto and cpu */
-    char *tensor_split;  /* "none", "auto", or "[0.67,0.33]" */
+    char *devices;         /* "auto", "cpu", or a mask as written */
+    struct pm_mask *where; /* the same, read; NULL for auto and cpu */
+    struct pm_strv mask;   /* the declared devices it means; none for auto and cpu */
+    char *tensor_split;    /* "none", "auto", or "[0.67,0.33]" */
     uint64_t n_replicas;
     uint64_t n_slots; /* requests at once in one replica */
     uint64_t context; /* tokens for one request; 0: as trained */

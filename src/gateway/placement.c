@@ -5,7 +5,6 @@
  */
 #include "gateway/placement.h"
 
-#include <ctype.h>
 #include <string.h>
 
 #include "util/cleanup.h"
@@ -84,20 +83,19 @@ static int read_avoid(char *value, struct pm_placement_header *to, struct poolmg
     return read_pools(value, to->avoid, &to->placement.n_avoid, err);
 }
 
-/* Devices as a pool's `devices` has them; which there are is not known here. */
+/* Devices as a pool's `devices` has them, but of one group; which there are is not known here. */
 static int read_mask(char *value, struct pm_placement_header *to, struct poolmgr_error *err)
 {
-    bool begins = true;
+    pm_auto(pm_mask_unref) struct pm_mask *mask = NULL;
+    size_t offset;
+    int r;
 
-    for (const char *p = value; *p; p++) {
-        bool is_device = isalnum((unsigned char)*p) || strchr("-._:/", *p);
-
-        if (!is_device && (*p != ',' || begins))
-            return bad(err, value, "is no list of devices");
-        begins = !is_device;
+    r = pm_mask_parse(value, strlen(value), &mask, &offset, err);
+    if (r < 0) {
+        (void)pm_wrap(err, r, "X-Placement: mask");
+        (void)pm_error_offset(err, r, (uint32_t)((size_t)(value - to->text) + offset));
+        return pm_error_param(err, r, "X-Placement");
     }
-    if (begins)
-        return bad(err, value, "is no list of devices");
     to->placement.mask = value;
     return POOLMGR_OK;
 }

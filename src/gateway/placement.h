@@ -15,7 +15,8 @@ struct pm_placement_header {
     char text[PM_PLACEMENT_MAX + 1];
 };
 
-/* Strict: known members, each once, blanks around them only. Pure. POOLMGR_E_INVALID_REQUEST with `param`. */
+/* Strict: known members, each once, blanks around them only. Pure. POOLMGR_E_INVALID_REQUEST with `param`; of a mask its
+ * own POOLMGR_E_MASK_… with `offset` in the header. */
 int pm_placement_parse(const char *data, size_t n, struct pm_placement_header *ret,
                        struct poolmgr_error *err);
 

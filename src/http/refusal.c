@@ -27,6 +27,8 @@ void pm_refusal_object(const struct poolmgr_error *error, const char *pool_id,
     pm_json_quote(out, error->message, strlen(error->message));
     pm_buf_addf(out, ",\"type\":\"%s\"", pm_status_type(status->http_status));
     add_text(out, "param", error->param);
+    if (error->has_offset)
+        pm_buf_addf(out, ",\"offset\":%" PRIu32, error->offset);
     pm_buf_addf(out, ",\"retriable\":%s", status->retriable ? "true" : "false");
     if (status->retriable && error->retry_after_ms)
         pm_buf_addf(out, ",\"retry_after_ms\":%" PRIu64, error->retry_after_ms);

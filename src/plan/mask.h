@@ -67,6 +67,14 @@ PM_DEFINE_AUTO(struct pm_mask *, pm_mask_unref)
 bool pm_mask_is_cpu(const struct pm_mask *mask);      /* `none`, `cpu`: no device at all */
 const char *pm_mask_text(const struct pm_mask *mask); /* as it was written; the mask's own */
 
+bool pm_mask_is_one(const struct pm_mask *mask); /* it names one device: no range, no `all` */
+/* The same devices in whatever order, as far as texts can tell: `0-1` and `1,0`, but not an index and a UUID. */
+bool pm_mask_same(const struct pm_mask *a, const struct pm_mask *b);
+
+/* A device that is known by its name alone, as those of `devices.declared` are: one index, of NVIDIA's then, or one full
+ * UUID. Its id is the mask's text. False: the mask is something else. */
+bool pm_mask_declares(const struct pm_mask *mask, struct pm_gpu *ret);
+
 /*
  * Which of gpus[0..n) the mask means: their positions in `gpus`, in the order of the mask, each once. `ret` has room
  * for the smaller of n and PM_MASK_DEVICES_MAX. Of `none` it is no device and no error.

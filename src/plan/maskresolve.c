@@ -274,7 +274,9 @@ static int compare_places(const void *left, const void *right, void *ctx)
         return a->vendor < b->vendor ? -1 : 1;
     if (a->index != b->index)
         return a->index < b->index ? -1 : 1;
-    return (a->slot > b->slot) - (a->slot < b->slot);
+    if (a->slot != b->slot)
+        return a->slot < b->slot ? -1 : 1;
+    return a < b ? -1 : 1;
 }
 
 /* What can be used, by vendor, index and slot. Nothing at all: why the first one cannot. */
@@ -331,7 +333,8 @@ static int add_item(struct resolver *resolver, const struct pm_mask_item *item)
 
 static bool is_parent(const struct pm_gpu *a, const struct pm_gpu *b)
 {
-    return is_whole(a) && !is_whole(b) && a->vendor == b->vendor && a->index == b->index;
+    return is_whole(a) && !is_whole(b) && a->vendor == b->vendor && a->index == b->index &&
+           a->index <= PM_MASK_INDEX_MAX;
 }
 
 static int check_pair(struct resolver *resolver, const struct pick *former,

@@ -310,11 +310,9 @@ static void test_names_are_checked(void **state)
     assert_refused("pools: { a: {} }\n", "1:10: pool 'a' has no 'model'");
 }
 
-static void test_a_device_that_cannot_be_given_is_refused_and_selectors_are_ours(void **state)
+static void test_selectors_are_ours(void **state)
 {
     (void)state;
-    assert_refused("pools:\n  a: { model: x, devices: \"0\" }\n",
-                   "2:27: 'devices' in pool 'a' is '0', and no device is declared");
     assert_refused("pools:\n  a: { model: x, env: { CUDA_VISIBLE_DEVICES: 0 } }\n",
                    "2:25: 'env' in pool 'a' may not name 'CUDA_VISIBLE_DEVICES'");
     assert_refused("pools:\n  a: { model: x, env: { POOLMGR_X: 0 } }\n", "2:25: ");
@@ -373,20 +371,29 @@ static void test_masks_and_sizes_that_name_no_device_are_refused_where_they_stan
     assert_refused("devices: { declared: { 0: 24 } }\n", "1:27: ");
     assert_refused("devices: { declared: { 0: 0 } }\n", "1:24: device '0' has no memory");
     assert_refused("devices: { declared: { \"a b\": 1GiB } }\n",
-                   "1:24: 'a b' in 'declared' in 'devices' is no device");
+                   "1:25: 'a b' in 'declared' in 'devices' is no device");
+    assert_refused("devices: { declared: { 0-1: 1GiB } }\n",
+                   "1:24: '0-1' in 'declared' in 'devices' is no device, but several");
+    assert_refused("devices: { declared: { GPU-1234: 1GiB } }\n",
+                   "1:24: 'GPU-1234' cannot be declared: write its index");
+    assert_refused("devices: { declared: { nvidia:0: 1GiB } }\n",
+                   "1:24: 'nvidia:0' cannot be declared: write its index");
     assert_refused("devices: { declared: { 0: 24GiB }, reserve: { 1: 1GiB } }\n",
                    "1:47: 'reserve' names device '1', which is not in 'devices.declared'");
+    assert_refused("devices: { declared: { 0: 24GiB }, reserve: { 0: 1GiB, nvidia:0: 1GiB } }\n",
+                   "1:56: 'reserve' names device '0' twice");
     assert_refused("evict: { max_wait: 10 }\n", "1:20: ");
     assert_refused("pools: { a: { model: m, vram: 7 } }\n",
                    "1:31: 'vram' in pool 'a' is '7'; it must be a size");
     assert_refused("pools: { a: { model: m, vram: { 0: much } } }\n",
                    "1:36: 'vram' in pool 'a' is 'much'; it must be a size");
     assert_refused(DECLARED "pools: { a: { model: m, devices: \"0,7\" } }\n",
-                   "2:34: 'devices' in pool 'a' names device '7', which is not in");
+                   "2:37: 'devices' in pool 'a': there is no GPU 7 of nvidia here: they are 2; "
+                   "'devices.declared' has 0, 1");
     assert_refused(DECLARED "pools: { a: { model: m, devices: \"0,1,0\" } }\n",
-                   "2:34: 'devices' in pool 'a' names device '0' twice");
+                   "2:39: 'devices' in pool 'a': '0' names a device that '0' names");
     assert_refused(DECLARED "pools: { a: { model: m, devices: \"0,,1\" } }\n",
-                   "2:34: 'devices' in pool 'a' names device '', which is not in");
+                   "2:37: 'devices' in pool 'a': a device is missing in the mask");
     assert_refused(DECLARED "pools: { a: { model: m, vram: { 7: 1GiB } } }\n",
                    "2:33: 'vram' in pool 'a' names device '7', which is not in");
     assert_refused(DECLARED "pools: { a: { model: m, devices: \"0\", vram: { 1: 1GiB } } }\n",
@@ -395,6 +402,118 @@ static void test_masks_and_sizes_that_name_no_device_are_refused_where_they_stan
                    "2:47: 'vram' in pool 'a' has no size for device '0'");
     assert_refused("gpu_only: true\npools: { a: { model: m, devices: cpu } }\n",
                    "2:34: pool 'a' is for the CPU, and 'gpu_only' is true");
+}
+
+/* MASK-1: read without devices, with the fault's own column wherever the text stands in the file. */
+static void test_masks_of_devices_that_are_not_declared_are_read(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("defaults: { devices: \"amd:0\" }\n"
+              "pools: { a: { model: m, devices: \"0-1\" }, b: { model: m }, c: { model: m, "
+              "devices: auto }, "
+              "d: { model: m, devices: none } }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_string_equal(pm_mask_text(config->pools[0]->where), "0-1");
+    assert_int_equal(config->pools[0]->mask.n, 0);
+    assert_string_equal(pm_mask_text(config->pools[1]->where), "amd:0");
+    assert_null(config->pools[2]->where);
+    assert_null(config->pools[3]->where);
+    assert_string_equal(config->pools[3]->devices, "cpu");
+    assert_non_null(strstr(config->pools[3]->text, "\"devices\":\"none\""));
+}
+
+static void test_a_fault_of_a_mask_has_its_column(void **state)
+{
+    (void)state;
+    assert_refused("pools:\n  a: { model: x, devices: 0-128 }\n",
+                   "2:27: 'devices' in pool 'a': range '0-128' has 129 indexes");
+    assert_refused("pools:\n  a: { model: x, devices: '1gpu2' }\n", "2:29: 'devices' in pool 'a'");
+    assert_refused("pools:\n  a: { model: x, devices: \"-1\" }\n",
+                   "2:28: 'devices' in pool 'a': '-1' is below zero; write none for no device");
+    assert_refused("pools:\n  a: { model: x, devices: \"\" }\n",
+                   "2:28: 'devices' in pool 'a': the mask is empty; write none");
+    /* Escapes, and lines: the value's own place. */
+    assert_refused("pools:\n  a: { model: x, devices: \"0,\\x31,,\" }\n", "2:27: ");
+    assert_refused("pools:\n  a:\n    model: x\n    devices: >-\n      0,,1\n", "4:14: ");
+    assert_refused("pools: { a: { model: &m \"0,,1\", devices: *m } }\n", "1:22: ");
+    assert_refused("defaults: { devices: '0,01' }\npools: { a: { model: x } }\n",
+                   "1:25: 'devices' in pool 'a': '01' begins with a zero");
+    assert_refused("gpu_only: true\npools: { a: { model: m, devices: none } }\n",
+                   "2:34: pool 'a' is for the CPU, and 'gpu_only' is true");
+}
+
+#define UUID "GPU-8f6c1f8e-0000-1111-2222-333344445555"
+
+/* However a device is written, it is the declared one. */
+static void test_declared_devices_have_other_names_too(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config = parse(
+        "devices: { declared: { 0: 24GiB, " UUID ": 12GiB }, reserve: { GPU-8f6c: 2GiB } }\n"
+        "pools: { a: { model: m, devices: \"GPU-8F6C1F8E;nvidia:0\", vram: { GPU-8f6c1: 1GiB, "
+        "nvidia:0: 2GiB } }, b: { model: m, devices: all } }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(pm_device_size(&config->devices.reserve, UUID), UINT64_C(2) << 30);
+    assert_string_equal(config->pools[0]->mask.items[0], UUID);
+    assert_string_equal(config->pools[0]->mask.items[1], "0");
+    assert_int_equal(pm_device_size(&config->pools[0]->vram, UUID), UINT64_C(1) << 30);
+    assert_int_equal(pm_device_size(&config->pools[0]->vram, "0"), UINT64_C(2) << 30);
+    assert_non_null(strstr(config->pools[0]->text, "\"GPU-8f6c1\":\"1GiB\""));
+    assert_int_equal(config->pools[1]->mask.n, 2);
+}
+
+/* PUT: the code of the mask, and its byte. */
+static void test_a_pool_alone_is_refused_with_the_code_of_its_mask(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config = parse("pools: {}\n");
+    pm_auto_free struct pm_config_errors *found = pm_xalloc(sizeof(*found));
+    json_t *pool = json_pack("{s:s, s:s}", "model", "m", "devices", "0,2,-1");
+    struct pm_pool_spec *spec = NULL;
+    struct poolmgr_error err = {0};
+
+    (void)state;
+    assert_int_equal(pm_config_pool(config, "a", pool, &spec, found, &err),
+                     POOLMGR_E_MASK_NEGATIVE);
+    assert_int_equal(err.code, POOLMGR_E_MASK_NEGATIVE);
+    assert_true(err.has_offset);
+    assert_int_equal(err.offset, 4);
+    assert_string_equal(err.param, "devices");
+    json_decref(pool);
+}
+
+static void test_the_same_devices_are_no_change(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        enum pm_spec_change change;
+    } rows[] = {
+        {"0-1", "0,1", PM_SPEC_LIMITS},
+        {"0-1", "1,0", PM_SPEC_LIMITS},
+        {"0;nvidia:1", "nvidia:1;0", PM_SPEC_LIMITS},
+        {"GPU-8f6c1f8e", "GPU-8F6C1F8E", PM_SPEC_LIMITS},
+        {"0", "0-1", PM_SPEC_ENGINE},
+        {"0-1", "0", PM_SPEC_ENGINE},
+        {"0", "nvidia:0", PM_SPEC_ENGINE},
+        {"0", "auto", PM_SPEC_ENGINE},
+        {"cpu", "0", PM_SPEC_ENGINE},
+        {"0:1", "1:0", PM_SPEC_ENGINE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < PM_ARRAY_LEN(rows); i++) {
+        pm_auto_free char *a =
+            pm_xasprintf("pools: { a: { model: m, devices: '%s' } }\n", rows[i].a);
+        pm_auto_free char *b =
+            pm_xasprintf("pools: { a: { model: m, devices: '%s' } }\n", rows[i].b);
+        pm_auto(pm_config_free) struct pm_config *one = parse(a), *other = parse(b);
+
+        assert_int_equal(pm_spec_compare(one->pools[0], other->pools[0]), rows[i].change);
+        one->pools[0]->tensor_split[0] = '['; /* which device gets what is then a matter of order */
+        assert_int_equal(pm_spec_compare(one->pools[0], other->pools[0]), PM_SPEC_ENGINE);
+    }
 }
 
 static void test_a_pool_that_never_fits_is_taken_with_a_warning(void **state)
@@ -725,9 +844,14 @@ int main(void)
         cmocka_unit_test(test_defaults_come_first_and_maps_merge),
         cmocka_unit_test(test_an_alias_may_stand_in_several_pools),
         cmocka_unit_test(test_names_are_checked),
-        cmocka_unit_test(test_a_device_that_cannot_be_given_is_refused_and_selectors_are_ours),
+        cmocka_unit_test(test_selectors_are_ours),
         cmocka_unit_test(test_declared_devices_masks_and_sizes_are_read),
         cmocka_unit_test(test_without_declared_devices_room_has_no_effect),
+        cmocka_unit_test(test_masks_of_devices_that_are_not_declared_are_read),
+        cmocka_unit_test(test_a_fault_of_a_mask_has_its_column),
+        cmocka_unit_test(test_declared_devices_have_other_names_too),
+        cmocka_unit_test(test_a_pool_alone_is_refused_with_the_code_of_its_mask),
+        cmocka_unit_test(test_the_same_devices_are_no_change),
         cmocka_unit_test(test_masks_and_sizes_that_name_no_device_are_refused_where_they_stand),
         cmocka_unit_test(test_a_pool_that_never_fits_is_taken_with_a_warning),
         cmocka_unit_test(test_listening_beyond_loopback_is_refused),

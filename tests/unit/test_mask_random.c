@@ -22,8 +22,8 @@
 #include "util/buf.h"
 #include "util/str.h"
 
-#define N_MACHINES 20000
-#define N_TEXTS    200000
+#define N_MACHINES 10000
+#define N_TEXTS    50000
 #define GPUS_MAX   64
 
 static uint64_t seed, state_of_random;

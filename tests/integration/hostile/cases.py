@@ -199,7 +199,6 @@ for letter, x, param in (("a", b"X-Deadline-Ms: -1", "X-Deadline-Ms"),
                          ("d", b"X-Placement: pin=a; pin=b", "X-Placement"),
                          ("da", b"X-Placement:", "X-Placement"), ("db", b"X-Placement: pin=a;", "X-Placement"),
                          ("dc", b"X-Placement: Pin=a", "X-Placement"), ("dd", b"X-Placement: pin=a,b", "X-Placement"),
-                         ("de", b"X-Placement: mask=0 1", "X-Placement"),
                          ("df", b"X-Placement: pin=m; fallback=maybe", "X-Placement"),
                          ("dg", b"X-Placement: prefer=m," + b"m," * 16 + b"m", "X-Placement"),
                          ("dh", b"X-Placement: pin=m; " + b" " * 1024, "X-Placement"),
@@ -208,6 +207,7 @@ for letter, x, param in (("a", b"X-Deadline-Ms: -1", "X-Deadline-Ms"),
                          ("eb", b"X-Priority: batch\r\nX-Priority: batch", "X-Priority"),
                          ("f", b"Content-Type: application/json\r\nContent-Type: text/plain", "Content-Type")):
     case("H-24" + letter, post(J, x + E), BAD, "close", param=param)
+case("H-24de", post(J, b"X-Placement: mask=0 1" + E), (400, "mask_syntax"), "close", param="X-Placement")
 case("H-24g", target(b"/v1/events?tail=-1"), BAD, "stays", param="tail")
 case("H-24h", target(b"/v1/operations/op-1?wait=1e9"), BAD, "stays", param="wait")
 case("H-24i", target(b"/v1/models?a=1&a=2"), BAD, "stays", param="a")
