@@ -83,6 +83,9 @@ void pm_gpu_snapshot_fini(struct pm_gpu_snapshot *snapshot);
 /* A copy of its own; *to is overwritten. */
 void pm_gpu_snapshot_copy(struct pm_gpu_snapshot *to, const struct pm_gpu_snapshot *from);
 
+/* Whether both say the same, but for what changes all the time: temperature, power, utilisation. */
+bool pm_gpu_snapshot_same(const struct pm_gpu_snapshot *a, const struct pm_gpu_snapshot *b);
+
 /* The device of that id; NULL: none. */
 struct pm_gpu_seen *pm_gpu_find(const struct pm_gpu_snapshot *snapshot, const char *id);
 

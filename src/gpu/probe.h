@@ -39,12 +39,15 @@ struct pm_probe_handler {
     void (*on_lost)(void *ctx, const char *text);
 };
 
-/* Texts are copied, `handler` is borrowed. Begins with the next turn of the loop. POOLMGR_E_INTERNAL. */
+/* Texts are copied, `handler` is borrowed. Begins with the next turn of the loop. POOLMGR_E_CONFIG_INVALID: `nvml` is
+ * no absolute path. */
 int pm_probe_new(struct pm_loop *loop, const struct pm_probe_options *options,
                  const struct pm_probe_handler *handler, void *ctx, struct pm_probe **ret,
                  struct poolmgr_error *err);
 
-/* Looks now; `often`: and every PM_PROBE_HURRY_MS until it is called with false. */
+/* How soon behind one look the next one comes: PM_PROBE_HURRY_MS, or PM_PROBE_IDLE_MS (at first). Cheap to repeat. */
+void pm_probe_pace(struct pm_probe *probe, bool often);
+/* The same, and looks now; if it looks already, once more behind that. Not from on_looked: it would never rest. */
 void pm_probe_hurry(struct pm_probe *probe, bool often);
 
 /* Lets go of the driver for `ms`, which resets and changes of MIG need; then begins anew. 0: begins anew at once. */
@@ -52,6 +55,11 @@ void pm_probe_rest(struct pm_probe *probe, uint64_t ms);
 
 /* The last snapshot handed out; NULL before the first. Valid until the loop goes on. */
 const struct pm_gpu_snapshot *pm_probe_last(const struct pm_probe *probe);
+
+/* One look without a loop or a daemon: runs `pool-probe --once` and waits for it, at most timeout_ms. What hinders it is
+ * PM_NODE_UNRESPONSIVE and its text. The snapshot is the caller's. */
+void pm_probe_once(const struct pm_probe_options *options, uint64_t timeout_ms,
+                   struct pm_gpu_snapshot *ret);
 
 /* Kills the child and waits for its end, at most a second: only one that hangs in the kernel stays behind. */
 void pm_probe_free(struct pm_probe *probe);

@@ -56,6 +56,50 @@ void pm_gpu_snapshot_copy(struct pm_gpu_snapshot *to, const struct pm_gpu_snapsh
     }
 }
 
+static bool same_identity(const struct pm_gpu *a, const struct pm_gpu *b)
+{
+    return a->vendor == b->vendor && strcmp(a->id, b->id) == 0 && a->index == b->index &&
+           a->slot == b->slot && a->gi == b->gi && a->ci == b->ci && strcmp(a->pci, b->pci) == 0 &&
+           a->mig_mode == b->mig_mode && a->hidden == b->hidden && a->unhealthy == b->unhealthy &&
+           a->prohibited == b->prohibited;
+}
+
+static bool same_processes(const struct pm_gpu_seen *a, const struct pm_gpu_seen *b)
+{
+    if (a->n_processes != b->n_processes || a->processes_complete != b->processes_complete)
+        return false;
+    for (size_t i = 0; i < a->n_processes; i++) {
+        const struct pm_gpu_process *p = &a->processes[i], *q = &b->processes[i];
+
+        if (p->pid != q->pid || p->bytes_known != q->bytes_known || p->bytes != q->bytes)
+            return false;
+    }
+    return true;
+}
+
+static bool same_gpu(const struct pm_gpu_seen *a, const struct pm_gpu_seen *b)
+{
+    return same_identity(&a->is, &b->is) && strcmp(a->name, b->name) == 0 && a->state == b->state &&
+           strcmp(a->text, b->text) == 0 && a->total_bytes == b->total_bytes &&
+           a->free_known == b->free_known && a->free_bytes == b->free_bytes &&
+           a->cc_major == b->cc_major && a->cc_minor == b->cc_minor &&
+           a->compute_mode == b->compute_mode && a->mig_pending == b->mig_pending &&
+           a->n_ecc_uncorrected == b->n_ecc_uncorrected && a->remap_pending == b->remap_pending &&
+           a->remap_failed == b->remap_failed && a->recovery == b->recovery && same_processes(a, b);
+}
+
+bool pm_gpu_snapshot_same(const struct pm_gpu_snapshot *a, const struct pm_gpu_snapshot *b)
+{
+    if (a->node != b->node || strcmp(a->text, b->text) != 0 || strcmp(a->driver, b->driver) != 0 ||
+        a->cuda_version != b->cuda_version || a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++) {
+        if (!same_gpu(&a->gpus[i], &b->gpus[i]))
+            return false;
+    }
+    return true;
+}
+
 struct pm_gpu_seen *pm_gpu_find(const struct pm_gpu_snapshot *snapshot, const char *id)
 {
     for (size_t i = 0; i < snapshot->n; i++) {
