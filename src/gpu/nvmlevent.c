@@ -73,8 +73,11 @@ void pm_nvml_events_watch(struct pm_nvml_events *events, struct pm_look *look)
         if (gpu->watched || gpu->code != PM_NVML_OK)
             continue;
         gpu->watched = true; /* asked once: who cannot tell now, cannot later */
-        if (watch_one(events, gpu->handle) && !events->runs)
-            events->runs = pthread_create(&events->thread, NULL, wait_for_ever, events) == 0;
+        if (watch_one(events, gpu->handle) && !events->runs &&
+            pthread_create(&events->thread, NULL, wait_for_ever, events) == 0) {
+            events->runs = true;
+            (void)pthread_detach(events->thread);
+        }
     }
 }
 
