@@ -48,7 +48,7 @@ static void make_ready(struct pm_core *core, const char *id, uint64_t request, u
     pm_core_request(core, &asked, now_ms, out);
     token = token_of(out, PM_ACT_STAGE);
     pm_actions_clear(out);
-    pm_core_staged(core, token, NULL, 0, now_ms, out);
+    pm_core_staged(core, token, NULL, NULL, 0, now_ms, out);
     token = token_of(out, PM_ACT_SPAWN);
     pm_actions_clear(out);
     pm_core_endpoint_ready(core, token, &ready, now_ms, out);

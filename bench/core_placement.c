@@ -45,7 +45,7 @@ static void make_ready(const char *id)
     pm_core_request(core, &asked, 1, &out);
     staging = nth(PM_ACT_STAGE, 0)->token;
     pm_actions_clear(&out);
-    pm_core_staged(core, staging, NULL, 0, 1, &out);
+    pm_core_staged(core, staging, NULL, NULL, 0, 1, &out);
     for (size_t i = 0; i < N_REPLICAS; i++)
         tokens[i] = nth(PM_ACT_SPAWN, i)->token;
     pm_actions_clear(&out);

@@ -21,6 +21,7 @@ static void action_fini(struct pm_action *action)
     record_free(action->record);
     free(action->event);
     free(action->plan);
+    free(action->memory);
 }
 
 void pm_actions_clear(struct pm_actions *actions)
@@ -108,6 +109,14 @@ void pm_action_persist(struct pm_actions *out, const struct pm_question *questio
     *action->record = *record;
     if (record->spec_text)
         action->record->spec_text = pm_xstrdup(record->spec_text);
+}
+
+void pm_action_remember(struct pm_actions *out, const struct pm_memory_record *memory)
+{
+    struct pm_action *action = pm_action_add(out, PM_ACT_REMEMBER);
+
+    action->memory = pm_xalloc(sizeof(*action->memory));
+    *action->memory = *memory;
 }
 
 void pm_action_accepted(struct pm_actions *out, uint64_t operation,

@@ -32,13 +32,16 @@ static void staging_failed(struct pm_place *place, const struct pm_failure *fail
 }
 
 void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm_failure *failure,
-                    uint64_t size_bytes, uint64_t now_ms, struct pm_actions *out)
+                    struct pm_model *model, uint64_t size_bytes, uint64_t now_ms,
+                    struct pm_actions *out)
 {
     struct pm_pool *pool;
 
     pm_core_enter(core, now_ms, out);
     pool = pm_answered(core, token, PM_QUESTION_RELOAD);
     if (pool) {
+        if (!failure)
+            pm_ways_know(core, pool->reload->spec, model, size_bytes);
         pm_reload_staged(pool, failure, out);
         pm_pool_step(pool, out);
         return;
@@ -54,10 +57,12 @@ void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm
     for (unsigned i = 0; i < pool->n_places; i++) {
         if (pool->places[i]->state != PM_STAGING || pool->places[i]->spec != pool->staged_spec)
             continue;
-        if (failure)
+        if (failure) {
             staging_failed(pool->places[i], failure, out);
-        else
-            (void)pm_place_move(pool->places[i], PM_CAUSE_STAGED, out);
+            continue;
+        }
+        pm_ways_know(core, pool->places[i]->spec, model, size_bytes);
+        (void)pm_place_move(pool->places[i], PM_CAUSE_STAGED, out);
     }
     pm_pool_step(pool, out);
 }

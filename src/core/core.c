@@ -24,6 +24,10 @@ struct pm_core *pm_core_new(const struct pm_core_options *options)
 
     set_options(core, options);
     core->random = options->seed;
+    core->ways_version = 1;
+    (void)pm_mask_parse("all", 3, &core->everything, NULL, NULL);
+    pm_list_init(&core->all_ways);
+    pm_list_init(&core->all_memories);
     pm_list_init(&core->operation_list);
     pm_list_init(&core->poolless);
     pm_list_init(&core->start_queue);
@@ -40,11 +44,15 @@ void pm_core_free(struct pm_core *core)
         return;
     pm_operations_fini(core);
     pm_registry_fini(core);
+    pm_ways_fini(core);
+    pm_memory_fini(core);
+    pm_mask_unref(core->everything);
     pm_map_fini(&core->waiters);
     pm_map_fini(&core->questions);
     pm_heap_fini(&core->heap);
     pm_ledger_fini(&core->ledger);
     free(core->devices);
+    free(core->seen_gpus);
     free(core);
 }
 

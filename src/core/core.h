@@ -18,6 +18,8 @@
 #include "core/spec.h"
 #include "core/words.h"
 #include "plan/ledger.h"
+#include "plan/mask.h"
+#include "plan/model.h"
 #include "poolmgr/error.h"
 
 struct pm_core;
@@ -77,7 +79,8 @@ enum pm_action_kind {
     PM_ACT_GRANT,  /* the request has `lease` at this instance */
     PM_ACT_REFUSE, /* the request ends with `error` */
     PM_ACT_CUT, /* the lease has ended by our or the engine's doing: end its stream as broken with `error` */
-    PM_ACT_PERSIST,  /* make `record` durable; answered by pm_core_persisted */
+    PM_ACT_PERSIST, /* make `record` durable; answered by pm_core_persisted */
+    PM_ACT_REMEMBER, /* keep `memory` behind, in place of what has its identity and device (STATE-1); nobody waits */
     PM_ACT_ACCEPTED, /* who gave the command that began `operation` may be answered: it stands, or `error` says why not */
     PM_ACT_OPERATION, /* the operation has ended: see pm_core_operation() */
     PM_ACT_NARRATE,   /* tell `event` */
@@ -86,11 +89,21 @@ enum pm_action_kind {
 
 /* Where an engine runs, and what is charged for it there. */
 struct pm_plan {
+    bool on_cpu; /* no device at all: asked for, or there is no GPU in this machine (LOAD-5) */
+    unsigned n_layers; /* of the model, and the output; 0: unknown (the bytes were declared) */
     size_t n_devices;
-    struct {
+    struct { /* in the order in which the engine shall see them */
         char id[PM_DEVICE_ID_MAX + 1];
         uint64_t bytes;
+        unsigned n_layers; /* of all; 0 where n_layers is */
     } devices[PM_SHARES_MAX];
+};
+
+/* What an engine was seen to take of a device: remembered for the next start of the same, and by the next daemon. */
+struct pm_memory_record {
+    uint64_t identity; /* pm_spec_identity() */
+    char device[PM_DEVICE_ID_MAX + 1];
+    uint64_t weights_bytes, kv_bytes, compute_bytes, context_bytes; /* 0: not known */
 };
 
 struct pm_action {
@@ -100,7 +113,7 @@ struct pm_action {
     struct pm_token probe;     /* PROBE, ASK_BUSY */
     struct pm_pool_spec *spec; /* STAGE, SPAWN, FOLLOW: a reference held by the list */
                                /* REFUSE: of the pool it was refused for; NULL: there is none */
-    struct pm_plan *plan;      /* SPAWN: owned by the list; NULL: no device is planned for it */
+    struct pm_plan *plan; /* SPAWN: owned by the list; NULL: nothing is known of devices here */
     unsigned replica;
     uint64_t instance;           /* SPAWN, FOLLOW */
     uint64_t request;            /* GRANT, REFUSE, CUT */
@@ -112,9 +125,10 @@ struct pm_action {
     uint64_t predicted_ms; /* GRANT: how long it was to wait, foretold at its arrival; REFUSE by the
                               queue: how long it had to wait (QUEUE-3); 0: nobody knows */
     uint64_t operation;    /* OPERATION, ACCEPTED */
-    struct pm_pool_record *record; /* PERSIST: owned by the list */
-    struct poolmgr_error *error;   /* REFUSE, CUT, ACCEPTED: owned by the list */
-    struct pm_event *event;        /* NARRATE: owned by the list */
+    struct pm_pool_record *record;   /* PERSIST: owned by the list */
+    struct pm_memory_record *memory; /* REMEMBER: owned by the list */
+    struct poolmgr_error *error;     /* REFUSE, CUT, ACCEPTED: owned by the list */
+    struct pm_event *event;          /* NARRATE: owned by the list */
     int reason_code; /* KILL, SIGNAL: enum pm_class of what ended it; for the record only */
 };
 
@@ -137,6 +151,9 @@ struct pm_core_options {
     uint64_t evict_max_wait_ms;       /* a waiter older than this may claim a busy pool's room */
     uint64_t evict_min_residency_ms;  /* a pool that became ready later is not claimed */
     uint64_t quarantine_ms;           /* of a device with driver errors of several pools */
+    bool
+        discovers; /* devices are looked for: until the first list nothing starts that may need one */
+    bool gpu_only; /* nothing runs on the CPU (LOAD-5) */
 };
 
 struct pm_core *pm_core_new(const struct pm_core_options *options);
@@ -169,26 +186,58 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
 /* ---- devices ---------------------------------------------------------------------------------------- */
 
 struct pm_device {
-    char id[PM_DEVICE_ID_MAX + 1]; /* as masks name it */
+    char id[PM_DEVICE_ID_MAX + 1]; /* known by this for ever */
+    struct pm_gpu
+        is_gpu; /* as masks see it; is_gpu.id "": declared in the file, known by its id alone. Whether it works
+                           * is said by `state`, not by is_gpu.unhealthy */
     uint64_t total_bytes, reserve_bytes;
     enum pm_device_state
         state; /* what its driver says: not PM_DEVICE_QUARANTINED, not PM_DEVICE_SUSPECT */
 };
 
-/* The whole list, before the pools are added and whenever something of it changed. A known device that is not on it
- * is lost; one that comes back, grew or was reset is changed hardware (SUP-6). Without a list pools need no room. */
+/* What GPUs there are in this machine, whether they can be listed or not. */
+enum pm_gpus {
+    PM_GPUS_UNKNOWN, /* nobody says; where no device is listed, an engine does as it does by itself */
+    PM_GPUS_NONE,    /* no hardware at all: `auto` is the CPU */
+    PM_GPUS_OTHER,   /* another vendor's only: as unknown */
+    PM_GPUS_BROKEN, /* there are some, and none can be used: who needs one has to wait, and never gets the CPU */
+};
+
+/* Before the list that it belongs to, and whenever it changes. `text` says why it is broken; else NULL. */
+void pm_core_gpus(struct pm_core *core, enum pm_gpus gpus, const char *text, uint64_t now_ms,
+                  struct pm_actions *out);
+
+/* The whole list, whenever something of it changed; the first one says that looking has ended. A known device that is
+ * not on it is lost; one that is new, comes back, grew or was reset is changed hardware (SUP-6). Without a list pools need no
+ * room (but see `discovers`). */
 void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size_t n,
                      uint64_t now_ms, struct pm_actions *out);
 
-/* What a look at a device found; `processes_known`: whether the list of those who use it is complete. While an engine
- * that used it ends, this says whether its memory came back (SUP-7). */
+/* One look at a device, told in this order: what each of our engines uses there (who is not listed any more: 0; who may
+ * be hidden: not at all), what processes that are not ours use, and what is free. Nothing is decided before the last. */
+void pm_core_device_seen(struct pm_core *core, struct pm_token instance, const char *id,
+                         uint64_t bytes, uint64_t now_ms, struct pm_actions *out);
+void pm_core_device_foreign(struct pm_core *core, const char *id, uint64_t bytes, uint64_t now_ms,
+                            struct pm_actions *out);
+/* `processes_known`: the list of those who use it is complete. What is free bounds what is granted there: memory of
+ * others counts as absent (VRAM-1). While an engine that used it ends, this says whether its memory came back (SUP-7). */
 void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_bytes,
                          bool processes_known, uint64_t now_ms, struct pm_actions *out);
 
-/* The driver blames `instance` (SUP-8). RESET and LOST take its device out of use; of an engine on several devices
- * only the engine is stopped, until pm_core_devices() says which one it is. */
-void pm_core_driver_error(struct pm_core *core, struct pm_token instance, int xid,
-                          enum pm_xid_action action, uint64_t now_ms, struct pm_actions *out);
+/* What an engine says that it allocated on a device; as often as it says so, while it loads or after. Of a plan by
+ * estimate it takes the estimate's place when the engine is ready, and is remembered. */
+enum pm_memory_kind { PM_MEMORY_WEIGHTS, PM_MEMORY_KV, PM_MEMORY_COMPUTE, PM_MEMORY_KIND_COUNT };
+void pm_core_measured(struct pm_core *core, struct pm_token instance, const char *id,
+                      enum pm_memory_kind kind, uint64_t bytes, uint64_t now_ms,
+                      struct pm_actions *out);
+/* What a former daemon remembered; before pm_core_begin(). */
+void pm_core_recall(struct pm_core *core, const struct pm_memory_record *memory);
+
+/* The driver reports an error of a device (SUP-8). `known`: false, and the action is NOTE: it is to blame for an engine
+ * there that dies soon after. `instance`: the one that caused it; no token: whoever is alone there. RESET and LOST take the device,
+ * and the instances of a GPU, out of use until pm_core_devices() says something else. */
+void pm_core_xid(struct pm_core *core, const char *id, int xid, enum pm_xid_action action,
+                 bool known, struct pm_token instance, uint64_t now_ms, struct pm_actions *out);
 
 /* An operator trusts a device that was quarantined or suspect. POOLMGR_E_NOT_FOUND; POOLMGR_E_CONFLICT: its driver
  * says that it cannot be used. */
@@ -292,9 +341,11 @@ struct pm_failure {
     char text[256]; /* one line for a person: the file, or what the engine said; "" none */
 };
 
-/* `failure` NULL: the model is there and good. size_bytes 0 unknown. */
+/* `failure` NULL: the model is there and good. model: what an estimate needs of it, a reference is kept; NULL: unknown.
+ * size_bytes: of all its files, with what the model does not count (projector, draft); 0 unknown. */
 void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm_failure *failure,
-                    uint64_t size_bytes, uint64_t now_ms, struct pm_actions *out);
+                    struct pm_model *model, uint64_t size_bytes, uint64_t now_ms,
+                    struct pm_actions *out);
 
 /* The shim runs the engine (pid), or could not. */
 void pm_core_spawned(struct pm_core *core, struct pm_token token, const struct pm_failure *failure,
@@ -537,6 +588,7 @@ struct pm_pool_view {
     uint64_t since_ms;     /* of the state */
     uint64_t n_replicas;
     uint64_t planned_bytes; /* charged to devices for all its engines */
+    bool on_cpu;            /* it runs without a device, asked for or not */
     uint64_t last_check_ms, n_failed_checks;
     struct pm_last_error last_error;
 };
@@ -554,9 +606,12 @@ bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned i
 /* The i-th device of a replica's engine; false behind the last. */
 struct pm_replica_device {
     char id[PM_DEVICE_ID_MAX + 1];
+    struct pm_gpu is_gpu;
     uint64_t total_bytes, planned_bytes;
-    bool free_known;
-    uint64_t free_bytes;
+    unsigned n_layers;     /* of the model; 0: unknown */
+    bool free_known, seen; /* seen: what it uses is known */
+    uint64_t free_bytes, seen_bytes;
+    uint64_t measured_bytes; /* what the engine said that it allocated; 0: nothing */
 };
 bool pm_core_replica_device(const struct pm_core *core, const char *pool_id, unsigned index,
                             size_t i, struct pm_replica_device *ret);
@@ -566,7 +621,9 @@ struct pm_device_view {
     uint64_t planned_bytes, claimed_bytes; /* charged; set aside for pools that wait */
     bool free_known;
     uint64_t free_bytes;
-    uint64_t until_ms; /* of a quarantine, whose trial may begin then; 0: none */
+    uint64_t left_bytes;    /* what could be granted there now */
+    uint64_t foreign_bytes; /* in use by others than our engines */
+    uint64_t until_ms;      /* of a quarantine, whose trial may begin then; 0: none */
 };
 /* In the order of the first list; false behind the last. */
 bool pm_core_device_at(const struct pm_core *core, size_t i, struct pm_device_view *ret);

@@ -34,6 +34,16 @@ const char *pm_device_id(const struct pm_core *core, uint32_t number)
     return pm_device_of(core, number)->is.id;
 }
 
+const char *pm_device_name(const struct pm_core *core, uint32_t number)
+{
+    return pm_device_of(core, number)->name;
+}
+
+bool pm_device_awaited(const struct pm_core *core)
+{
+    return core->options.discovers && !core->listed;
+}
+
 static uint64_t minus(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
@@ -54,7 +64,7 @@ void pm_tell_device(const struct pm_known_device *device, enum pm_event_kind kin
     pm_event_init(&event, kind, device->is.id);
     event.fields |= PM_EF_DEVICE;
     (void)pm_str_copy(event.device, sizeof(event.device), device->is.id);
-    pm_event_human(&event, "device %s %s", device->is.id, text);
+    pm_event_human(&event, "%s %s", device->name, text);
     pm_action_tell(out, &event);
 }
 
@@ -110,13 +120,72 @@ bool pm_device_fails_under(const struct pm_place *place)
 {
     const struct pm_shares *charge = &place->room.charge;
 
-    if (place->instance.blamed)
-        return true;
     for (uint32_t i = 0; i < charge->n; i++) {
         if (is_dead(pm_device_of(place->pool->core, charge->items[i].account)->is.state))
             return true;
     }
     return false;
+}
+
+/* ---- what is told of them --------------------------------------------------------------------------- */
+
+static bool is_number(const char *text, unsigned *ret)
+{
+    size_t n = strspn(text, "0123456789");
+
+    *ret = n > 0 && n < 5 ? (unsigned)atoi(text) : PM_MASK_INDEX_MAX + 1;
+    return n > 0 && n < 5 && text[n] == '\0';
+}
+
+/* One that was declared is known by its name in the file alone. */
+static void give_identity(struct pm_known_device *device, size_t position)
+{
+    struct pm_gpu *gpu = &device->is.is_gpu;
+
+    if (gpu->id[0] != '\0') {
+        if (gpu->slot >= 0)
+            (void)snprintf(device->name, sizeof(device->name), "GPU %u:%d", gpu->index, gpu->slot);
+        else
+            (void)snprintf(device->name, sizeof(device->name), "GPU %u", gpu->index);
+        return;
+    }
+    *gpu = (struct pm_gpu){.slot = -1};
+    (void)pm_str_copy(gpu->id, sizeof(gpu->id), device->is.id);
+    if (!is_number(device->is.id, &gpu->index))
+        gpu->index = PM_MASK_INDEX_MAX + 1 + (unsigned)position;
+    (void)snprintf(device->name, sizeof(device->name), "device %.20s", device->is.id);
+}
+
+static bool same_gpu(const struct pm_gpu *a, const struct pm_gpu *b)
+{
+    return a->vendor == b->vendor && strcmp(a->id, b->id) == 0 && a->index == b->index &&
+           a->slot == b->slot && strcmp(a->pci, b->pci) == 0 && a->mig_mode == b->mig_mode &&
+           a->hidden == b->hidden && a->prohibited == b->prohibited;
+}
+
+/* Whether it works is said by its state. */
+static void show_to_masks(struct pm_core *core, const struct pm_known_device *device)
+{
+    size_t number = (size_t)(device - core->devices);
+
+    core->seen_gpus[number] = device->is.is_gpu;
+    core->seen_gpus[number].unhealthy = false;
+    pm_ways_changed(core);
+    pm_core_changed(core);
+}
+
+/* One that is gone has no index any more: who has its place on the bus now has it. */
+static void forget_indexes(struct pm_core *core)
+{
+    for (size_t i = 0; i < core->n_devices; i++) {
+        struct pm_gpu *gpu = &core->seen_gpus[i];
+
+        for (size_t k = 0; k < core->n_devices && !core->devices[i].is_listed; k++) {
+            if (core->devices[k].is_listed && core->seen_gpus[k].vendor == gpu->vendor &&
+                core->seen_gpus[k].index == gpu->index && core->seen_gpus[k].slot == gpu->slot)
+                gpu->index = PM_MASK_INDEX_MAX + 1 + (unsigned)i;
+        }
+    }
 }
 
 /* ---- the list --------------------------------------------------------------------------------------- */
@@ -127,10 +196,14 @@ static struct pm_known_device *add(struct pm_core *core, const struct pm_device 
     struct pm_known_device *device;
 
     core->devices = pm_xrealloc(core->devices, (core->n_devices + 1) * sizeof(*core->devices));
+    core->seen_gpus =
+        pm_xrealloc(core->seen_gpus, (core->n_devices + 1) * sizeof(*core->seen_gpus));
     device = &core->devices[core->n_devices++];
     memset(device, 0, sizeof(*device));
     device->is = *is;
+    give_identity(device, core->n_devices - 1);
     (void)pm_ledger_open(&core->ledger, minus(is->total_bytes, is->reserve_bytes));
+    show_to_masks(core, device);
     if (is->state == PM_DEVICE_OK)
         tell_found(device, out);
     else
@@ -140,13 +213,14 @@ static struct pm_known_device *add(struct pm_core *core, const struct pm_device 
 
 static bool could_use(const struct pm_pool *pool, uint32_t number)
 {
-    struct pm_shares shares;
+    const struct pm_ways *ways;
 
-    for (size_t i = 0; pm_room_candidate(pool->core, pool->spec, i, &shares); i++) {
-        for (uint32_t k = 0; k < shares.n; k++) {
-            if (shares.items[k].account == number)
-                return true;
-        }
+    if (!pm_ways_needed(pool->core, pool->spec))
+        return false;
+    ways = pm_ways_of(pool->core, pool->spec);
+    for (size_t i = 0; i < ways->n_accounts; i++) {
+        if (ways->accounts[i] == number)
+            return true;
     }
     return false;
 }
@@ -155,8 +229,17 @@ static bool could_use(const struct pm_pool *pool, uint32_t number)
 static void hardware_changed(struct pm_core *core, const struct pm_known_device *device,
                              struct pm_actions *out)
 {
-    for (size_t i = 0; i < core->n_pools; i++) {
+    for (size_t i = 0; i < core->n_pools && core->listed; i++) {
         if (could_use(core->pools[i], (uint32_t)(device - core->devices)))
+            pm_pool_forgive(core->pools[i], out);
+    }
+}
+
+/* So may what failed for want of a device. */
+static void devices_changed(struct pm_core *core, struct pm_actions *out)
+{
+    for (size_t i = 0; i < core->n_pools; i++) {
+        if (core->pools[i]->failed && core->pools[i]->failure.hardware)
             pm_pool_forgive(core->pools[i], out);
     }
 }
@@ -164,7 +247,9 @@ static void hardware_changed(struct pm_core *core, const struct pm_known_device 
 void pm_device_set_state(struct pm_core *core, struct pm_known_device *device,
                          enum pm_device_state state, struct pm_actions *out)
 {
-    if (device->is.state == state)
+    enum pm_device_state before = device->is.state;
+
+    if (before == state)
         return;
 
     device->is.state = state;
@@ -173,9 +258,13 @@ void pm_device_set_state(struct pm_core *core, struct pm_known_device *device,
         pm_tell_device(device, PM_EV_DEVICE_LOST, out, "%s", what_is_wrong[state]);
         return;
     }
-    device->quarantined = device->suspect = false;
-    memset(device->errors, 0, sizeof(device->errors));
     tell_found(device, out);
+    if (before == PM_DEVICE_UNKNOWN)
+        return; /* nobody could look: nothing has changed */
+    device->quarantined = device->suspect = false;
+    device->free_known = false; /* what was free before its end says nothing */
+    pm_ledger_see(&core->ledger, (uint32_t)(device - core->devices), PM_LEDGER_UNSEEN);
+    memset(device->errors, 0, sizeof(device->errors));
     hardware_changed(core, device, out);
 }
 
@@ -184,15 +273,34 @@ static void set_size(struct pm_core *core, struct pm_known_device *device,
 {
     uint64_t before = minus(device->is.total_bytes, device->is.reserve_bytes);
     uint64_t after = minus(is->total_bytes, is->reserve_bytes);
+    uint32_t number = (uint32_t)(device - core->devices);
 
     if (device->is.total_bytes == is->total_bytes && device->is.reserve_bytes == is->reserve_bytes)
         return;
     device->is.total_bytes = is->total_bytes;
     device->is.reserve_bytes = is->reserve_bytes;
-    pm_ledger_resize(&core->ledger, (uint32_t)(device - core->devices), after);
+    pm_ledger_resize(&core->ledger, number, after);
+    if (device->free_known)
+        pm_ledger_see(&core->ledger, number, minus(device->free_bytes, is->reserve_bytes));
+    pm_ways_changed(core);
     pm_core_changed(core);
     if (after > before)
         hardware_changed(core, device, out);
+}
+
+/* True: masks may find other devices now. */
+static bool set_identity(struct pm_core *core, struct pm_known_device *device,
+                         const struct pm_device *is)
+{
+    struct pm_known_device now = {.is = *is};
+
+    give_identity(&now, (size_t)(device - core->devices));
+    if (same_gpu(&now.is.is_gpu, &device->is.is_gpu))
+        return false;
+    device->is.is_gpu = now.is.is_gpu;
+    memcpy(device->name, now.name, sizeof(device->name));
+    show_to_masks(core, device);
+    return true;
 }
 
 static bool is_listed(const char *id, const struct pm_device *devices, size_t n)
@@ -204,22 +312,69 @@ static bool is_listed(const char *id, const struct pm_device *devices, size_t n)
     return false;
 }
 
-void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size_t n,
-                     uint64_t now_ms, struct pm_actions *out)
+/* True: there are new ones, or others than before. */
+static bool take_list(struct pm_core *core, const struct pm_device *devices, size_t n,
+                      struct pm_actions *out)
 {
-    pm_core_enter(core, now_ms, out);
+    bool others = false;
+
     for (size_t i = 0; i < n; i++) {
         struct pm_known_device *device = pm_device_find(core, devices[i].id);
 
-        if (!device)
+        others = !device || set_identity(core, device, &devices[i]) || others;
+        if (!device) {
             device = add(core, &devices[i], out);
+            hardware_changed(core, device, out);
+        }
+    }
+    for (size_t i = 0; i < core->n_devices; i++) {
+        bool listed = is_listed(core->devices[i].is.id, devices, n);
+
+        others = others || listed != core->devices[i].is_listed;
+        core->devices[i].is_listed = listed;
+    }
+    return others;
+}
+
+void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size_t n,
+                     uint64_t now_ms, struct pm_actions *out)
+{
+    bool first = !core->listed, others;
+
+    pm_core_enter(core, now_ms, out);
+    others = take_list(core, devices, n, out);
+    if (others) {
+        forget_indexes(core);
+        pm_ways_changed(core);
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct pm_known_device *device = pm_device_find(core, devices[i].id);
+
         set_size(core, device, &devices[i], out);
         pm_device_set_state(core, device, devices[i].state, out);
     }
     for (size_t i = 0; i < core->n_devices; i++) {
-        if (!is_listed(core->devices[i].is.id, devices, n))
+        if (!core->devices[i].is_listed)
             pm_device_set_state(core, &core->devices[i], PM_DEVICE_LOST, out);
     }
+    core->listed = true;
+    if (first)
+        pm_room_devices_found(core);
+    if (others || first)
+        devices_changed(core, out);
+    pm_core_changed(core);
+    pm_core_step_all(core, out);
+}
+
+void pm_core_gpus(struct pm_core *core, enum pm_gpus gpus, const char *text, uint64_t now_ms,
+                  struct pm_actions *out)
+{
+    pm_core_enter(core, now_ms, out);
+    if (core->gpus == gpus && strcmp(core->gpus_text, text ? text : "") == 0)
+        return;
+    core->gpus = gpus;
+    (void)pm_str_copy(core->gpus_text, sizeof(core->gpus_text), text ? text : "");
+    devices_changed(core, out);
     pm_core_changed(core);
     pm_core_step_all(core, out);
 }
@@ -233,7 +388,7 @@ int pm_core_device_clear(struct pm_core *core, const char *id, uint64_t now_ms,
     if (!device)
         return pm_fail(err, POOLMGR_E_NOT_FOUND, "no device '%s'", id);
     if (device->is.state != PM_DEVICE_OK)
-        return pm_fail(err, POOLMGR_E_CONFLICT, "device %s %s", id,
+        return pm_fail(err, POOLMGR_E_CONFLICT, "%s %s", device->name,
                        what_is_wrong[device->is.state]);
 
     if (device->quarantined || device->suspect)
@@ -261,27 +416,38 @@ bool pm_core_device_at(const struct pm_core *core, size_t i, struct pm_device_vi
     ret->claimed_bytes = core->ledger.accounts[i].reserved;
     ret->free_known = device->free_known;
     ret->free_bytes = device->free_bytes;
+    ret->left_bytes = pm_ledger_left(&core->ledger, (uint32_t)i, NULL);
+    ret->foreign_bytes = pm_vram_foreign(core, (uint32_t)i);
     ret->until_ms = device->quarantined ? device->quarantined_until_ms : 0;
     return true;
+}
+
+static void view_share(const struct pm_place *place, size_t i, struct pm_replica_device *ret)
+{
+    const struct pm_share *share = &place->room.charge.items[i];
+    const struct pm_part *said = &place->room.held->said[i];
+    const struct pm_known_device *device = pm_device_of(place->pool->core, share->account);
+
+    memset(ret, 0, sizeof(*ret));
+    (void)pm_str_copy(ret->id, sizeof(ret->id), device->is.id);
+    ret->is_gpu = device->is.is_gpu;
+    ret->total_bytes = device->is.total_bytes;
+    ret->planned_bytes = share->bytes;
+    ret->n_layers = place->room.held->way.layers[i];
+    ret->free_known = device->free_known;
+    ret->free_bytes = device->free_bytes;
+    ret->seen = share->seen;
+    ret->seen_bytes = share->seen ? share->used : 0;
+    ret->measured_bytes = said->weights + said->kv + said->compute;
 }
 
 bool pm_core_replica_device(const struct pm_core *core, const char *pool_id, unsigned index,
                             size_t i, struct pm_replica_device *ret)
 {
     const struct pm_pool *pool = pm_registry_find(core, pool_id);
-    const struct pm_known_device *device;
-    const struct pm_shares *charge;
 
     if (!pool || index >= pool->n_places || i >= pool->places[index]->room.charge.n)
         return false;
-
-    charge = &pool->places[index]->room.charge;
-    device = pm_device_of(core, charge->items[i].account);
-    memset(ret, 0, sizeof(*ret));
-    (void)pm_str_copy(ret->id, sizeof(ret->id), device->is.id);
-    ret->total_bytes = device->is.total_bytes;
-    ret->planned_bytes = charge->items[i].bytes;
-    ret->free_known = device->free_known;
-    ret->free_bytes = device->free_bytes;
+    view_share(pool->places[index], i, ret);
     return true;
 }

@@ -56,8 +56,11 @@ void pm_device_note_failure(const struct pm_place *place, struct pm_actions *out
     struct pm_core *core = place->pool->core;
 
     for (uint32_t i = 0; i < charge->n; i++) {
-        struct pm_known_device *device = pm_device_of(core, charge->items[i].account);
+        uint32_t number = charge->items[i].account, on = place->instance.driver_on;
+        struct pm_known_device *device = pm_device_of(core, number);
 
+        if (on != 0 && on != number + 1)
+            continue; /* it was another one */
         if (device->quarantined && device->trial == place)
             quarantine(core, device, out, "the trial ended with a driver error");
         if (device->quarantined)
@@ -75,13 +78,14 @@ bool pm_device_blames(const struct pm_place *place)
     return at_ms != 0 && place->pool->core->now_ms - at_ms <= BLAMES_FOR_MS;
 }
 
-static void doom(struct pm_place *place, int xid, struct pm_actions *out)
+static void doom(struct pm_place *place, uint32_t number, int xid, struct pm_actions *out)
 {
     struct pm_verdict verdict = {.class = PM_CLASS_DRIVER, .code = POOLMGR_E_ENGINE_CRASHED};
     struct pm_tenure *instance = &place->instance;
 
     if (place->state == PM_STARTING)
         instance->driver_ms = place->pool->core->now_ms;
+    instance->driver_on = number + 1;
     if ((place->state != PM_READY && place->state != PM_SICK) || instance->doomed)
         return;
 
@@ -92,20 +96,64 @@ static void doom(struct pm_place *place, int xid, struct pm_actions *out)
     (void)pm_place_move(place, PM_CAUSE_DRIVER, out);
 }
 
-/* Which of several devices it was is told by the next list. */
-static void blame(struct pm_place *place, enum pm_device_state state, struct pm_actions *out)
-{
-    struct pm_core *core = place->pool->core;
+/* ---- errors as the driver reports them --------------------------------------------------------------- */
 
-    place->instance.blamed = true;
-    pm_core_changed(core);
-    if (place->room.charge.n == 1)
-        pm_device_set_state(core, pm_device_of(core, place->room.charge.items[0].account), state,
-                            out);
+static bool runs_on(const struct pm_place *place, uint32_t number)
+{
+    return pm_place_share((struct pm_place *)place, number) && place->state != PM_STOPPING;
 }
 
-static void tell_xid(const struct pm_place *place, int xid, enum pm_xid_action action,
-                     struct pm_actions *out)
+/* Who is alone there; NULL: several, or nobody. */
+static struct pm_place *only_one_on(const struct pm_core *core, uint32_t number)
+{
+    struct pm_place *found = NULL;
+    struct pm_link *link;
+
+    pm_list_each (&core->charged, link) {
+        struct pm_place *place = pm_container_of(link, struct pm_place, room.charged);
+
+        if (!runs_on(place, number))
+            continue;
+        if (found)
+            return NULL;
+        found = place;
+    }
+    return found;
+}
+
+/* Who of them dies soon died of it. */
+static void watch_all_on(struct pm_core *core, uint32_t number)
+{
+    struct pm_link *link;
+
+    pm_list_each (&core->charged, link) {
+        struct pm_place *place = pm_container_of(link, struct pm_place, room.charged);
+
+        if (!runs_on(place, number))
+            continue;
+        place->instance.driver_ms = core->now_ms;
+        place->instance.driver_on = number + 1;
+    }
+    pm_core_changed(core);
+}
+
+/* A GPU takes the instances of MIG on it along. */
+static void take_out_of_use(struct pm_core *core, struct pm_known_device *device,
+                            enum pm_device_state state, struct pm_actions *out)
+{
+    const struct pm_gpu *gpu = &device->is.is_gpu;
+
+    pm_device_set_state(core, device, state, out);
+    for (size_t i = 0; i < core->n_devices && gpu->slot < 0 && gpu->pci[0] != '\0'; i++) {
+        const struct pm_gpu *part = &core->devices[i].is.is_gpu;
+
+        if (part->slot >= 0 && strcmp(part->pci, gpu->pci) == 0)
+            pm_device_set_state(core, &core->devices[i], state, out);
+    }
+}
+
+static void tell_xid(const struct pm_known_device *device, const struct pm_place *place, int xid,
+                     enum pm_xid_action action, struct pm_actions *out)
 {
     static const char *const means[] = {
         [PM_XID_NOTE] = "is noted",
@@ -113,40 +161,59 @@ static void tell_xid(const struct pm_place *place, int xid, enum pm_xid_action a
         [PM_XID_RESET] = "asks for a reset",
         [PM_XID_LOST] = "means that the device is lost",
     };
+    const char *meaning = action == PM_XID_APP && !place ? "is a program's doing" : means[action];
     struct pm_event event;
 
-    pm_event_init(&event, PM_EV_XID, place->pool->spec->id);
-    pm_event_pool(&event, place->pool->spec->id);
-    pm_event_replica(&event, place->index, place->instance.n);
+    pm_event_init(&event, PM_EV_XID, place ? place->pool->spec->id : device->is.id);
+    if (place) {
+        pm_event_pool(&event, place->pool->spec->id);
+        pm_event_replica(&event, place->index, place->instance.n);
+    }
     if (action == PM_XID_NOTE)
         event.level = PM_INFO;
-    if (place->room.charge.n > 0) {
-        event.fields |= PM_EF_DEVICE;
-        (void)pm_str_copy(event.device, sizeof(event.device),
-                          pm_device_id(place->pool->core, place->room.charge.items[0].account));
-    }
-    pm_event_human(&event, "XID %d of the driver %s, under the engine of %s", xid, means[action],
-                   place->pool->spec->id);
+    event.fields |= PM_EF_DEVICE;
+    (void)pm_str_copy(event.device, sizeof(event.device), device->is.id);
+    if (place)
+        pm_event_human(&event, "XID %d of %s %s, under the engine of %s", xid, device->name,
+                       meaning, place->pool->spec->id);
+    else
+        pm_event_human(&event, "XID %d of %s %s", xid, device->name, meaning);
     pm_action_tell(out, &event);
 }
 
-void pm_core_driver_error(struct pm_core *core, struct pm_token token, int xid,
-                          enum pm_xid_action action, uint64_t now_ms, struct pm_actions *out)
+static void blame_engine(struct pm_core *core, uint32_t number, struct pm_place *place, int xid,
+                         struct pm_actions *out)
 {
+    if (place)
+        doom(place, number, xid, out);
+    else
+        watch_all_on(core, number); /* one of them, or somebody else */
+}
+
+void pm_core_xid(struct pm_core *core, const char *id, int xid, enum pm_xid_action action,
+                 bool known, struct pm_token token, uint64_t now_ms, struct pm_actions *out)
+{
+    struct pm_known_device *device = pm_device_find(core, id);
     struct pm_place *place;
+    uint32_t number;
 
     pm_core_enter(core, now_ms, out);
-    place = pm_answered(core, token, PM_QUESTION_INSTANCE);
-    if (!place)
+    if (!device || core->leaving)
         return;
 
-    tell_xid(place, xid, action, out);
+    number = (uint32_t)(device - core->devices);
+    place = pm_answered(core, token, PM_QUESTION_INSTANCE);
+    if (!place || !runs_on(place, number))
+        place = only_one_on(core, number);
+    tell_xid(device, place, xid, action, out);
     if (action == PM_XID_APP)
-        doom(place, xid, out);
+        blame_engine(core, number, place, xid, out);
     else if (action == PM_XID_RESET)
-        blame(place, PM_DEVICE_RESET_REQUIRED, out);
+        take_out_of_use(core, device, PM_DEVICE_RESET_REQUIRED, out);
     else if (action == PM_XID_LOST)
-        blame(place, PM_DEVICE_LOST, out);
+        take_out_of_use(core, device, PM_DEVICE_LOST, out);
+    else if (!known)
+        watch_all_on(core, number);
     pm_core_step_all(core, out);
 }
 

@@ -124,7 +124,10 @@ static void error_of_permanent(const struct pm_pool *pool, const struct pm_verdi
     (void)pm_fail(
         ret, verdict->code == POOLMGR_E_NEVER_FITS ? POOLMGR_E_NEVER_FITS : POOLMGR_E_POOL_FAILED,
         "%s cannot start: %s", pool->spec->id, text);
-    (void)pm_error_hint(ret, 0, "mend it, then: poolctl reset %s", pool->spec->id);
+    if (verdict->hint[0] != '\0')
+        (void)pm_error_hint(ret, 0, "%s", verdict->hint);
+    else
+        (void)pm_error_hint(ret, 0, "mend it, then: poolctl reset %s", pool->spec->id);
 }
 
 void pm_error_of_failed_pool(const struct pm_pool *pool, struct poolmgr_error *ret)
@@ -209,7 +212,7 @@ static void describe_room(const struct pm_pool *pool, char *to, size_t size)
 {
     for (unsigned i = 0; i < pool->n_places; i++) {
         const struct pm_place *place = pool->places[i];
-        char text[128];
+        char text[PM_ROOM_TEXT];
 
         if (place->state != PM_WAITING || !pm_room_needed(place))
             continue;

@@ -94,21 +94,22 @@ static bool is_coming_back(const struct pm_place *place, const struct pm_place *
            (!place->room.claimant || place->room.claimant == claimant);
 }
 
-static uint64_t freed_on(const struct pm_place *claimant, uint32_t account,
-                         bool (*counts)(const struct pm_place *place,
-                                        const struct pm_place *claimant))
+/* What would be left there when all that count have ended: of what they are charged, and of what they really use. */
+static uint64_t left_without(const struct pm_place *claimant, uint32_t account,
+                             bool (*counts)(const struct pm_place *place,
+                                            const struct pm_place *claimant))
 {
     const struct pm_core *core = claimant->pool->core;
-    uint64_t sum = 0;
+    struct pm_freed freed = {0};
     struct pm_link *link;
 
     pm_list_each (&core->charged, link) {
         const struct pm_place *place = place_of(link);
 
         if (counts(place, claimant))
-            sum = pm_add_ms(sum, pm_shares_of(&place->room.charge, account));
+            pm_freed_add(&freed, &place->room.charge, account);
     }
-    return sum;
+    return pm_ledger_left_without(&core->ledger, account, &claimant->room.reserved, &freed);
 }
 
 static bool is_chosen_or_coming(const struct pm_place *place, const struct pm_place *claimant)
@@ -126,10 +127,7 @@ static bool goes_one_day(const struct pm_place *place, const struct pm_place *cl
 static bool is_short_on(const struct pm_place *claimant, const struct pm_share *share,
                         bool (*counts)(const struct pm_place *, const struct pm_place *))
 {
-    const struct pm_ledger *ledger = &claimant->pool->core->ledger;
-    uint64_t left = pm_ledger_left(ledger, share->account, &claimant->room.reserved);
-
-    return share->bytes > pm_add_ms(left, freed_on(claimant, share->account, counts));
+    return share->bytes > left_without(claimant, share->account, counts);
 }
 
 static bool would_fit(const struct pm_place *claimant, const struct pm_shares *shares,
@@ -142,12 +140,20 @@ static bool would_fit(const struct pm_place *claimant, const struct pm_shares *s
     return true;
 }
 
+static bool holds(const struct pm_place *place, uint32_t account)
+{
+    struct pm_freed freed = {0};
+
+    pm_freed_add(&freed, &place->room.charge, account);
+    return freed.charged > 0 || freed.used > 0;
+}
+
 /* Its stop would free something of what is missing. */
 static bool helps(const struct pm_place *place, const struct pm_place *claimant,
                   const struct pm_shares *shares)
 {
     for (uint32_t i = 0; i < shares->n; i++) {
-        if (pm_shares_of(&place->room.charge, shares->items[i].account) > 0 &&
+        if (holds(place, shares->items[i].account) &&
             is_short_on(claimant, &shares->items[i], is_chosen_or_coming))
             return true;
     }
@@ -284,20 +290,45 @@ static bool is_better(const struct pm_place *claimant, const struct way *a, cons
            a->shares.items[0].account == claimant->room.target.items[0].account;
 }
 
+struct claim {
+    const struct pm_place *claimant;
+    bool begun;
+};
+
+static uint64_t left_one_day(const void *ctx, uint32_t account)
+{
+    const struct claim *claim = ctx;
+
+    if (!pm_room_open_on(claim->claimant->pool->core, account, claim->begun))
+        return 0;
+    return left_without(claim->claimant, account, goes_one_day);
+}
+
+static void try_way(const struct claim *claim, const struct pm_shares *shares, struct way *ret)
+{
+    struct way way = {.shares = *shares};
+
+    if (!pm_room_open(claim->claimant->pool->core, shares, claim->begun))
+        return;
+    look_at(claim->claimant, &way);
+    if (way.ease != NEVER && (ret->ease == NEVER || is_better(claim->claimant, &way, ret)))
+        *ret = way;
+}
+
 static bool find_way(const struct pm_place *claimant, struct way *ret)
 {
+    const struct claim claim = {.claimant = claimant, .begun = pm_evict_has_begun(claimant)};
     const struct pm_core *core = claimant->pool->core;
-    bool begun = pm_evict_has_begun(claimant);
-    struct way way;
+    const struct pm_way *way;
 
     ret->ease = NEVER;
-    for (size_t i = 0; pm_room_candidate(core, claimant->spec, i, &way.shares); i++) {
-        if (!pm_room_open(core, &way.shares, begun))
-            continue;
-        look_at(claimant, &way);
-        if (way.ease != NEVER && (ret->ease == NEVER || is_better(claimant, &way, ret)))
-            *ret = way;
-    }
+    for (size_t i = 0; (way = pm_room_way(core, claimant->spec, i)); i++)
+        try_way(&claim, &way->shares, ret);
+    way = core->n_devices > 0
+              ? pm_ways_split(core, claimant->spec, PM_SPLIT_ONE_DAY, left_one_day, &claim)
+              : NULL;
+    if (way)
+        try_way(&claim, &way->shares, ret);
     if (ret->ease == NEVER)
         return false;
     look_at(claimant, ret); /* others were chosen for other ways since */

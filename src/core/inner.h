@@ -9,6 +9,7 @@
 #include "core/core.h"
 #include "core/restart.h"
 #include "core/table.h"
+#include "core/ways.h"
 #include "util/heap.h"
 #include "util/list.h"
 #include "util/map.h"
@@ -167,7 +168,9 @@ struct pm_verdict {
     bool permanent;
     bool exited, signalled; /* evidence of the exit */
     int status;
+    bool hardware; /* other devices may mend it */
     char text[256];
+    char hint[96];   /* what a person can do; "" nothing special */
     uint64_t random; /* drawn as the failure becomes known: so its delay can be told at once */
 };
 
@@ -190,8 +193,8 @@ struct pm_tenure {
     uint64_t childless_ms;
     bool doomed;           /* by a driver error: good probes do not save it */
     uint64_t doomed_by_ms; /* when it is stopped, emptied or not */
-    bool blamed;           /* a device it is on is lost, and nobody knows yet which */
-    uint64_t driver_ms;    /* the last driver error while it loaded; 0: none */
+    uint64_t driver_ms;    /* the last driver error that it is not to blame for yet; 0: none */
+    uint32_t driver_on;    /* the device of the last one, plus 1; 0: unknown */
     uint64_t next_kill_ms; /* PM_NEVER: not yet */
     enum pm_reason stop_reason;
     char endpoint[128];
@@ -219,13 +222,21 @@ struct pm_perf {
     double n_tokens, decode_ms, n_answers; /* sums, older ones fading */
 };
 
+/* What goes with a charge, a row for each of its shares. */
+struct pm_held {
+    struct pm_way way;                  /* as it was planned; all but its shares */
+    struct pm_part said[PM_SHARES_MAX]; /* what the engine said that it allocated; 0: nothing */
+    uint64_t seen_ms[PM_SHARES_MAX];    /* when somebody saw what it uses; 0: never */
+    uint64_t before[PM_SHARES_MAX];     /* what was in use there and nobody's; PM_NEVER: unknown */
+};
+
 /* Room on devices: what a place holds, waits for, or gives way to. */
 struct pm_room {
-    struct pm_shares charge; /* of its instance, from the spawn until nothing of it is left */
-    uint64_t before
-        [PM_SHARES_MAX];    /* what was in use on these devices and nobody's; PM_NEVER: unknown */
-    struct pm_link charged; /* in core->charged, while it holds a charge */
-    struct pm_place *claimant;      /* who makes it stop */
+    struct pm_shares charge;   /* of its instance, from the spawn until nothing of it is left */
+    struct pm_held *held;      /* NULL: it has no charge */
+    struct pm_plan *adopted;   /* where it was started, as long as nobody has looked for devices */
+    struct pm_link charged;    /* in core->charged, while it holds a charge */
+    struct pm_place *claimant; /* who makes it stop */
     struct pm_place *next_claimant; /* the same, while who shall stop is worked out */
     unsigned order;                 /* in which it was chosen then; 0: not chosen */
     /* while it waits for room */
@@ -300,9 +311,12 @@ static inline bool pm_place_is_free(const struct pm_place *place)
 /* Number i of core->devices is account i of core->ledger. Never forgotten: a lost one keeps its identity. */
 struct pm_known_device {
     struct pm_device is;
-    bool free_known, processes_known;
+    char name[32];  /* for people: "GPU 0", "device a" */
+    bool is_listed; /* by the last list */
+    bool free_known, processes_known, foreign_known;
     uint64_t free_bytes, seen_ms,
-        risen_ms; /* what was free; when it was looked at; when it last rose */
+        risen_ms;           /* what was free; when it was looked at; when it last rose */
+    uint64_t foreign_bytes; /* in use by processes that are not ours */
     bool quarantined, suspect;
     uint64_t quarantined_until_ms;
     struct pm_place *trial; /* the one that may start there after a quarantine */
@@ -454,14 +468,24 @@ struct pm_core {
     struct pm_list start_queue; /* places that wait for a start place, in the order of the file */
     uint64_t n_start_places_taken;
     struct pm_known_device *devices;
+    struct pm_gpu *seen_gpus; /* of them, for masks */
     size_t n_devices;
+    bool listed; /* there was a list */
+    enum pm_gpus gpus;
+    char gpus_text[160];
+    struct pm_mask *everything; /* "all" */
+    struct pm_map ways;         /* spec → struct pm_ways */
+    struct pm_list all_ways;
+    uint64_t ways_version;
+    struct pm_map memories; /* of what engines took: identity and device → struct pm_memory */
+    struct pm_list all_memories;
     struct pm_ledger ledger;
     struct pm_list
         claims; /* places that wait for room: the oldest waiter first, then as in the file */
     struct pm_list charged;      /* places that hold a charge */
     uint64_t n_claimed;          /* of them, those that give way */
     const struct pm_place *turn; /* whose turn it is to take `turn_plan` */
-    struct pm_shares turn_plan;
+    struct pm_way turn_plan;
     uint64_t n_instances; /* from spawn to childless */
     bool begun, shutting_down, at_once, leaving, stopped;
 };
@@ -477,6 +501,7 @@ void pm_action_cut(struct pm_actions *out, uint64_t request, const struct pm_lea
 void pm_action_tell(struct pm_actions *out, const struct pm_event *event);
 void pm_action_persist(struct pm_actions *out, const struct pm_question *question,
                        const struct pm_pool_record *record);
+void pm_action_remember(struct pm_actions *out, const struct pm_memory_record *memory);
 void pm_action_accepted(struct pm_actions *out, uint64_t operation,
                         const struct poolmgr_error *error); /* NULL: it stands */
 
@@ -547,35 +572,48 @@ struct pm_pool *pm_group_face(
 void pm_group_touch(struct pm_group *group); /* its pools are compared before the step ends */
 void pm_pool_note_serving(struct pm_pool *pool);
 
-/* room.c */
+/* room.c: the line of those who wait for room on devices */
 bool pm_room_needed(
     const struct pm_place *place); /* whether its start needs room on devices at all */
 /* Whether it may start now: it needs no room, or there is room and it is its turn. Else it waits in line. */
 bool pm_room_ask(struct pm_place *place);
-void pm_room_take(struct pm_place *place); /* charges what was found for it */
-void pm_room_take_adopted(struct pm_place *place);
 void pm_room_leave(struct pm_place *place); /* it does not wait any more */
-void pm_room_give_back(struct pm_place *place, struct pm_actions *out);
-void pm_room_forget(struct pm_place *place);
 /* Whose turn it is, and who gives way to whom; ends every step. */
 void pm_room_step(struct pm_core *core, struct pm_actions *out);
 uint64_t pm_room_due(const struct pm_place *place);
-/* Fills the verdict of a start that no device is large enough for. */
+/* Whether one more with this spec fits without a stop of anybody. */
+bool pm_room_fits_beside(const struct pm_place *place, const struct pm_pool_spec *spec);
+/* Whether something may be waited for, or started, on a device; `first`: by whoever waited longer. */
+bool pm_room_open_on(const struct pm_core *core, uint32_t account, bool first);
+bool pm_room_open(const struct pm_core *core, const struct pm_shares *shares, bool first);
+/* The i-th way to run `spec` on devices, whatever is free; NULL behind the last. */
+const struct pm_way *pm_room_way(const struct pm_core *core, const struct pm_pool_spec *spec,
+                                 size_t i);
+/* Where it fits now, or would if nobody waited longer. */
+bool pm_room_find(const struct pm_core *core, const struct pm_pool_spec *spec,
+                  const struct pm_shares *own, bool first, struct pm_way *ret);
+
+/* charge.c: what a place holds of devices */
+void pm_room_take(struct pm_place *place); /* charges what was found for it */
+void pm_room_take_adopted(struct pm_place *place);
+void pm_room_give_back(struct pm_place *place, struct pm_actions *out);
+void pm_room_forget(struct pm_place *place);
+void pm_room_devices_found(struct pm_core *core); /* adopted engines have theirs */
+void pm_room_set_claimant(struct pm_place *place, struct pm_place *claimant);
+struct pm_plan *pm_room_plan(
+    const struct pm_place *place); /* the caller's; NULL: nothing is known */
+uint64_t pm_place_planned_bytes(const struct pm_place *place);
+struct pm_share *pm_place_share(struct pm_place *place, uint32_t account); /* NULL: none */
+
+/* short.c: what is missing, and how it is told */
+/* Fills the verdict of a start for which there is no device, or none that is large enough. */
 bool pm_room_never(const struct pm_core *core, const struct pm_pool_spec *spec,
                    struct pm_verdict *ret);
 /* Whether all devices it could run on are out of use, as their drivers say; *ret says which. */
 bool pm_room_lost(const struct pm_pool *pool, struct poolmgr_error *ret);
-/* Whether one more with this spec fits without a stop of anybody. */
-bool pm_room_fits_beside(const struct pm_place *place, const struct pm_pool_spec *spec);
-struct pm_plan *pm_room_plan(const struct pm_place *place); /* the caller's; NULL: no device */
 /* What it waits for, and the code of that; 0: none. */
 int pm_room_explain(const struct pm_place *place, char *to, size_t size);
-uint64_t pm_place_planned_bytes(const struct pm_place *place);
-/* Whether it may be waited for, or started, on these devices; `first`: whoever waited longer. */
-bool pm_room_open(const struct pm_core *core, const struct pm_shares *shares, bool first);
-/* The i-th way to run `spec` on devices; false behind the last. */
-bool pm_room_candidate(const struct pm_core *core, const struct pm_pool_spec *spec, size_t i,
-                       struct pm_shares *ret);
+#define PM_ROOM_TEXT 224
 
 /* evict.c: works out who has to stop for a claim, and where (next_claimant, target, due_ms). False: nobody's stop
  * would be enough. *ret_at_once: those who stop now are enough. */
@@ -584,10 +622,19 @@ bool pm_evict_look(struct pm_place *claimant, bool *ret_at_once);
 bool pm_evict_has_begun(const struct pm_place *claimant);
 bool pm_evict_claimed(const struct pm_place *place); /* it gives way: row 8 of what is wanted */
 
-/* device.c */
+/* memory.c: what engines were seen to take */
+void pm_memory_of(const struct pm_core *core, const struct pm_pool_spec *spec,
+                  struct pm_measured_memory *ret);
+/* It is ready, or was looked at: what it takes is charged in place of what was estimated. */
+void pm_memory_settle(struct pm_place *place, struct pm_actions *out);
+void pm_memory_fini(struct pm_core *core);
+
+/* device.c: the list, and the states of what is on it */
 struct pm_known_device *pm_device_find(const struct pm_core *core, const char *id); /* or NULL */
 struct pm_known_device *pm_device_of(const struct pm_core *core, uint32_t number);
 const char *pm_device_id(const struct pm_core *core, uint32_t number);
+const char *pm_device_name(const struct pm_core *core, uint32_t number); /* for people */
+bool pm_device_awaited(const struct pm_core *core); /* nobody has looked for devices yet */
 enum pm_device_state pm_device_state(const struct pm_known_device *device);
 /* Whether something may start there; a quarantine that is over lets one through. */
 bool pm_device_permits(const struct pm_core *core, uint32_t number);
@@ -614,6 +661,8 @@ void pm_vram_note_end(struct pm_place *place, struct pm_actions *out);
 bool pm_vram_must_return(const struct pm_place *place);
 enum pm_cause pm_vram_returned(const struct pm_place *place);
 uint64_t pm_vram_return_due(const struct pm_place *place);
+/* In use there by others than our engines, as far as is known. */
+uint64_t pm_vram_foreign(const struct pm_core *core, uint32_t number);
 
 /* compare.c: one comparison of wanted and actual; every input ends with one of them */
 void pm_pool_settle(struct pm_pool *pool, struct pm_actions *out); /* for one pool alone */

@@ -145,6 +145,7 @@ void pm_pool_spec_unref(struct pm_pool_spec *spec)
     free(spec->tensor_split);
     pm_strv_fini(&spec->args);
     pairs_fini(&spec->env);
+    pm_mask_unref(spec->where);
     pm_strv_fini(&spec->mask);
     pm_device_sizes_fini(&spec->vram);
     free(spec->filters);
@@ -315,4 +316,59 @@ enum pm_spec_change pm_spec_compare(const struct pm_pool_spec *a, const struct p
         !same_numbers(a, b, engine_numbers, PM_ARRAY_LEN(engine_numbers)))
         return PM_SPEC_ENGINE;
     return same_limits(a, b) ? PM_SPEC_SAME : PM_SPEC_LIMITS;
+}
+
+/* ---- identity --------------------------------------------------------------------------------------------------- */
+
+/* FNV-1a; a length goes before each text, so that two of them are not one. */
+static void mix(uint64_t *hash, const void *bytes, size_t n)
+{
+    const unsigned char *p = bytes;
+
+    for (size_t i = 0; i < n; i++)
+        *hash = (*hash ^ p[i]) * UINT64_C(0x100000001b3);
+}
+
+static void mix_number(uint64_t *hash, uint64_t number)
+{
+    mix(hash, &number, sizeof(number));
+}
+
+static void mix_text(uint64_t *hash, const char *text)
+{
+    mix_number(hash, text ? strlen(text) : UINT64_MAX);
+    mix(hash, text, text ? strlen(text) : 0);
+}
+
+static void mix_list(uint64_t *hash, const struct pm_strv *list)
+{
+    mix_number(hash, list->n);
+    for (size_t i = 0; i < list->n; i++)
+        mix_text(hash, list->items[i]);
+}
+
+static void mix_engine(uint64_t *hash, const struct pm_engine_spec *engine)
+{
+    mix_text(hash, engine->path);
+    mix_text(hash, engine->image);
+    mix_text(hash, engine->sha256);
+    mix_list(hash, &engine->args);
+    mix_list(hash, &engine->argv);
+    mix_list(hash, &engine->env.names);
+    mix_list(hash, &engine->env.values);
+}
+
+uint64_t pm_spec_identity(const struct pm_pool_spec *spec)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < PM_ARRAY_LEN(engine_texts); i++)
+        mix_text(&hash, *(char *const *)at(spec, engine_texts[i]));
+    for (size_t i = 0; i < PM_ARRAY_LEN(engine_numbers); i++)
+        mix_number(&hash, *(const uint64_t *)at(spec, engine_numbers[i]));
+    for (size_t i = 0; i < PM_ARRAY_LEN(engine_lists); i++)
+        mix_list(&hash, at(spec, engine_lists[i]));
+    if (spec->runs)
+        mix_engine(&hash, spec->runs);
+    return hash;
 }

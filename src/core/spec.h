@@ -144,6 +144,8 @@ enum pm_spec_change {
 };
 
 enum pm_spec_change pm_spec_compare(const struct pm_pool_spec *a, const struct pm_pool_spec *b);
+/* A number for what an engine sees of it: the same for specs between which nothing of that has changed. */
+uint64_t pm_spec_identity(const struct pm_pool_spec *spec);
 
 struct pm_pool_spec *pm_pool_spec_new(
     const char *id); /* with the defaults of INTERFACES §3; refs = 1 */

@@ -361,13 +361,14 @@ static void say_evicted(const struct pm_place *place, const char *name, struct p
 {
     char text[DURATION];
 
-    pm_event_human(event, "%s stops: %s needs its %s on device %s", name, claimant_name(place),
-                   bytes(text, pm_place_planned_bytes(place)), event->device);
+    pm_event_human(event, "%s stops: %s needs its %s on %s", name, claimant_name(place),
+                   bytes(text, pm_place_planned_bytes(place)),
+                   pm_device_name(place->pool->core, place->room.charge.items[0].account));
 }
 
 static void say_vram_refused(const struct pm_place *place, const char *name, struct pm_event *event)
 {
-    char text[160];
+    char text[PM_ROOM_TEXT];
 
     (void)pm_room_explain(place, text, sizeof(text));
     pm_event_human(event, "%s %s", name, text);

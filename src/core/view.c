@@ -301,6 +301,7 @@ static void view_pool(const struct pm_pool *pool, struct pm_pool_view *ret)
     memset(ret, 0, sizeof(*ret));
     ret->spec = pool->spec;
     ret->owner = pool->owner;
+    ret->on_cpu = pm_ways_on_cpu(pool->core, pool->spec);
     ret->intent = pool->removing ? PM_DRAINING : pool->intent; /* until it is gone */
     ret->state = pool->state;
     ret->since_ms = pool->since_ms;

@@ -16,13 +16,49 @@ static uint64_t minus(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-/* What is in use there and nobody's, but for the share of one who ends. */
-static uint64_t unaccounted(const struct pm_core *core, uint32_t number, uint64_t ending_bytes)
+static struct pm_place *place_of(struct pm_link *link)
+{
+    return pm_container_of(link, struct pm_place, room.charged);
+}
+
+/* What our engines use there, but for one: as it was seen, else as they are charged. */
+static uint64_t ours(const struct pm_core *core, uint32_t number, const struct pm_place *but)
+{
+    uint64_t sum = 0;
+    struct pm_link *link;
+
+    pm_list_each (&core->charged, link) {
+        const struct pm_share *share = pm_place_share(place_of(link), number);
+
+        if (share && place_of(link) != but)
+            sum = pm_add_ms(sum, share->seen ? share->used : share->bytes);
+    }
+    return sum;
+}
+
+static uint64_t in_use(const struct pm_known_device *device)
+{
+    return minus(device->is.total_bytes, device->free_bytes);
+}
+
+/* What is in use there and nobody's, as far as processes are listed. */
+static uint64_t unaccounted(const struct pm_core *core, uint32_t number,
+                            const struct pm_place *ending)
 {
     const struct pm_known_device *device = pm_device_of(core, number);
-    uint64_t in_use = minus(device->is.total_bytes, device->free_bytes);
 
-    return minus(in_use, minus(core->ledger.accounts[number].charged, ending_bytes));
+    return minus(minus(in_use(device), ours(core, number, ending)), device->foreign_bytes);
+}
+
+uint64_t pm_vram_foreign(const struct pm_core *core, uint32_t number)
+{
+    const struct pm_known_device *device = pm_device_of(core, number);
+
+    if (!device->free_known)
+        return 0;
+    return device->foreign_known && device->foreign_bytes > 0
+               ? device->foreign_bytes
+               : minus(in_use(device), ours(core, number, NULL));
 }
 
 void pm_vram_note_start(struct pm_place *place)
@@ -31,24 +67,29 @@ void pm_vram_note_start(struct pm_place *place)
     const struct pm_core *core = place->pool->core;
 
     for (uint32_t i = 0; i < charge->n; i++) {
-        const struct pm_share *share = &charge->items[i];
+        uint32_t number = charge->items[i].account;
 
-        place->room.before[i] = pm_device_of(core, share->account)->free_known
-                                    ? unaccounted(core, share->account, share->bytes)
-                                    : PM_NEVER;
+        place->room.held->before[i] =
+            pm_device_of(core, number)->free_known ? unaccounted(core, number, place) : PM_NEVER;
     }
 }
 
 static bool has_grown(const struct pm_place *place, uint32_t i)
 {
-    const struct pm_share *share = &place->room.charge.items[i];
     const struct pm_core *core = place->pool->core;
-    const struct pm_known_device *device = pm_device_of(core, share->account);
-    uint64_t before = place->room.before[i];
+    uint32_t number = place->room.charge.items[i].account;
+    const struct pm_known_device *device = pm_device_of(core, number);
+    uint64_t before = place->room.held->before[i];
 
     return device->processes_known && device->seen_ms > place->instance.childless_ms &&
-           before != PM_NEVER &&
-           minus(unaccounted(core, share->account, share->bytes), before) > SUSPICIOUS_BYTES;
+           before != PM_NEVER && minus(unaccounted(core, number, place), before) > SUSPICIOUS_BYTES;
+}
+
+/* Somebody saw a process of it after it had ended. */
+static bool is_listed(const struct pm_place *place, uint32_t i)
+{
+    return place->room.held->seen_ms[i] > place->instance.childless_ms &&
+           place->room.charge.items[i].used > 0;
 }
 
 static bool is_seen(const struct pm_place *place, uint32_t i)
@@ -76,7 +117,7 @@ static uint64_t share_returns_at(const struct pm_place *place, uint32_t i)
 
     if (!device->free_known)
         return since_ms;
-    if (device->seen_ms <= since_ms || has_grown(place, i))
+    if (device->seen_ms <= since_ms || is_listed(place, i) || has_grown(place, i))
         return PM_NEVER;
     return pm_add_ms(device->risen_ms > since_ms ? device->risen_ms : since_ms, RETURN_QUIET_MS);
 }
@@ -123,13 +164,12 @@ static void suspect(const struct pm_place *place, uint32_t i, struct pm_actions 
     char text[DURATION];
 
     device->suspect = true;
-    device->trusted_bytes = place->room.before[i] + SUSPICIOUS_BYTES;
+    device->trusted_bytes = place->room.held->before[i] + SUSPICIOUS_BYTES;
     pm_core_changed(place->pool->core);
-    pm_tell_device(device, PM_EV_DEVICE_SUSPECT, out,
-                   "is suspect: %s in use are nobody's after %s ended",
-                   pm_format_bytes(text, sizeof(text),
-                                   unaccounted(place->pool->core, share->account, share->bytes)),
-                   place->pool->spec->id);
+    pm_tell_device(
+        device, PM_EV_DEVICE_SUSPECT, out, "is suspect: %s in use are nobody's after %s ended",
+        pm_format_bytes(text, sizeof(text), unaccounted(place->pool->core, share->account, place)),
+        place->pool->spec->id);
 }
 
 void pm_vram_note_end(struct pm_place *place, struct pm_actions *out)
@@ -147,18 +187,94 @@ void pm_vram_note_end(struct pm_place *place, struct pm_actions *out)
 
 /* ---- looking ---------------------------------------------------------------------------------------- */
 
+void pm_core_device_seen(struct pm_core *core, struct pm_token token, const char *id,
+                         uint64_t bytes, uint64_t now_ms, struct pm_actions *out)
+{
+    const struct pm_known_device *device = pm_device_find(core, id);
+    struct pm_share *share;
+    struct pm_place *place;
+
+    pm_core_enter(core, now_ms, out);
+    place = pm_answered(core, token, PM_QUESTION_INSTANCE);
+    if (!place || !device || core->leaving)
+        return;
+    share = pm_place_share(place, (uint32_t)(device - core->devices));
+    if (!share)
+        return;
+    if (!share->seen || share->used != bytes)
+        pm_core_changed(core);
+    pm_ledger_use(&core->ledger, &place->room.charge, share->account, bytes, true);
+    place->room.held->seen_ms[share - place->room.charge.items] = core->now_ms;
+}
+
+void pm_core_device_foreign(struct pm_core *core, const char *id, uint64_t bytes, uint64_t now_ms,
+                            struct pm_actions *out)
+{
+    struct pm_known_device *device = pm_device_find(core, id);
+
+    pm_core_enter(core, now_ms, out);
+    if (!device || core->leaving || (device->foreign_known && device->foreign_bytes == bytes))
+        return;
+    device->foreign_known = true;
+    device->foreign_bytes = bytes;
+    pm_core_changed(core);
+}
+
 /* The next place whose memory is back with this look, or NULL. */
 static struct pm_place *next_returned(const struct pm_core *core)
 {
     struct pm_link *link;
 
     pm_list_each (&core->charged, link) {
-        struct pm_place *place = pm_container_of(link, struct pm_place, room.charged);
-
-        if (place->state == PM_STOPPING && pm_vram_returned(place) != PM_CAUSE_COUNT)
-            return place;
+        if (place_of(link)->state == PM_STOPPING &&
+            pm_vram_returned(place_of(link)) != PM_CAUSE_COUNT)
+            return place_of(link);
     }
     return NULL;
+}
+
+static void note_free(struct pm_core *core, struct pm_known_device *device, uint64_t free_bytes)
+{
+    if (!device->free_known || free_bytes > device->free_bytes)
+        device->risen_ms = core->now_ms;
+    if (!device->free_known || free_bytes != device->free_bytes)
+        pm_core_changed(core);
+    device->free_known = true;
+    device->free_bytes = free_bytes;
+    device->seen_ms = core->now_ms;
+    pm_ledger_see(&core->ledger, (uint32_t)(device - core->devices),
+                  minus(free_bytes, device->is.reserve_bytes));
+}
+
+/* Who was ready before this look has loaded all, whether anybody can see it or not. */
+static void settle_those_there(struct pm_core *core, uint32_t number, struct pm_actions *out)
+{
+    struct pm_link *link;
+
+    pm_list_each (&core->charged, link) {
+        struct pm_place *place = place_of(link);
+        struct pm_share *share = pm_place_share(place, number);
+
+        if (!share || place->instance.ready_ms == 0 || core->now_ms <= place->instance.ready_ms)
+            continue;
+        if (!share->seen && share->used != share->bytes) {
+            pm_ledger_use(&core->ledger, &place->room.charge, number, share->bytes, false);
+            pm_core_changed(core);
+        }
+        pm_memory_settle(place, out);
+    }
+}
+
+static void trust_again(struct pm_core *core, struct pm_known_device *device,
+                        struct pm_actions *out)
+{
+    uint32_t number = (uint32_t)(device - core->devices);
+
+    if (!device->suspect || unaccounted(core, number, NULL) > device->trusted_bytes)
+        return;
+    device->suspect = false;
+    pm_tell_device(device, PM_EV_DEVICE_CLEARED, out, "may be used again: its memory is back");
+    pm_core_step_all(core, out);
 }
 
 void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_bytes,
@@ -172,24 +288,15 @@ void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_byt
     if (!device || core->leaving)
         return;
 
-    if (!device->free_known || free_bytes > device->free_bytes)
-        device->risen_ms = core->now_ms;
-    if (!device->free_known || free_bytes != device->free_bytes)
-        pm_core_changed(core);
-    device->free_known = true;
-    device->free_bytes = free_bytes;
+    note_free(core, device, free_bytes);
     device->processes_known = processes_known;
-    device->seen_ms = core->now_ms;
-    if (device->suspect &&
-        unaccounted(core, (uint32_t)(device - core->devices), 0) <= device->trusted_bytes) {
-        device->suspect = false;
-        pm_tell_device(device, PM_EV_DEVICE_CLEARED, out, "may be used again: its memory is back");
-        pm_core_step_all(core, out);
-    }
+    settle_those_there(core, (uint32_t)(device - core->devices), out);
+    trust_again(core, device, out);
     while ((place = next_returned(core)))
         pm_pool_step(place->pool, out);
+    pm_core_settle(core, out);            /* there may be more room now, or less */
     pm_list_each (&core->charged, link) { /* when they are looked at again has changed */
-        place = pm_container_of(link, struct pm_place, room.charged);
+        place = place_of(link);
         if (place->instance.childless)
             pm_pool_set_due(place->pool);
     }

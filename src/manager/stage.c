@@ -123,7 +123,7 @@ static void on_looked(struct pm_work *work)
             pm_file_watches_add(manager->file_watches, job->spec, job->signature);
     }
 
-    pm_core_staged(manager->core, job->token, job->result < 0 ? &failure : NULL, job->size_bytes,
+    pm_core_staged(manager->core, job->token, job->result < 0 ? &failure : NULL, NULL, job->size_bytes,
                    pm_manager_now(manager), &manager->actions);
     job_free(job);
     pm_manager_flush(manager);

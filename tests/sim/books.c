@@ -336,8 +336,11 @@ void books_adopt(struct sim *sim, int index, uint64_t started_ms)
     open_engine(sim, index, engine->pool, engine->replica);
     engine->uses = used;
     memcpy(engine->charged, charged, sizeof(charged));
-    for (int i = 0; i < SIM_DEVICES; i++)
+    memcpy(engine->pending, charged, sizeof(charged)); /* as far as is known then */
+    for (int i = 0; i < SIM_DEVICES; i++) {
         sim->books.devices[i].charged += charged[i];
+        sim->books.devices[i].pending += charged[i];
+    }
     engine->instance = instance;
     engine->adopted = engine->told_launched = true;
     engine->for_waiters = true; /* it gets as long as if somebody had just left */
@@ -494,6 +497,12 @@ static enum pm_class class_of(const struct pm_exit *how)
     return how->signalled ? PM_CLASS_SIGNAL : PM_CLASS_EXIT;
 }
 
+/* It follows a driver error that may be its doing. */
+static bool died_of_the_driver(const struct sim *sim, const struct book_engine *engine)
+{
+    return engine->watched_ms > 0 && sim->now_ms - engine->watched_ms <= 10000;
+}
+
 /* `how` NULL: nothing of it is left, and nobody saw it end. */
 void books_exited(struct sim *sim, int index, const struct pm_exit *how)
 {
@@ -503,7 +512,8 @@ void books_exited(struct sim *sim, int index, const struct pm_exit *how)
         return;
     engine->exited = true;
     if (!engine->signalled && !engine->doomed)
-        judge(sim, engine, class_of(how), how && how->evidence.permanent);
+        judge(sim, engine, died_of_the_driver(sim, engine) ? PM_CLASS_DRIVER : class_of(how),
+              how && how->evidence.permanent);
     begin_stop(sim, engine);
     forget_leases(sim, engine);
 }
@@ -840,6 +850,7 @@ void books_take(struct sim *sim, const struct pm_action *action)
     case PM_ACT_CUT: take_cut(sim, action); break;
     case PM_ACT_OPERATION: take_operation(sim, action); break;
     case PM_ACT_PERSIST: take_persist(sim, action); break;
+    case PM_ACT_REMEMBER: break;
     case PM_ACT_ACCEPTED: take_accepted(sim, action); break;
     case PM_ACT_NARRATE: take_event(sim, action->event); break;
     case PM_ACT_STOPPED: sim->books.stopped = true; break;
@@ -1035,7 +1046,7 @@ void books_daemon_died(struct sim *sim)
     }
     books->n_live = 0;
     for (int i = 0; i < SIM_DEVICES; i++)
-        books->devices[i].charged = 0;
+        books->devices[i].charged = books->devices[i].pending = 0;
     for (int i = 0; i < sim->world.n_engines; i++)
         books->engines[i].token.serial = 0;
     for (int i = 0; i < books->n_pools; i++) {

@@ -3,6 +3,7 @@
  * Devices: what they have, who was charged what of them, and what goes wrong with them. A world has none, one or two.
  * In some, somebody tells how much memory is free; it comes back late, or not at all.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,26 @@
 
 #define GIB (UINT64_C(1) << 30)
 
-static const char *const ids[SIM_DEVICES] = {"0", "1"};
+static const char *const names[SIM_DEVICES] = {"0", "1"};
+static const char *const uuids[SIM_DEVICES] = {"GPU-0c0ffee0-0000-4000-8000-000000000000",
+                                               "GPU-1c0ffee0-0000-4000-8000-000000000001"};
+
+static const char *id_of(const struct sim *sim, int device)
+{
+    return sim->world.devices[device].is.id;
+}
+
+static void draw_identity(struct sim *sim, int index)
+{
+    struct pm_device *is = &sim->world.devices[index].is;
+
+    (void)pm_str_copy(is->id, sizeof(is->id), sim->world.has_uuids ? uuids[index] : names[index]);
+    if (!sim->world.has_uuids)
+        return; /* declared: by its name alone */
+    (void)pm_str_copy(is->is_gpu.id, sizeof(is->is_gpu.id), is->id);
+    is->is_gpu.index = (unsigned)index;
+    is->is_gpu.slot = -1;
+}
 
 void devices_draw(struct sim *sim)
 {
@@ -19,21 +39,50 @@ void devices_draw(struct sim *sim)
 
     world->n_devices = (int)SIM_PICK(&sim->random, 0, 0, 1, 2);
     world->sees_memory = sim_one_in(&sim->random, 2);
+    world->sees_processes = sim_one_in(&sim->random, 2);
+    world->has_uuids = sim_one_in(&sim->random, 2);
+    world->estimates_err = sim_one_in(&sim->random, 2);
+    world->discovers = sim_one_in(&sim->random, 3);
+    world->list = (struct world_event){.kind = WORLD_LIST};
     for (int i = 0; i < world->n_devices; i++) {
         struct world_device *device = &world->devices[i];
 
         memset(device, 0, sizeof(*device));
         device->memory = (struct world_event){.kind = WORLD_MEMORY, .index = i};
-        (void)pm_str_copy(device->is.id, sizeof(device->is.id), ids[i]);
+        draw_identity(sim, i);
         device->is.total_bytes = SIM_PICK(&sim->random, 10, 24, 24) * GIB;
         device->is.reserve_bytes = SIM_PICK(&sim->random, 0, 1) * GIB;
     }
 }
 
-static void set_text(char **text, const char *to)
+/* ---- masks ---------------------------------------------------------------------------------------------------------- */
+
+static void set_mask(struct pm_pool_spec *spec, const char *text)
 {
-    free(*text);
-    *text = pm_xstrdup(to);
+    free(spec->devices);
+    spec->devices = pm_xstrdup(text);
+    pm_mask_unref(spec->where);
+    spec->where = NULL;
+    if (strcmp(text, "cpu") != 0 && strcmp(text, "auto") != 0)
+        (void)pm_mask_parse(text, strlen(text), &spec->where, NULL, NULL);
+}
+
+static void draw_mask(const struct sim *sim, struct pm_pool_spec *spec, unsigned set,
+                      struct sim_random *random)
+{
+    const char *const *as = sim->world.has_uuids && sim_one_in(random, 2) ? uuids : names;
+    char text[128];
+
+    (void)snprintf(text, sizeof(text), "%s%s%s", set & 1 ? as[0] : "", set == 3 ? "," : "",
+                   set & 2 ? as[1] : "");
+    set_mask(spec, text);
+}
+
+/* Whether a mask means it, read in another way than core does. */
+static bool names_device(const struct pm_pool_spec *spec, int device)
+{
+    return !spec->where || strstr(spec->devices, uuids[device]) ||
+           (!strstr(spec->devices, "GPU-") && strstr(spec->devices, names[device]));
 }
 
 void devices_draw_spec(struct sim *sim, struct pm_pool_spec *spec, struct sim_random *random)
@@ -43,25 +92,36 @@ void devices_draw_spec(struct sim *sim, struct pm_pool_spec *spec, struct sim_ra
     spec->vram.each = SIM_PICK(random, 0, 4, 10, 10, 14, 40) * GIB;
     spec->pinned = sim_one_in(random, 6);
     spec->evict_cost = SIM_PICK(random, 1, 1, 5);
-    if (which == 0) {
-        set_text(&spec->devices, "cpu");
-    } else if (which < 4 && sim->world.n_devices > 0) {
-        set_text(&spec->devices, which == 3 ? "0,1" : ids[which - 1]);
-        if (which != 2)
-            pm_strv_add(&spec->mask, "0");
-        if (which != 1)
-            pm_strv_add(&spec->mask, "1");
-    }
+    if (which == 0)
+        set_mask(spec, "cpu");
+    else if (which < 4 && sim->world.n_devices > 0)
+        draw_mask(sim, spec, (unsigned)which, random);
+    if (which != 3 || sim->world.n_devices < 2 || sim_one_in(random, 2))
+        return;
+    spec->vram.each = 0; /* a map: all that it names */
+    pm_device_sizes_add(&spec->vram, "1", SIM_PICK(random, 2, 10) * GIB);
+    pm_device_sizes_add(&spec->vram, "0", SIM_PICK(random, 4, 10, 20) * GIB);
 }
 
 /* The same devices and the same room on them. */
 void devices_keep(struct pm_pool_spec *spec, const struct pm_pool_spec *like)
 {
-    set_text(&spec->devices, like->devices);
-    pm_strv_fini(&spec->mask);
-    pm_strv_copy(&spec->mask, &like->mask);
-    spec->vram.each = like->vram.each;
+    set_mask(spec, like->devices);
+    pm_device_sizes_fini(&spec->vram);
+    pm_device_sizes_copy(&spec->vram, &like->vram);
 }
+
+static bool has_map(const struct pm_pool_spec *spec)
+{
+    return spec->vram.devices.n > 0;
+}
+
+uint64_t devices_bytes(const struct pm_pool_spec *spec, int device)
+{
+    return has_map(spec) ? pm_device_size(&spec->vram, names[device]) : spec->vram.each;
+}
+
+/* ---- the list ------------------------------------------------------------------------------------------------------- */
 
 static void list(struct sim *sim)
 {
@@ -69,29 +129,59 @@ static void list(struct sim *sim)
 
     for (int i = 0; i < sim->world.n_devices; i++)
         devices[i] = sim->world.devices[i].is;
+    sim->books.listed = true;
     pm_core_devices(sim->core, devices, (size_t)sim->world.n_devices, sim->now_ms, &sim->out);
+}
+
+/* Looking has ended. */
+void devices_found(struct sim *sim)
+{
+    if (sim->books.listed)
+        return;
+    sim_input(sim, SIM_NOBODY, "the devices are found: %d", sim->world.n_devices);
+    list(sim);
+    sim_taken(sim);
 }
 
 /* A new daemon looks for the first time. */
 void devices_show(struct sim *sim)
 {
-    for (int i = 0; i < sim->world.n_devices; i++)
+    bool no_gpu = sim->world.n_devices == 0 && sim->world.has_uuids;
+
+    for (int i = 0; i < sim->world.n_devices; i++) {
         sim->books.devices[i].state = sim->world.devices[i].is.state;
-    if (sim->world.n_devices > 0)
+        sim->books.devices[i].free_known = false;
+    }
+    sim->books.listed = sim->books.no_gpu = false;
+    if (no_gpu) {
+        sim->books.no_gpu = true;
+        pm_core_gpus(sim->core, PM_GPUS_NONE, NULL, sim->now_ms, &sim->out);
+    }
+    if (sim->world.discovers)
+        world_schedule(sim, &sim->world.list, sim->now_ms + SIM_PICK(&sim->random, 0, 100, 3000));
+    else if (sim->world.n_devices > 0 || no_gpu)
         list(sim);
+    else
+        sim->books.listed = true;
 }
 
 /* ---- who may use what ----------------------------------------------------------------------------------------------- */
 
 bool devices_needed(const struct sim *sim, const struct pm_pool_spec *spec)
 {
-    return sim->world.n_devices > 0 && strcmp(spec->devices, "cpu") != 0;
+    return (sim->world.n_devices > 0 || (sim->world.discovers && !sim->books.listed)) &&
+           strcmp(spec->devices, "cpu") != 0;
 }
 
-static bool may_use(const struct sim *sim, const struct pm_pool_spec *spec, int device)
+/* It is asked for, or there is nothing else. */
+bool devices_on_cpu(const struct sim *sim, const struct pm_pool_spec *spec)
 {
-    return devices_needed(sim, spec) &&
-           (spec->mask.n == 0 || pm_strv_contains(&spec->mask, ids[device]));
+    return strcmp(spec->devices, "cpu") == 0 || (sim->books.no_gpu && sim->books.listed);
+}
+
+bool devices_may_use(const struct sim *sim, const struct pm_pool_spec *spec, int device)
+{
+    return device < sim->world.n_devices && devices_needed(sim, spec) && names_device(spec, device);
 }
 
 static uint64_t capacity(const struct sim *sim, int device)
@@ -101,11 +191,11 @@ static uint64_t capacity(const struct sim *sim, int device)
     return is->total_bytes - is->reserve_bytes;
 }
 
-/* It asks for a device that nobody ever saw. */
+/* It asks for a device that nobody ever saw: MASK-1's not_found. */
 static bool is_unknown(const struct sim *sim, const struct pm_pool_spec *spec)
 {
-    for (size_t i = 0; i < spec->mask.n; i++) {
-        if (atoi(spec->mask.items[i]) >= sim->world.n_devices)
+    for (int i = sim->world.n_devices; spec->where && i < SIM_DEVICES; i++) {
+        if (names_device(spec, i))
             return true;
     }
     return false;
@@ -116,17 +206,17 @@ bool devices_never_fit(const struct sim *sim, const struct pm_pool_spec *spec)
 {
     bool one_fits = false, all_fit = true;
 
-    if (!devices_needed(sim, spec))
+    if (!devices_needed(sim, spec) || !sim->books.listed)
         return false;
     if (is_unknown(sim, spec))
-        return false; /* that is no matter of size */
+        return true;
     for (int i = 0; i < sim->world.n_devices; i++) {
-        bool fits = spec->vram.each <= capacity(sim, i);
+        bool fits = devices_bytes(spec, i) <= capacity(sim, i);
 
-        one_fits = one_fits || fits;
-        all_fit = all_fit && (fits || !may_use(sim, spec, i));
+        one_fits = one_fits || (fits && names_device(spec, i));
+        all_fit = all_fit && (fits || !names_device(spec, i));
     }
-    return spec->mask.n > 0 ? !all_fit : !one_fits;
+    return has_map(spec) ? !all_fit : !one_fits;
 }
 
 /* No device that it may use works. */
@@ -134,17 +224,15 @@ bool devices_lost(const struct sim *sim, const struct pm_pool_spec *spec)
 {
     bool one_works = false, all_work = true;
 
-    if (!devices_needed(sim, spec))
+    if (!devices_needed(sim, spec) || !sim->books.listed || is_unknown(sim, spec))
         return false;
-    if (is_unknown(sim, spec))
-        return true;
     for (int i = 0; i < sim->world.n_devices; i++) {
         bool works = sim->books.devices[i].state == PM_DEVICE_OK;
 
-        one_works = one_works || works;
-        all_work = all_work && (works || !may_use(sim, spec, i));
+        one_works = one_works || (works && names_device(spec, i));
+        all_work = all_work && (works || !names_device(spec, i));
     }
-    return spec->mask.n > 0 ? !all_work : !one_works;
+    return has_map(spec) ? !all_work : !one_works;
 }
 
 int device_of(const struct sim *sim, const char *id)
@@ -170,7 +258,7 @@ bool devices_fail_under(const struct sim *sim, const struct book_engine *engine)
         if (uses(engine, i) && (state == PM_DEVICE_LOST || state == PM_DEVICE_RESET_REQUIRED))
             return true;
     }
-    return engine->blamed;
+    return false;
 }
 
 /* ---- charges -------------------------------------------------------------------------------------------------------- */
@@ -183,8 +271,9 @@ void devices_charge(struct sim *sim, struct book_engine *engine, const struct pm
         if (device == SIM_NOBODY)
             continue;
         engine->uses |= 1U << device;
-        engine->charged[device] = plan->devices[i].bytes;
+        engine->charged[device] = engine->pending[device] = plan->devices[i].bytes;
         sim->books.devices[device].charged += plan->devices[i].bytes;
+        sim->books.devices[device].pending += plan->devices[i].bytes;
     }
 }
 
@@ -192,23 +281,58 @@ void devices_release(struct sim *sim, struct book_engine *engine)
 {
     for (int i = 0; i < sim->world.n_devices; i++) {
         sim->books.devices[i].charged -= engine->charged[i];
-        engine->charged[i] = 0;
+        sim->books.devices[i].pending -= engine->pending[i];
+        engine->charged[i] = engine->pending[i] = 0;
     }
 }
 
+static void set_pending(struct sim *sim, struct book_engine *engine, int device, uint64_t bytes)
+{
+    sim->books.devices[device].pending += bytes - engine->pending[device];
+    engine->pending[device] = bytes;
+}
+
+/* What may be granted there, from what was told alone (VRAM-1). */
+uint64_t devices_left(const struct sim *sim, int device)
+{
+    const struct book_device *there = &sim->books.devices[device];
+    uint64_t has = capacity(sim, device), reserve = sim->world.devices[device].is.reserve_bytes;
+    uint64_t left = has > there->charged ? has - there->charged : 0;
+    uint64_t taken = reserve + there->pending;
+
+    if (!there->free_known)
+        return left;
+    if (there->free_bytes < taken)
+        return 0;
+    return there->free_bytes - taken < left ? there->free_bytes - taken : left;
+}
+
+/* Others than our charges are in the way. */
+bool devices_foreign(const struct sim *sim, int device)
+{
+    uint64_t has = capacity(sim, device), charged = sim->books.devices[device].charged;
+
+    return devices_left(sim, device) < (has > charged ? has - charged : 0);
+}
+
 /* ---- what is told about them ------------------------------------------------------------------------------------------ */
+
+static uint64_t uses_now(const struct sim *sim, int index, int device)
+{
+    const struct world_engine *engine = &sim->world.engines[index];
+
+    if (sim->now_ms >= engine->memory_until_ms)
+        return 0;
+    return engine->loaded || engine->has_all ? engine->memory[device] : engine->memory[device] / 2;
+}
 
 static uint64_t in_use(const struct sim *sim, int device)
 {
     uint64_t sum = sim->world.devices[device].leaked_bytes;
 
-    for (int i = 0; i < sim->world.n_engines; i++) {
-        const struct world_engine *engine = &sim->world.engines[i];
-
-        if (engine->memory[device] > 0 && sim->now_ms < engine->memory_until_ms)
-            sum += engine->memory[device];
-    }
-    return sum;
+    for (int i = 0; i < sim->world.n_engines; i++)
+        sum += sim->world.engines[i].memory[device] > 0 ? uses_now(sim, i, device) : 0;
+    return sum + sim->world.devices[device].foreign_bytes;
 }
 
 /* Its memory comes back a while after its end. */
@@ -228,10 +352,14 @@ void devices_engine_ends(struct sim *sim, int index)
     }
 }
 
+/* It takes what was planned, or more, or less. */
 void devices_engine_begins(struct sim *sim, int index)
 {
+    uint64_t percent =
+        sim->world.estimates_err ? SIM_PICK(&sim->random, 60, 95, 100, 105, 130) : 100;
+
     for (int i = 0; i < sim->world.n_devices; i++)
-        sim->world.engines[index].memory[i] = sim->books.engines[index].charged[i];
+        sim->world.engines[index].memory[i] = sim->books.engines[index].charged[i] / 100 * percent;
     sim->world.engines[index].memory_until_ms = PM_NEVER;
 }
 
@@ -249,6 +377,35 @@ static bool is_watched(const struct sim *sim, int device)
     return false;
 }
 
+static bool is_known(const struct sim *sim, const struct book_engine *engine, int device)
+{
+    return engine->token.serial != 0 && uses(engine, device) && !engine->forgotten;
+}
+
+/* Who uses it, as far as they are listed; and what was ready before has loaded all. */
+static void tell_users(struct sim *sim, int device)
+{
+    const char *id = id_of(sim, device);
+
+    for (int i = 0; i < sim->world.n_engines; i++) {
+        struct book_engine *engine = &sim->books.engines[i];
+        uint64_t bytes = uses_now(sim, i, device);
+
+        if (!is_known(sim, engine, device))
+            continue;
+        if (sim->world.sees_processes) {
+            pm_core_device_seen(sim->core, engine->token, id, bytes, sim->now_ms, &sim->out);
+            set_pending(sim, engine, device,
+                        engine->charged[device] > bytes ? engine->charged[device] - bytes : 0);
+        } else if (engine->ready && engine->ready_ms < sim->now_ms) {
+            set_pending(sim, engine, device, 0);
+        }
+    }
+    if (sim->world.sees_processes)
+        pm_core_device_foreign(sim->core, id, sim->world.devices[device].foreign_bytes, sim->now_ms,
+                               &sim->out);
+}
+
 /* Somebody looks at its memory: while an engine there ends every half second, else now and then. */
 void devices_memory(struct sim *sim, int index)
 {
@@ -257,8 +414,14 @@ void devices_memory(struct sim *sim, int index)
     uint64_t free_bytes = used < total ? total - used : 0;
 
     world_schedule(sim, &device->memory, sim->now_ms + (is_watched(sim, index) ? 500 : 60000));
+    if (!sim->books.listed)
+        return;
     sim_input(sim, SIM_NOBODY, "device %s has %" PRIu64 " MiB free", device->is.id,
               free_bytes >> 20);
+    pm_core_tick(sim->core, sim->now_ms, &sim->out);
+    tell_users(sim, index);
+    sim->books.devices[index].free_known = true;
+    sim->books.devices[index].free_bytes = free_bytes;
     pm_core_device_free(sim->core, device->is.id, free_bytes, !sim_one_in(&sim->random, 5),
                         sim->now_ms, &sim->out);
     sim_taken(sim);
@@ -268,7 +431,7 @@ void devices_memory(struct sim *sim, int index)
 static void comes_back(struct sim *sim, int device)
 {
     EACH_POOL (sim, i) {
-        if (may_use(sim, sim->books.pools[i].spec, device) &&
+        if (devices_may_use(sim, sim->books.pools[i].spec, device) &&
             !is_unknown(sim, sim->books.pools[i].spec))
             books_reset(sim, i);
     }
@@ -279,8 +442,9 @@ static void set_state(struct sim *sim, int index, enum pm_device_state state)
     enum pm_device_state before = sim->books.devices[index].state;
 
     sim->world.devices[index].is.state = sim->books.devices[index].state = state;
-    if (state == PM_DEVICE_OK && before != PM_DEVICE_OK) {
+    if (state == PM_DEVICE_OK && before != PM_DEVICE_OK && before != PM_DEVICE_UNKNOWN) {
         sim->world.devices[index].leaked_bytes = 0;
+        sim->books.devices[index].free_known = false; /* of before its end */
         comes_back(sim, index);
     }
 }
@@ -290,12 +454,12 @@ static void state_changes(struct sim *sim)
     int index = (int)sim_below(&sim->random, (uint64_t)sim->world.n_devices);
     enum pm_device_state state =
         sim->books.devices[index].state == PM_DEVICE_OK
-            ? (enum pm_device_state)SIM_PICK(&sim->random, PM_DEVICE_DENIED, PM_DEVICE_MISMATCH,
-                                             PM_DEVICE_BLOCKED, PM_DEVICE_RESET_REQUIRED,
-                                             PM_DEVICE_LOST)
+            ? (enum pm_device_state)SIM_PICK(&sim->random, PM_DEVICE_UNKNOWN, PM_DEVICE_DENIED,
+                                             PM_DEVICE_MISMATCH, PM_DEVICE_BLOCKED,
+                                             PM_DEVICE_RESET_REQUIRED, PM_DEVICE_LOST)
             : PM_DEVICE_OK;
 
-    sim_input(sim, SIM_NOBODY, "device %s is %s", ids[index], pm_device_state_name(state));
+    sim_input(sim, SIM_NOBODY, "device %s is %s", id_of(sim, index), pm_device_state_name(state));
     set_state(sim, index, state);
     list(sim);
     sim_taken(sim);
@@ -306,8 +470,8 @@ static void is_cleared(struct sim *sim)
     int index = (int)sim_below(&sim->random, (uint64_t)sim->world.n_devices);
     struct poolmgr_error err = {0};
 
-    sim_input(sim, SIM_NOBODY, "an operator clears device %s", ids[index]);
-    (void)pm_core_device_clear(sim->core, ids[index], sim->now_ms, &sim->out, &err);
+    sim_input(sim, SIM_NOBODY, "an operator clears device %s", id_of(sim, index));
+    (void)pm_core_device_clear(sim->core, id_of(sim, index), sim->now_ms, &sim->out, &err);
     sim_taken(sim);
 }
 
@@ -325,50 +489,104 @@ static int some_ready_engine(struct sim *sim)
     return SIM_NOBODY;
 }
 
-/* The driver blames an engine (SUP-8). */
-static void driver_error(struct sim *sim, enum pm_xid_action action)
-{
-    int index = some_ready_engine(sim), device = SIM_NOBODY, n = 0;
-    struct book_engine *engine;
+/* ---- driver errors (SUP-8) ------------------------------------------------------------------------------------------- */
 
+static bool runs_there(const struct sim *sim, int index, int device)
+{
+    const struct book_engine *engine = &sim->books.engines[index];
+
+    return is_known(sim, engine, device) && !engine->signalled && !engine->exited;
+}
+
+static int only_one_there(const struct sim *sim, int device)
+{
+    int found = SIM_NOBODY;
+
+    for (int i = 0; i < sim->world.n_engines; i++) {
+        if (!runs_there(sim, i, device))
+            continue;
+        if (found != SIM_NOBODY)
+            return SIM_NOBODY;
+        found = i;
+    }
+    return found;
+}
+
+/* Who of them dies soon died of it. */
+static void book_watched(struct sim *sim, int device)
+{
+    for (int i = 0; i < sim->world.n_engines; i++) {
+        if (runs_there(sim, i, device))
+            sim->books.engines[i].watched_ms = sim->now_ms;
+    }
+}
+
+static void book_blamed(struct sim *sim, int index, int device)
+{
     if (index == SIM_NOBODY)
-        return;
-    engine = &sim->books.engines[index];
-    for (int i = 0; i < sim->world.n_devices; i++) {
-        if (uses(engine, i)) {
-            device = i;
-            n++;
-        }
-    }
-    sim_input(sim, engine->pool, "the driver blames %s, action %d", sim_engine_name(sim, index),
-              (int)action);
-    if (action == PM_XID_APP)
+        book_watched(sim, device);
+    else if (sim->books.engines[index].ready)
         books_doomed(sim, index);
-    if (action == PM_XID_RESET || action == PM_XID_LOST) {
-        engine->blamed = true;
-        if (n == 1)
-            set_state(sim, device,
-                      action == PM_XID_LOST ? PM_DEVICE_LOST : PM_DEVICE_RESET_REQUIRED);
-    }
-    pm_core_driver_error(sim->core, engine->token, 31, action, sim->now_ms, &sim->out);
+    else
+        sim->books.engines[index].watched_ms = sim->now_ms;
+}
+
+static void driver_error(struct sim *sim, enum pm_xid_action action, bool known)
+{
+    int index = some_ready_engine(sim), device = 0;
+    struct pm_token token = {0};
+
+    if (index == SIM_NOBODY || !sim->books.listed)
+        return;
+    while (device < sim->world.n_devices - 1 && !uses(&sim->books.engines[index], device))
+        device++;
+    if (sim_one_in(&sim->random, 2))
+        token = sim->books.engines[index].token;
+    if (token.serial == 0 || !runs_there(sim, index, device))
+        index = only_one_there(sim, device);
+    sim_input(sim, SIM_NOBODY, "the driver reports an error of device %s, action %d, of %s",
+              id_of(sim, device), (int)action, index < 0 ? "nobody" : sim_engine_name(sim, index));
+    pm_core_tick(sim->core, sim->now_ms, &sim->out);
+    if (action == PM_XID_APP)
+        book_blamed(sim, index, device);
+    if (action == PM_XID_NOTE && !known)
+        book_watched(sim, device);
+    if (action == PM_XID_RESET || action == PM_XID_LOST)
+        set_state(sim, device, action == PM_XID_LOST ? PM_DEVICE_LOST : PM_DEVICE_RESET_REQUIRED);
+    pm_core_xid(sim->core, id_of(sim, device), 31, action, known, token, sim->now_ms, &sim->out);
     sim_taken(sim);
+}
+
+/* ---- trouble ----------------------------------------------------------------------------------------------------------- */
+
+/* Somebody else's process takes memory there, or ends. */
+static void neighbour(struct sim *sim)
+{
+    int index = (int)sim_below(&sim->random, (uint64_t)sim->world.n_devices);
+
+    sim->world.devices[index].foreign_bytes = SIM_PICK(&sim->random, 0, 0, 3, 8, 15) * GIB;
+    if (sim->world.sees_memory)
+        devices_memory(sim, index);
 }
 
 void devices_trouble(struct sim *sim)
 {
-    if (sim->world.n_devices == 0)
+    if (sim->world.n_devices == 0 || !sim->books.listed)
         return;
-    switch (sim_below(&sim->random, 5)) {
+    switch (sim_below(&sim->random, 6)) {
     case 0:
     case 1: state_changes(sim); break;
     case 2: is_cleared(sim); break;
     case 3:
-        driver_error(sim, (enum pm_xid_action)SIM_PICK(&sim->random, PM_XID_NOTE, PM_XID_APP,
-                                                       PM_XID_RESET, PM_XID_LOST));
+        driver_error(sim,
+                     (enum pm_xid_action)SIM_PICK(&sim->random, PM_XID_NOTE, PM_XID_APP,
+                                                  PM_XID_RESET, PM_XID_LOST),
+                     sim_one_in(&sim->random, 2));
         break;
+    case 4: neighbour(sim); break;
     default: /* it is the device, though nobody says so */
         for (int i = 0; i < 4 && !sim->broken; i++)
-            driver_error(sim, PM_XID_APP);
+            driver_error(sim, PM_XID_APP, true);
         break;
     }
 }

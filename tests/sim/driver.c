@@ -188,6 +188,7 @@ void sim_make_core(struct sim *sim)
     options.evict_max_wait_ms = SIM_MAX_WAIT_MS;
     options.evict_min_residency_ms = SIM_MIN_RESIDENCY_MS;
     options.quarantine_ms = 300000;
+    options.discovers = sim->world.discovers;
     sim->core = pm_core_new(&options);
     devices_show(sim);
     for (int i = 0; i < sim->books.n_pools; i++) {
@@ -315,6 +316,9 @@ static void tell_action(struct sim *sim, const struct pm_action *action)
     case PM_ACT_ACCEPTED:
         TELL(sim, SIM_NOBODY, "  → op-%" PRIu64 " %s", action->operation,
              action->error ? action->error->message : "is accepted");
+        break;
+    case PM_ACT_REMEMBER:
+        TELL(sim, SIM_NOBODY, "  → remember what was measured on %s", action->memory->device);
         break;
     case PM_ACT_FOLLOW:
     case PM_ACT_PROBE:

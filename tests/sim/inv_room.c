@@ -24,6 +24,14 @@ void inv10_at(struct sim *sim, const struct pm_action *action)
                   sim->books.devices[device].charged + bytes <= capacity(sim, device),
               "device %s: %" PRIu64 " and %" PRIu64, action->plan->devices[i].id,
               device < 0 ? 0 : sim->books.devices[device].charged, bytes);
+        if (device != SIM_NOBODY)
+            HOLDS(sim, 10, pool,
+                  "nothing is granted that others use, or that is still to be loaded",
+                  bytes <= devices_left(sim, device),
+                  "device %s: %" PRIu64 " of %" PRIu64 " left (%" PRIu64 " free, %" PRIu64
+                  " pending)",
+                  action->plan->devices[i].id, bytes, devices_left(sim, device),
+                  sim->books.devices[device].free_bytes, sim->books.devices[device].pending);
     }
 }
 
@@ -38,24 +46,17 @@ void inv10_after(struct sim *sim)
               sim->books.devices[i].charged);
 }
 
-static bool plan_has(const struct pm_plan *plan, const char *id)
+static bool is_as_asked(const struct sim *sim, const struct pm_pool_spec *spec,
+                        const struct pm_plan *plan)
 {
-    for (size_t i = 0; i < plan->n_devices; i++) {
-        if (strcmp(plan->devices[i].id, id) == 0)
-            return true;
-    }
-    return false;
-}
+    size_t n = 0;
 
-static bool is_as_asked(const struct pm_pool_spec *spec, const struct pm_plan *plan)
-{
-    if (spec->mask.n == 0)
-        return plan->n_devices == 1;
-    for (size_t i = 0; i < spec->mask.n; i++) {
-        if (!plan_has(plan, spec->mask.items[i]))
-            return false;
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        int device = device_of(sim, plan->devices[i].id);
+
+        n += device != SIM_NOBODY && devices_may_use(sim, spec, device);
     }
-    return plan->n_devices == spec->mask.n;
+    return n == plan->n_devices && n == (spec->vram.devices.n > 0 ? spec->vram.devices.n : 1);
 }
 
 /* Another start there that is no further. */
@@ -88,18 +89,23 @@ void inv11_at(struct sim *sim, const struct pm_action *action)
     int pool = book_pool_of(sim, action->spec);
     const struct pm_pool_spec *spec = sim->books.pools[pool].spec;
 
-    HOLDS(sim, 11, pool, "who needs a device has a plan, and nobody else",
-          (action->plan != NULL) == devices_needed(sim, spec), "%s", spec->devices);
-    if (!action->plan)
+    HOLDS(sim, 11, pool, "nothing that may need a device starts before they were looked for",
+          sim->books.listed || devices_on_cpu(sim, spec), "%s", spec->devices);
+    HOLDS(sim, 11, pool, "who needs a device has a plan with some, and nobody else",
+          (action->plan && action->plan->n_devices > 0) == devices_needed(sim, spec), "%s",
+          spec->devices);
+    HOLDS(sim, 11, pool, "who runs on the CPU was asked to, or there is no GPU",
+          (action->plan && action->plan->on_cpu) == devices_on_cpu(sim, spec), "%s", spec->devices);
+    if (!action->plan || action->plan->on_cpu)
         return;
-    HOLDS(sim, 11, pool, "a plan has the devices that were asked for, whole",
-          is_as_asked(spec, action->plan), "%s", spec->devices);
+    HOLDS(sim, 11, pool, "a plan has devices of the mask: one, or all that have bytes of their own",
+          is_as_asked(sim, spec, action->plan), "%s", spec->devices);
     for (size_t i = 0; i < action->plan->n_devices; i++) {
         int device = device_of(sim, action->plan->devices[i].id);
         const struct book_device *there = &sim->books.devices[device];
 
         HOLDS(sim, 11, pool, "a plan has the bytes that were asked for",
-              action->plan->devices[i].bytes == spec->vram.each, "%" PRIu64,
+              action->plan->devices[i].bytes == devices_bytes(spec, device), "%" PRIu64,
               action->plan->devices[i].bytes);
         HOLDS(sim, 11, pool, "nothing starts on a device that does not work",
               there->state == PM_DEVICE_OK, "device %d is %s", device,
@@ -212,7 +218,7 @@ static bool is_blocked(const struct sim *sim)
 {
     for (int i = 0; i < sim->world.n_devices; i++) {
         if (sim->books.devices[i].view.is.state != PM_DEVICE_OK ||
-            sim->world.devices[i].leaked_bytes > 0)
+            sim->world.devices[i].leaked_bytes > 0 || devices_foreign(sim, i))
             return true;
     }
     EACH_POOL (sim, i) {
@@ -244,7 +250,7 @@ void inv35_after(struct sim *sim)
 
     if (sim->books.shutting_down || sim->books.leaving || sim->world.n_devices == 0)
         return;
-    if (is_blocked(sim)) {
+    if (is_blocked(sim) || !sim->books.listed) {
         sim->books.unblocked_ms = sim->now_ms;
         return;
     }

@@ -94,7 +94,7 @@ static void execute(struct small *small)
 
         switch (action.kind) {
         case PM_ACT_STAGE:
-            pm_core_staged(small->core, action.token, NULL, 1, small->now_ms, &small->out);
+            pm_core_staged(small->core, action.token, NULL, NULL, 1, small->now_ms, &small->out);
             break;
         case PM_ACT_SPAWN: spawned(small, action.token, action.replica); break;
         case PM_ACT_PROBE:

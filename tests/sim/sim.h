@@ -71,7 +71,15 @@ struct sim_mood {
     unsigned kill_daemon, jump;            /* of a trouble */
 };
 
-enum world_kind { WORLD_LAUNCHED, WORLD_LIFE, WORLD_END, WORLD_ANSWER, WORLD_STREAM, WORLD_MEMORY };
+enum world_kind {
+    WORLD_LAUNCHED,
+    WORLD_LIFE,
+    WORLD_END,
+    WORLD_ANSWER,
+    WORLD_STREAM,
+    WORLD_MEMORY,
+    WORLD_LIST
+};
 
 /* Something that will happen. */
 struct world_event {
@@ -85,6 +93,7 @@ struct world_engine {
     struct world_event launched, life, end;
     bool launch_fails, permanent, tree_stays, alive, gone, loaded, lies;
     bool never_launched;
+    bool has_all; /* its memory was taken before it was adopted */
     enum pm_class evidence;
     uint64_t load_ms;  /* from its launch to its first 200; PM_NEVER: it hangs */
     uint64_t ready_ms; /* when it will be ready; PM_NEVER */
@@ -126,13 +135,17 @@ struct world_question {
 struct world_device {
     struct pm_device is;
     struct world_event memory; /* somebody looks at it */
-    uint64_t leaked_bytes;
+    uint64_t leaked_bytes, foreign_bytes;
 };
 
 struct world {
     struct world_device devices[SIM_DEVICES];
     int n_devices;
-    bool sees_memory;
+    bool sees_memory, sees_processes; /* somebody tells what is free, and who uses it */
+    bool has_uuids;                   /* devices are found; else they are declared */
+    bool estimates_err;               /* engines take other memory than was planned */
+    bool discovers;                   /* the list comes later */
+    struct world_event list;
     struct pm_heap heap;
     struct world_engine engines[SIM_ENGINES];
     int n_engines;
@@ -204,8 +217,9 @@ struct book_engine {
     uint64_t sure_ms;      /* … until all have settled */
     unsigned uses;         /* devices, as bits */
     uint64_t charged[SIM_DEVICES];
-    bool blamed, doomed, childless; /* by the driver; nothing is left of it */
-    uint64_t doomed_ms;
+    uint64_t pending[SIM_DEVICES];  /* of that, not in use yet as far as was told */
+    bool doomed, childless;         /* by the driver; nothing is left of it */
+    uint64_t doomed_ms, watched_ms; /* a driver error that may be its doing; 0: none */
 };
 
 #define BOOK_FAILURES 11
@@ -282,13 +296,16 @@ struct book_op {
 
 struct book_device {
     enum pm_device_state state; /* as its driver says */
-    uint64_t charged;
+    uint64_t charged, pending;
+    bool free_known; /* as it was told last */
+    uint64_t free_bytes;
     int first_trial;            /* engines before this one began before the quarantine */
     struct pm_device_view view; /* after the last step */
 };
 
 struct books {
     struct book_device devices[SIM_DEVICES];
+    bool listed, no_gpu; /* devices were looked for; there is no hardware */
     uint64_t unblocked_ms;
     struct book_pool pools[SIM_POOLS];
     int n_pools;
@@ -463,6 +480,12 @@ void devices_draw(struct sim *sim);
 void devices_draw_spec(struct sim *sim, struct pm_pool_spec *spec, struct sim_random *random);
 void devices_keep(struct pm_pool_spec *spec, const struct pm_pool_spec *like);
 void devices_show(struct sim *sim);
+void devices_found(struct sim *sim);
+bool devices_on_cpu(const struct sim *sim, const struct pm_pool_spec *spec);
+bool devices_may_use(const struct sim *sim, const struct pm_pool_spec *spec, int device);
+uint64_t devices_bytes(const struct pm_pool_spec *spec, int device);
+uint64_t devices_left(const struct sim *sim, int device);
+bool devices_foreign(const struct sim *sim, int device);
 bool devices_needed(const struct sim *sim, const struct pm_pool_spec *spec);
 bool devices_never_fit(const struct sim *sim, const struct pm_pool_spec *spec);
 bool devices_lost(const struct sim *sim, const struct pm_pool_spec *spec);

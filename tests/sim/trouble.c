@@ -20,8 +20,8 @@ static void dead_inputs(struct sim *sim)
     EACH_POOL (sim, i)
         n_there++;
     sim_input(sim, SIM_NOBODY, "inputs for nobody");
-    pm_core_staged(sim->core, never, NULL, 0, sim->now_ms, &sim->out);
-    pm_core_staged(sim->core, none, NULL, 0, sim->now_ms, &sim->out);
+    pm_core_staged(sim->core, never, NULL, NULL, 0, sim->now_ms, &sim->out);
+    pm_core_staged(sim->core, none, NULL, NULL, 0, sim->now_ms, &sim->out);
     pm_core_spawned(sim->core, never, NULL, 1, sim->now_ms, &sim->out);
     pm_core_progress(sim->core, never, sim->now_ms, &sim->out);
     pm_core_endpoint_ready(sim->core, never, &ready, sim->now_ms, &sim->out);
@@ -102,7 +102,7 @@ static void late_answer(struct sim *sim)
     sim_input(sim, question->pool, "an answer comes late");
     switch (question->kind) {
     case PM_ACT_STAGE:
-        pm_core_staged(sim->core, question->token, &(struct pm_failure){.permanent = true}, 0,
+        pm_core_staged(sim->core, question->token, &(struct pm_failure){.permanent = true}, NULL, 0,
                        sim->now_ms, &sim->out);
         break;
     case PM_ACT_PROBE:
@@ -188,6 +188,7 @@ static void adopt(struct sim *sim, int index)
         world_schedule(sim, &there->end, sim->now_ms); /* its exit record is read */
     } else if (there->loaded) {
         there->loaded = false;
+        there->has_all = true;
         there->ready_ms = sim->now_ms + SIM_PICK(&sim->random, 0, 3, 600);
         world_schedule(sim, &there->life, there->ready_ms);
     }

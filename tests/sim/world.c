@@ -381,7 +381,7 @@ static void staged_next(struct sim *sim, const struct world_question *question)
     sim_input(sim, question->pool, "the new model of %s is %s",
               sim->books.pools[question->pool].spec->id, fails ? "not there" : "there");
     sim->books.pools[question->pool].staging_next = false;
-    pm_core_staged(sim->core, question->token, fails ? &failure : NULL, 1000, sim->now_ms,
+    pm_core_staged(sim->core, question->token, fails ? &failure : NULL, NULL, 1000, sim->now_ms,
                    &sim->out);
     if (question->token.serial == sim->books.pools[question->pool].reload_token.serial)
         sim->books.pools[question->pool].not_staged_in_step =
@@ -400,7 +400,7 @@ static void staged(struct sim *sim, struct world_question *question)
     sim_input(sim, question->pool, "the model of %s is %s",
               sim->books.pools[question->pool].spec->id, fails ? "not there" : "there");
     books_staged(sim, question->pool, fails ? &failure : NULL);
-    pm_core_staged(sim->core, question->token, fails ? &failure : NULL, 1000, sim->now_ms,
+    pm_core_staged(sim->core, question->token, fails ? &failure : NULL, NULL, 1000, sim->now_ms,
                    &sim->out);
     sim_taken(sim);
 }
@@ -443,7 +443,7 @@ static void answers(struct sim *sim, struct world_question *question)
     if (asked.kind == PM_ACT_STAGE && asked.engine == SIM_NOBODY &&
         sim->books.pools[asked.pool].staging_token.serial != asked.token.serial) {
         sim_input(sim, asked.pool, "the model of a pool that is gone is there");
-        pm_core_staged(sim->core, asked.token, NULL, 1000, sim->now_ms, &sim->out);
+        pm_core_staged(sim->core, asked.token, NULL, NULL, 1000, sim->now_ms, &sim->out);
         sim_nothing(sim);
         return;
     }
@@ -544,6 +544,7 @@ void world_happens(struct sim *sim)
     case WORLD_END: ends(sim, event->index); break;
     case WORLD_ANSWER: answers(sim, &sim->world.questions[event->index]); break;
     case WORLD_MEMORY: devices_memory(sim, event->index); break;
+    case WORLD_LIST: devices_found(sim); break;
     case WORLD_STREAM: stream_ends(sim, event->index); break;
     }
 }

@@ -87,10 +87,16 @@ static inline int clear(const char *id)
     return pm_core_device_clear(world.core, id, world.now_ms, &world.out, &err);
 }
 
-static inline void driver_error(struct pm_token token, enum pm_xid_action action)
+/* The driver reports an error of a device; of this engine, where it is told. */
+static inline void xid(const char *id, struct pm_token token, enum pm_xid_action action)
 {
     pm_actions_clear(&world.out);
-    pm_core_driver_error(world.core, token, 31, action, world.now_ms, &world.out);
+    pm_core_xid(world.core, id, 31, action, true, token, world.now_ms, &world.out);
+}
+
+static inline void driver_error(struct pm_token token, enum pm_xid_action action)
+{
+    xid("0", token, action);
 }
 
 /* ---- pools ---------------------------------------------------------------------------------------------- */
@@ -106,6 +112,16 @@ static inline struct pm_pool_spec *spec_of(const char *id, uint64_t gib)
     spec->probe.every_ms = PM_NEVER;
     specs[n_specs++] = spec;
     return spec;
+}
+
+/* Only these devices: "0,1". */
+static inline void only_on(struct pm_pool_spec *spec, const char *mask)
+{
+    struct poolmgr_error err = {0};
+
+    free(spec->devices);
+    spec->devices = pm_xstrdup(mask);
+    assert_int_equal(pm_mask_parse(mask, strlen(mask), &spec->where, NULL, &err), 0);
 }
 
 static inline void begin(void)

@@ -160,7 +160,7 @@ static inline void staged(struct world *world, struct pm_token token,
                           const struct pm_failure *failure)
 {
     pm_actions_clear(&world->out);
-    pm_core_staged(world->core, token, failure, 0, world->now_ms, &world->out);
+    pm_core_staged(world->core, token, failure, NULL, 0, world->now_ms, &world->out);
 }
 
 static inline void spawned(struct world *world, struct pm_token token,

@@ -36,7 +36,7 @@ static void test_a_driver_error_dooms_an_engine_and_nothing_saves_it_SUP_8(void 
     assert_int_equal(place("a").state, PM_SICK);
     assert_false(place("a").gate_open);
     assert_told(&world, PM_EV_XID,
-                "XID 31 of the driver is the engine's doing, under the engine of a");
+                "XID 31 of device 0 is the engine's doing, under the engine of a");
     for (int i = 0; i < 4; i++) {
         tick(&world, world.now_ms + 2000);
         probed(&world, the_action(&world, PM_ACT_PROBE)->probe, true);
@@ -97,10 +97,10 @@ static void test_a_note_is_told_and_nothing_else(void **s)
 {
     begin_two();
     driver_error(token_of("a"), PM_XID_NOTE);
-    assert_told(&world, PM_EV_XID, "XID 31 of the driver is noted, under the engine of a");
+    assert_told(&world, PM_EV_XID, "XID 31 of device 0 is noted, under the engine of a");
     assert_int_equal(world.out.n, 1);
     assert_true(place("a").gate_open);
-    driver_error((struct pm_token){.serial = 4711}, PM_XID_LOST); /* of nobody */
+    xid("7", token_of("a"), PM_XID_LOST); /* of nothing we know */
     assert_int_equal(world.out.n, 0);
 }
 
@@ -162,22 +162,90 @@ static void test_a_start_on_a_lost_device_is_killed_and_one_being_stopped_is_hur
     assert_int_equal(count_actions(&world, PM_ACT_SIGNAL), 0);
 }
 
-static void test_of_an_engine_on_two_devices_only_the_engine_is_stopped(void **s)
+static void test_of_two_devices_the_one_that_is_lost_stops_the_engines_on_it(void **s)
 {
     add_device(24);
     add_device(24);
-    (void)spec_of("a", 5);
-    pm_strv_add(&specs[0]->mask, "0");
-    pm_strv_add(&specs[0]->mask, "1");
+    (void)spec_of("a", 0);
+    pm_device_sizes_add(&specs[0]->vram, "0", 5 * GIB);
+    pm_device_sizes_add(&specs[0]->vram, "1", 5 * GIB);
     (void)spec_of("b", 5);
+    only_on(specs[1], "0");
+    (void)spec_of("c", 5);
+    only_on(specs[2], "1");
     begin();
     use("a");
     use("b");
-    driver_error(token_of("a"), PM_XID_LOST);
-    assert_int_equal(place("a").state, PM_STOPPING);
-    assert_int_equal(place("b").state, PM_READY);
+    use("c");
+    xid("1", (struct pm_token){0}, PM_XID_LOST);
+    assert_states(PM_STOPPING, PM_READY, PM_STOPPING);
     assert_int_equal(device(0).is.state, PM_DEVICE_OK);
+    assert_int_equal(device(1).is.state, PM_DEVICE_LOST);
+}
+
+/* ---- errors of a device -------------------------------------------------------------------------------------- */
+
+static void test_an_error_of_a_device_is_the_doing_of_the_only_engine_there(void **s)
+{
+    add_device(24);
+    (void)spec_of("a", 5);
+    begin();
+    use("a");
+    xid("0", (struct pm_token){0}, PM_XID_APP);
+    assert_int_equal(place("a").state, PM_STOPPING); /* nobody has a lease */
+    assert_int_equal(place("a").last_error.class, PM_CLASS_DRIVER);
+}
+
+static void test_of_several_engines_the_one_that_dies_soon_is_to_blame(void **s)
+{
+    begin_two();
+    xid("0", (struct pm_token){0}, PM_XID_APP);
+    assert_told(&world, PM_EV_XID, "XID 31 of device 0 is a program's doing");
+    assert_states(PM_READY, PM_READY, PM_COLD);
+    tick(&world, world.now_ms + 10000);
+    crash(&world, token_of("b"), (struct pm_exit){.signalled = true, .status = 6});
+    assert_int_equal(place("b").last_error.class, PM_CLASS_DRIVER);
+    tick(&world, world.now_ms + 1);
+    crash(&world, token_of("a"), (struct pm_exit){.signalled = true, .status = 6});
+    assert_int_equal(place("a").last_error.class, PM_CLASS_SIGNAL);
+}
+
+static void test_an_unknown_error_is_a_note_until_an_engine_dies_of_it_SUP_8(void **s)
+{
+    begin_two();
+    pm_actions_clear(&world.out);
+    pm_core_xid(world.core, "0", 999, PM_XID_NOTE, false, (struct pm_token){0}, world.now_ms,
+                &world.out);
+    assert_states(PM_READY, PM_READY, PM_COLD);
+    tick(&world, world.now_ms + 9000);
+    crash(&world, token_of("a"), (struct pm_exit){.status = 1});
+    assert_int_equal(place("a").last_error.class, PM_CLASS_DRIVER);
+}
+
+static void test_a_gpu_takes_its_mig_instances_along(void **s)
+{
+    static const char *const ids[] = {"GPU-a", "MIG-a", "MIG-b", "GPU-b"};
+
+    for (int i = 0; i < 4; i++) {
+        struct pm_gpu *gpu = &devices[i].is_gpu;
+
+        add_device(24);
+        (void)pm_str_copy(devices[i].id, sizeof(devices[i].id), ids[i]);
+        (void)pm_str_copy(gpu->id, sizeof(gpu->id), ids[i]);
+        (void)pm_str_copy(gpu->pci, sizeof(gpu->pci), i < 3 ? "00000000:65:00.0" : "x");
+        gpu->slot = i == 1 || i == 2 ? i - 1 : -1;
+        gpu->index = i == 3;
+        gpu->mig_mode = i == 0;
+    }
+    list_devices();
+    xid("MIG-b", (struct pm_token){0}, PM_XID_RESET);
     assert_int_equal(device(1).is.state, PM_DEVICE_OK);
+    assert_int_equal(device(2).is.state, PM_DEVICE_RESET_REQUIRED);
+    xid("GPU-a", (struct pm_token){0}, PM_XID_LOST);
+    assert_told(&world, PM_EV_XID, "XID 31 of GPU 0 means that the device is lost");
+    assert_int_equal(device(1).is.state, PM_DEVICE_LOST);
+    assert_int_equal(device(2).is.state, PM_DEVICE_LOST);
+    assert_int_equal(device(3).is.state, PM_DEVICE_OK);
 }
 
 /* ---- quarantine ---------------------------------------------------------------------------------------------- */
@@ -452,7 +520,11 @@ int main(void)
         TEST(test_a_device_to_be_reset_stops_its_engines_and_is_blamed_itself),
         TEST(test_a_device_that_vanishes_is_lost_and_keeps_its_name),
         TEST(test_a_start_on_a_lost_device_is_killed_and_one_being_stopped_is_hurried),
-        TEST(test_of_an_engine_on_two_devices_only_the_engine_is_stopped),
+        TEST(test_of_two_devices_the_one_that_is_lost_stops_the_engines_on_it),
+        TEST(test_an_error_of_a_device_is_the_doing_of_the_only_engine_there),
+        TEST(test_of_several_engines_the_one_that_dies_soon_is_to_blame),
+        TEST(test_an_unknown_error_is_a_note_until_an_engine_dies_of_it_SUP_8),
+        TEST(test_a_gpu_takes_its_mig_instances_along),
         TEST(test_three_driver_errors_of_two_pools_quarantine_the_device_once),
         TEST(test_driver_errors_of_one_pool_are_the_pools),
         TEST(test_driver_errors_far_apart_are_not_counted_together),

@@ -37,7 +37,9 @@ static void test_a_pool_for_the_cpu_needs_no_room_LOAD_5(void **s)
     spec->devices = pm_xstrdup("cpu");
     begin();
     (void)wish("a");
-    assert_null(the_action(&world, PM_ACT_SPAWN)->plan);
+    assert_true(the_action(&world, PM_ACT_SPAWN)->plan->on_cpu);
+    assert_int_equal(the_action(&world, PM_ACT_SPAWN)->plan->n_devices, 0);
+    assert_true(pool("a").on_cpu);
 }
 
 static void test_auto_takes_the_tightest_device_it_fits_on(void **s)
@@ -53,15 +55,29 @@ static void test_auto_takes_the_tightest_device_it_fits_on(void **s)
     assert_string_equal(the_action(&world, PM_ACT_SPAWN)->plan->devices[0].id, "0");
 }
 
-static void test_a_mask_is_charged_whole_and_by_its_map(void **s)
+static void test_a_mask_of_two_is_one_of_them(void **s)
+{
+    add_device(24);
+    add_device(12);
+    add_device(8);
+    only_on(spec_of("a", 10), "0,1");
+    only_on(spec_of("b", 6), "0,1");
+    begin();
+    (void)wish("a");
+    assert_int_equal(the_action(&world, PM_ACT_SPAWN)->plan->n_devices, 1);
+    assert_string_equal(the_action(&world, PM_ACT_SPAWN)->plan->devices[0].id, "1");
+    (void)wish("b");
+    assert_string_equal(the_action(&world, PM_ACT_SPAWN)->plan->devices[0].id, "0");
+}
+
+static void test_a_map_is_charged_on_all_that_it_names_in_the_order_of_the_mask(void **s)
 {
     struct pm_pool_spec *spec;
 
     add_device(24);
     add_device(12);
     spec = spec_of("a", 0);
-    pm_strv_add(&spec->mask, "1");
-    pm_strv_add(&spec->mask, "0");
+    only_on(spec, "1,0");
     pm_device_sizes_add(&spec->vram, "0", 20 * GIB);
     pm_device_sizes_add(&spec->vram, "1", 8 * GIB);
     begin();
@@ -80,8 +96,8 @@ static void test_a_mask_never_spills_to_another_device_INV_11(void **s)
     add_device(24);
     (void)spec_of("a", 20);
     spec = spec_of("b", 20);
-    pm_strv_add(&specs[0]->mask, "0");
-    pm_strv_add(&spec->mask, "0");
+    only_on(specs[0], "0");
+    only_on(spec, "0");
     begin();
     end_lease(run("a"));
     specs[0]->pinned = true;
@@ -417,14 +433,24 @@ static void test_auto_goes_where_devices_work(void **s)
     assert_string_equal(the_action(&world, PM_ACT_SPAWN)->plan->devices[0].id, "0");
 }
 
-static void test_a_mask_with_an_unknown_device_has_no_room(void **s)
+/* MASK-1, SUP-6 */
+static void test_a_mask_with_an_unknown_device_fails_until_it_is_found(void **s)
 {
+    struct pm_token staging;
+
     add_device(24);
-    (void)spec_of("a", 10);
-    pm_strv_add(&specs[0]->mask, "7");
+    only_on(spec_of("a", 10), "1");
     begin();
     (void)ask("a");
-    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_DEVICE_LOST);
+    staging = the_action(&world, PM_ACT_STAGE)->token;
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_POOL_FAILED);
+    assert_int_equal(place("a").last_error.code, POOLMGR_E_MASK_NOT_FOUND);
+    assert_int_equal(place("a").state, PM_FAILED);
+    add_device(24);
+    list_devices();
+    (void)ask("a");
+    staged(&world, staging, NULL);
+    assert_string_equal(the_action(&world, PM_ACT_SPAWN)->plan->devices[0].id, "1");
 }
 
 /* ---- adoption ------------------------------------------------------------------------------------------------ */
@@ -508,7 +534,8 @@ int main(void)
         TEST(test_a_start_is_charged_and_spawned_in_one_step_LOAD_2),
         TEST(test_a_pool_for_the_cpu_needs_no_room_LOAD_5),
         TEST(test_auto_takes_the_tightest_device_it_fits_on),
-        TEST(test_a_mask_is_charged_whole_and_by_its_map),
+        TEST(test_a_mask_of_two_is_one_of_them),
+        TEST(test_a_map_is_charged_on_all_that_it_names_in_the_order_of_the_mask),
         TEST(test_a_mask_never_spills_to_another_device_INV_11),
         TEST(test_replicas_are_charged_one_by_one),
         TEST(test_what_can_never_fit_fails_for_good_with_the_missing_bytes),
@@ -530,7 +557,7 @@ int main(void)
         TEST(test_a_pool_whose_device_is_lost_refuses_at_once),
         TEST(test_who_waits_for_room_on_a_device_that_gets_lost_is_refused),
         TEST(test_auto_goes_where_devices_work),
-        TEST(test_a_mask_with_an_unknown_device_has_no_room),
+        TEST(test_a_mask_with_an_unknown_device_fails_until_it_is_found),
         TEST(test_an_adopted_engine_is_charged_where_it_was_started),
         TEST(test_an_adopted_engine_is_not_guessed_on_a_device_that_is_lost),
         TEST(test_adopted_engines_count_though_they_do_not_fit),

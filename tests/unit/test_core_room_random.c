@@ -104,9 +104,11 @@ static struct pm_pool_spec *make_spec(int i)
     spec->stall_timeout_ms = spec->probe.every_ms = PM_NEVER;
     spec->backoff.base_ms = 100;
     if (draw(4) == 0) {
-        pm_strv_add(&spec->mask, "0");
-        if (draw(2) == 0)
-            pm_strv_add(&spec->mask, "1"); /* may be unknown */
+        const char *mask = draw(2) == 0 ? "0,1" : "0"; /* 1 may be unknown */
+
+        free(spec->devices);
+        spec->devices = pm_xstrdup(mask);
+        (void)pm_mask_parse(mask, strlen(mask), &spec->where, NULL, NULL);
     }
     return spec;
 }
@@ -210,7 +212,7 @@ static void book_plan(const struct pm_plan *plan, struct engine *engine)
 
         engine->on[device] = true;
         engine->planned[device] = plan->devices[i].bytes;
-        CHECK(spec->mask.n == 0 || pm_strv_contains(&spec->mask, plan->devices[i].id),
+        CHECK(!spec->where || strstr(spec->devices, plan->devices[i].id),
               "INV-11: a device outside the mask");
         CHECK(view.is.state == PM_DEVICE_OK ||
                   (view.is.state == PM_DEVICE_QUARANTINED && world.now_ms >= view.until_ms),
@@ -388,7 +390,7 @@ static void model_is_good(void)
 {
     int pool = (int)draw(POOLS);
 
-    pm_core_staged(world.core, world.staging[pool], NULL, 0, world.now_ms, &world.out);
+    pm_core_staged(world.core, world.staging[pool], NULL, NULL, 0, world.now_ms, &world.out);
     taken("staged");
 }
 
@@ -481,10 +483,10 @@ static void driver_error(struct engine *engine)
 {
     if (!engine)
         return;
-    pm_core_driver_error(
-        world.core, engine->token, 31,
+    pm_core_xid(
+        world.core, world.devices[draw(world.n_devices)].id, 31,
         (enum pm_xid_action)PICK(PM_XID_NOTE, PM_XID_APP, PM_XID_APP, PM_XID_RESET, PM_XID_LOST),
-        world.now_ms, &world.out);
+        draw(4) > 0, draw(2) ? engine->token : (struct pm_token){0}, world.now_ms, &world.out);
     driver_agrees();
     taken("a driver error");
 }
@@ -494,8 +496,8 @@ static void driver_storm(void)
     for (size_t i = 0, n = world.n_engines; i < n; i++) {
         if (world.engines[i].gone)
             continue;
-        pm_core_driver_error(world.core, world.engines[i].token, 13, PM_XID_APP, world.now_ms,
-                             &world.out);
+        pm_core_xid(world.core, world.engines[i].on[0] ? "0" : "1", 13, PM_XID_APP, true,
+                    world.engines[i].token, world.now_ms, &world.out);
         taken("driver errors of all");
     }
 }

@@ -408,7 +408,7 @@ static void test_more_parallel_starts_are_begun_as_soon_as_they_are_allowed(void
     for (size_t i = 0; i < 3; i++) {
         struct pm_token staging = action_at(&world, PM_ACT_STAGE, i)->token;
 
-        pm_core_staged(world.core, staging, NULL, 0, world.now_ms, &world.out);
+        pm_core_staged(world.core, staging, NULL, NULL, 0, world.now_ms, &world.out);
     }
     assert_int_equal(count_actions(&world, PM_ACT_SPAWN), 1);
 

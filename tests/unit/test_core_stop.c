@@ -437,7 +437,7 @@ static void test_a_preloaded_pool_that_waits_for_its_place_gives_it_up(void **s)
     pm_actions_clear(&world.out);
     pm_core_begin(world.core, world.now_ms, &world.out);
     for (int i = 0; i < 3; i++) /* the first question of each pool, in order */
-        pm_core_staged(world.core, action_at(&world, PM_ACT_STAGE, (size_t)i)->token, NULL, 0,
+        pm_core_staged(world.core, action_at(&world, PM_ACT_STAGE, (size_t)i)->token, NULL, NULL, 0,
                        world.now_ms, &world.out);
     assert_true(pm_core_pool(world.core, "pool-2", world.now_ms, &view));
     assert_int_equal(view.state, PM_WAITING);

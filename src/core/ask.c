@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a spec asks of an estimate. What a user wrote in `args` comes last on the engine's command line and wins there;
+ * so it does here, as far as it changes how much memory is taken. These are llama.cpp's words: a family that reads GGUF
+ * files. A value that is not understood is the engine's to refuse.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/inner.h"
+
+struct cache_type {
+    const char *name;
+    unsigned type; /* ggml's number */
+};
+
+/* ggml's names of the types a cache can be kept in, as --cache-type-k takes them. */
+static const struct cache_type cache_types[] = {
+    {"f32", 0},  {"f16", 1},  {"bf16", 30}, {"q8_0", 8},    {"q4_0", 2},
+    {"q4_1", 3}, {"q5_0", 6}, {"q5_1", 7},  {"iq4_nl", 20},
+};
+
+static void read_type(const char *text, unsigned *ret)
+{
+    for (size_t i = 0; i < PM_ARRAY_LEN(cache_types); i++) {
+        if (strcmp(cache_types[i].name, text) == 0)
+            *ret = cache_types[i].type;
+    }
+}
+
+static void read_number(const char *text, uint64_t *ret)
+{
+    char *end;
+    unsigned long long n = strtoull(text, &end, 10);
+
+    if (end != text && *end == '\0' && text[0] != '-' && n > 0)
+        *ret = n;
+}
+
+static bool is_either(const char *text, const char *brief, const char *full)
+{
+    return strcmp(text, brief) == 0 || strcmp(text, full) == 0;
+}
+
+/* `total`: tokens of all slots, where the user gave them. */
+static void read_pair(const char *name, const char *value, struct pm_estimate_ask *ask,
+                      uint64_t *total)
+{
+    if (is_either(name, "-ctk", "--cache-type-k"))
+        read_type(value, &ask->cache_k);
+    else if (is_either(name, "-ctv", "--cache-type-v"))
+        read_type(value, &ask->cache_v);
+    else if (is_either(name, "-ub", "--ubatch-size"))
+        read_number(value, &ask->ubatch);
+    else if (is_either(name, "-np", "--parallel"))
+        read_number(value, &ask->n_slots);
+    else if (is_either(name, "-c", "--ctx-size"))
+        read_number(value, total);
+}
+
+static void read_args(const struct pm_strv *args, struct pm_estimate_ask *ask, uint64_t *total)
+{
+    for (size_t i = 0; i < args->n; i++) {
+        if (is_either(args->items[i], "-kvu", "--kv-unified"))
+            ask->unified = true;
+        else if (is_either(args->items[i], "-no-kvu", "--no-kv-unified"))
+            ask->unified = false;
+        else if (i + 1 < args->n)
+            read_pair(args->items[i], args->items[i + 1], ask, total);
+    }
+}
+
+struct pm_estimate_ask pm_spec_ask(const struct pm_pool_spec *spec)
+{
+    struct pm_estimate_ask ask = pm_estimate_ask_default();
+    uint64_t total = 0;
+
+    ask.context = spec->context;
+    ask.n_slots = spec->n_slots;
+    if (spec->runs)
+        read_args(&spec->runs->args, &ask, &total);
+    read_args(&spec->args, &ask, &total);
+    if (total > 0)
+        ask.context = ask.n_slots > 0 ? (total + ask.n_slots - 1) / ask.n_slots : total;
+    return ask;
+}

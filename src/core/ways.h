@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ways to run a spec on the devices that are known: which devices, and how much of each. Part of inner.h; see ways.c.
+ */
+#ifndef PM_CORE_WAYS_H
+#define PM_CORE_WAYS_H
+
+#include "core/core.h"
+#include "plan/estimate.h"
+#include "plan/split.h"
+#include "util/list.h"
+
+/* What a share is made of, as it was estimated. Zeros: it was declared. */
+struct pm_part {
+    uint64_t weights, kv, compute, context;
+};
+
+/* One way: a share for each device, in the order in which the engine shall see them. */
+struct pm_way {
+    struct pm_shares shares;
+    bool estimated;                 /* the bytes are; else they were declared, or are unknown */
+    unsigned n_layers;              /* of the model, and the output; 0: unknown */
+    unsigned layers[PM_SHARES_MAX]; /* of each device */
+    struct pm_part parts[PM_SHARES_MAX]; /* of each device */
+};
+
+/* The last split that was asked for, by what was left on each device then. */
+struct pm_split_memo {
+    bool known, fits;
+    uint64_t left[PM_SHARES_MAX];
+    struct pm_way way;
+};
+
+enum pm_split_use { PM_SPLIT_NOW, PM_SPLIT_ONE_DAY, PM_SPLIT_USES };
+
+/* What is known of a spec: made when it is first asked for, and anew when devices or what was measured changed. */
+struct pm_ways {
+    struct pm_link link;        /* in core->all_ways */
+    struct pm_pool_spec *spec;  /* a reference */
+    struct pm_model *model;     /* a reference; NULL: unknown */
+    uint64_t size_bytes;        /* of all its files */
+    uint64_t version;           /* of core->ways_version, that all below is of */
+    struct poolmgr_error error; /* code 0: none; why its devices cannot be told */
+    uint32_t *accounts;         /* of its mask */
+    size_t n_accounts;
+    bool estimated;
+    struct pm_estimate estimate;
+    struct pm_way *items; /* those that do not depend on what is free */
+    size_t n;
+    /* tensor_split: auto, with an estimate: these, by what is free */
+    uint32_t split_accounts[PM_SHARES_MAX];
+    size_t n_split; /* 0: it is not split */
+    struct pm_split_memo memos[PM_SPLIT_USES];
+};
+
+/* What could be had of a device. */
+typedef uint64_t (*pm_left_fn)(const void *ctx, uint32_t account);
+
+/* Whether it needs a device at all, as far as is known by now; whether it runs on the CPU, asked for or not. */
+bool pm_ways_needed(const struct pm_core *core, const struct pm_pool_spec *spec);
+bool pm_ways_on_cpu(const struct pm_core *core, const struct pm_pool_spec *spec);
+/* Never NULL; borrowed until the next input. */
+const struct pm_ways *pm_ways_of(const struct pm_core *core, const struct pm_pool_spec *spec);
+/* The model of a spec is known now. */
+void pm_ways_know(struct pm_core *core, const struct pm_pool_spec *spec, struct pm_model *model,
+                  uint64_t size_bytes);
+/* The split of it that fits there; NULL: none does, or it is not to be split. */
+const struct pm_way *pm_ways_split(const struct pm_core *core, const struct pm_pool_spec *spec,
+                                   enum pm_split_use use, pm_left_fn left, const void *ctx);
+/* What is missing on which device when all are empty; 0: it fits, or it is not to be split. */
+uint64_t pm_ways_split_lacks(const struct pm_core *core, const struct pm_ways *ways,
+                             uint32_t *ret_account);
+/* The largest context of a request with which it would fit empty devices; 0: none, or nobody knows. */
+uint64_t pm_ways_largest_context(const struct pm_core *core, const struct pm_ways *ways);
+void pm_ways_changed(struct pm_core *core); /* all are to be made anew */
+void pm_ways_fini(struct pm_core *core);
+
+/* ask.c */
+struct pm_estimate_ask pm_spec_ask(const struct pm_pool_spec *spec);
+
+#endif
