@@ -145,7 +145,6 @@ void pm_pool_spec_unref(struct pm_pool_spec *spec)
     free(spec->tensor_split);
     pm_strv_fini(&spec->args);
     pairs_fini(&spec->env);
-    pm_mask_unref(spec->where);
     pm_strv_fini(&spec->mask);
     pm_device_sizes_fini(&spec->vram);
     free(spec->filters);
