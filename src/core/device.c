@@ -129,18 +129,11 @@ bool pm_device_fails_under(const struct pm_place *place)
 
 /* ---- what is told of them --------------------------------------------------------------------------- */
 
-static bool is_number(const char *text, unsigned *ret)
-{
-    size_t n = strspn(text, "0123456789");
-
-    *ret = n > 0 && n < 5 ? (unsigned)atoi(text) : PM_MASK_INDEX_MAX + 1;
-    return n > 0 && n < 5 && text[n] == '\0';
-}
-
 /* One that was declared is known by its name in the file alone. */
 static void give_identity(struct pm_known_device *device, size_t position)
 {
     struct pm_gpu *gpu = &device->is.is_gpu;
+    struct pm_mask *mask = NULL;
 
     if (gpu->id[0] != '\0') {
         if (gpu->slot >= 0)
@@ -149,10 +142,13 @@ static void give_identity(struct pm_known_device *device, size_t position)
             (void)snprintf(device->name, sizeof(device->name), "GPU %u", gpu->index);
         return;
     }
-    *gpu = (struct pm_gpu){.slot = -1};
-    (void)pm_str_copy(gpu->id, sizeof(gpu->id), device->is.id);
-    if (!is_number(device->is.id, &gpu->index))
-        gpu->index = PM_MASK_INDEX_MAX + 1 + (unsigned)position;
+    if (pm_mask_parse(device->is.id, strlen(device->is.id), &mask, NULL, NULL) < 0 ||
+        !pm_mask_declares(mask, gpu)) {
+        gpu->slot = -1;
+        gpu->index = PM_MASK_INDEX_MAX + 1 + (unsigned)position; /* only `all` finds it */
+        (void)pm_str_copy(gpu->id, sizeof(gpu->id), device->is.id);
+    }
+    pm_mask_unref(mask);
     (void)snprintf(device->name, sizeof(device->name), "device %.20s", device->is.id);
 }
 

@@ -10,7 +10,6 @@
  */
 #include "core/ways.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,17 +26,12 @@ static bool is_cpu(const struct pm_pool_spec *spec)
     return strcmp(spec->devices, "cpu") == 0 || (spec->where && pm_mask_is_cpu(spec->where));
 }
 
-static bool has_mask(const struct pm_pool_spec *spec)
-{
-    return spec->where || spec->mask.n > 0;
-}
-
 bool pm_ways_on_cpu(const struct pm_core *core, const struct pm_pool_spec *spec)
 {
     if (!spec->habits.ours)
         return false;
     return is_cpu(spec) ||
-           (core->listed && core->n_devices == 0 && core->gpus == PM_GPUS_NONE && !has_mask(spec));
+           (core->listed && core->n_devices == 0 && core->gpus == PM_GPUS_NONE && !spec->where);
 }
 
 bool pm_ways_needed(const struct pm_core *core, const struct pm_pool_spec *spec)
@@ -46,7 +40,7 @@ bool pm_ways_needed(const struct pm_core *core, const struct pm_pool_spec *spec)
         return false;
     if (core->n_devices > 0 || pm_device_awaited(core))
         return true;
-    return core->listed && (core->gpus == PM_GPUS_BROKEN || has_mask(spec));
+    return core->listed && (core->gpus == PM_GPUS_BROKEN || spec->where);
 }
 
 static size_t read_ratios(const char *text, double *ret)
@@ -77,26 +71,6 @@ static bool is_declared(const struct pm_pool_spec *spec)
 
 /* ---- which devices ------------------------------------------------------------------------------------- */
 
-static struct pm_mask *join(const struct pm_strv *ids, struct poolmgr_error *err)
-{
-    char text[PM_MASK_TEXT_MAX + 1] = "";
-    struct pm_mask *mask = NULL;
-    size_t n = 0;
-
-    for (size_t i = 0; i < ids->n && n < sizeof(text); i++)
-        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i > 0 ? "," : "", ids->items[i]);
-    (void)pm_mask_parse(text, strlen(text), &mask, NULL, err);
-    return mask;
-}
-
-static struct pm_mask *mask_of(const struct pm_core *core, const struct pm_pool_spec *spec,
-                               struct poolmgr_error *err)
-{
-    if (spec->where)
-        return pm_mask_ref(spec->where);
-    return spec->mask.n > 0 ? join(&spec->mask, err) : pm_mask_ref(core->everything);
-}
-
 static void find_accounts(const struct pm_core *core, const struct pm_mask *mask, bool one_engine,
                           struct pm_ways *ways)
 {
@@ -115,11 +89,8 @@ static void resolve(const struct pm_core *core, struct pm_ways *ways)
 {
     const struct pm_pool_spec *spec = ways->spec;
     bool one_engine = mode_of(spec) == PM_SPLIT_FIXED || spec->vram.devices.n > 1;
-    struct pm_mask *mask = mask_of(core, spec, &ways->error);
 
-    if (mask)
-        find_accounts(core, mask, one_engine, ways);
-    pm_mask_unref(mask);
+    find_accounts(core, spec->where ? spec->where : core->everything, one_engine, ways);
 }
 
 /* The device that a key of a map names. */
@@ -441,8 +412,8 @@ void pm_ways_know(struct pm_core *core, const struct pm_pool_spec *spec, struct 
 {
     struct pm_ways *ways = find(core, spec);
 
-    if (ways->model == model && ways->size_bytes == size_bytes)
-        return;
+    if (ways->size_bytes == size_bytes && (!model || ways->model == model))
+        return; /* as it was known before */
     pm_model_unref(ways->model);
     ways->model = pm_model_ref(model);
     ways->size_bytes = size_bytes;

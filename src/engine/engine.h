@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "core/core.h"
 #include "http/client.h"
+#include "plan/model.h"
 #include "proc/process.h"
 #include "util/loop.h"
 
@@ -51,10 +52,15 @@ int pm_engine_command(const struct pm_engine_spec *engine, const struct pm_pool_
                       char **environment, struct pm_engine_command *ret, struct poolmgr_error *err);
 
 /* The model's files: there, regular, readable, with a header that is whole (GGUF: magic, version, counts and the
- * last tensor inside the file). Blocking but bounded (64 KiB … 16 MiB read); run it on the helper thread.
+ * last tensor inside the file), of the main one all shards. Blocking but bounded (64 KiB … 16 MiB a file read); run it on
+ * the helper thread. *ret_model: what an estimate needs of the main one, with one reference; NULL where its files are not read
+ * here. *ret_size: bytes of all files.
  * POOLMGR_E_MODEL_MISSING, POOLMGR_E_MODEL_CORRUPT, POOLMGR_E_MODEL_UNSUPPORTED. */
 int pm_engine_check_model(const struct pm_engine_spec *engine, const struct pm_pool_spec *pool,
-                          uint64_t *ret_size, struct poolmgr_error *err);
+                          struct pm_model **ret_model, uint64_t *ret_size,
+                          struct poolmgr_error *err);
+/* The i-th file of a model whose first one is `path`: "x-00001-of-00003.gguf" has three. False behind the last. */
+bool pm_engine_shard(const char *path, unsigned i, char *to, size_t size);
 
 /* Judges how an engine ended by its code, signal and last lines (SUP-1, SUP-6): class, permanent, code, the line. */
 void pm_engine_judge(const struct pm_engine_spec *engine, const struct pm_process_exit *how,

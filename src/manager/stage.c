@@ -5,7 +5,9 @@
  * trusted while the signature of its files (device, inode, size, times) stays, so that only the first start reads.
  */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -20,8 +22,9 @@ struct job {
     struct pm_stager *stager;
     struct pm_token token;
     struct pm_pool_spec *spec;
-    char *signature;
+    char *signature, *key;
     int result;
+    struct pm_model *model; /* NULL: trusted, or its files are not read here */
     uint64_t size_bytes;
     struct poolmgr_error error;
 };
@@ -29,15 +32,19 @@ struct job {
 struct pm_stager {
     struct pm_manager *manager;
     struct pm_map trusted; /* of the helper thread alone: signature → size */
+    struct pm_map models;  /* of the loop thread alone: signature → struct known */
+    struct pm_list known;
 };
 
-static void add_file(struct pm_buf *out, const char *ref)
-{
-    const char *path = ref && pm_str_starts(ref, "file:") ? ref + strlen("file:") : ref;
-    struct stat status;
+/* What was read of a model that is trusted. */
+struct known {
+    struct pm_link link;
+    struct pm_model *model;
+};
 
-    if (!path)
-        return;
+static void add_path(struct pm_buf *out, const char *path)
+{
+    struct stat status;
 
     if (stat(path, &status) < 0) {
         pm_buf_addf(out, "%s:missing;", path);
@@ -47,6 +54,17 @@ static void add_file(struct pm_buf *out, const char *ref)
     pm_buf_addf(out, "%s:%ju:%ju:%jd:%jd.%09ld:%jd.%09ld;", path, (uintmax_t)status.st_dev,
                 (uintmax_t)status.st_ino, (intmax_t)status.st_size, (intmax_t)status.st_mtim.tv_sec,
                 status.st_mtim.tv_nsec, (intmax_t)status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
+}
+
+static void add_file(struct pm_buf *out, const char *ref)
+{
+    const char *path = ref && pm_str_starts(ref, "file:") ? ref + strlen("file:") : ref;
+    char part[PATH_MAX];
+
+    if (!path)
+        return;
+    for (unsigned i = 0; pm_engine_shard(path, i, part, sizeof part); i++)
+        add_path(out, part);
 }
 
 char *pm_model_signature(const struct pm_pool_spec *spec)
@@ -69,24 +87,24 @@ static void look(struct pm_work *work)
 {
     struct job *job = pm_container_of(work, struct job, work);
     struct pm_stager *stager = job->stager;
-    pm_auto_free char *key = NULL;
     void *known;
 
     job->signature = pm_model_signature(job->spec);
-    key = pm_xasprintf("%d;%s", (int)job->spec->runs->family, job->signature);
-    known = pm_map_get(&stager->trusted, key);
+    job->key = pm_xasprintf("%d;%s", (int)job->spec->runs->family, job->signature);
+    known = pm_map_get(&stager->trusted, job->key);
     if (known) {
         job->size_bytes = (uint64_t)(uintptr_t)known - 1;
         return;
     }
 
-    job->result = pm_engine_check_model(job->spec->runs, job->spec, &job->size_bytes, &job->error);
+    job->result = pm_engine_check_model(job->spec->runs, job->spec, &job->model, &job->size_bytes,
+                                        &job->error);
     if (job->result < 0)
         return;
 
     if (stager->trusted.n >= TRUSTED_MAX)
         pm_map_fini(&stager->trusted);
-    (void)pm_map_set(&stager->trusted, key, (void *)(uintptr_t)(job->size_bytes + 1));
+    (void)pm_map_set(&stager->trusted, job->key, (void *)(uintptr_t)(job->size_bytes + 1));
 }
 
 /* ---- in the loop thread ----------------------------------------------------------------------------- */
@@ -94,8 +112,42 @@ static void look(struct pm_work *work)
 static void job_free(struct job *job)
 {
     pm_pool_spec_unref(job->spec);
+    pm_model_unref(job->model);
     free(job->signature);
+    free(job->key);
     free(job);
+}
+
+static void forget_models(struct pm_stager *stager)
+{
+    while (!pm_list_empty(&stager->known)) {
+        struct known *known = pm_container_of(pm_list_first(&stager->known), struct known, link);
+
+        pm_list_remove(&known->link);
+        pm_model_unref(known->model);
+        free(known);
+    }
+    pm_map_fini(&stager->models);
+}
+
+/* What was read now, or when its files were read. Both threads forget what they trust; then it is read again. */
+static struct pm_model *model_of(const struct job *job)
+{
+    struct pm_stager *stager = job->stager;
+    struct known *known = pm_map_get(&stager->models, job->key);
+
+    if (!job->model)
+        return known ? known->model : NULL;
+    if (!known && stager->models.n >= 2 * TRUSTED_MAX)
+        forget_models(stager);
+    if (!known) {
+        known = pm_xalloc(sizeof *known);
+        pm_list_append(&stager->known, &known->link);
+        (void)pm_map_set(&stager->models, job->key, known);
+    }
+    pm_model_unref(known->model);
+    known->model = pm_model_ref(job->model);
+    return known->model;
 }
 
 static void fill_failure(const struct job *job, struct pm_failure *failure)
@@ -123,8 +175,9 @@ static void on_looked(struct pm_work *work)
             pm_file_watches_add(manager->file_watches, job->spec, job->signature);
     }
 
-    pm_core_staged(manager->core, job->token, job->result < 0 ? &failure : NULL, NULL, job->size_bytes,
-                   pm_manager_now(manager), &manager->actions);
+    pm_core_staged(manager->core, job->token, job->result < 0 ? &failure : NULL,
+                   job->result < 0 ? NULL : model_of(job), job->size_bytes, pm_manager_now(manager),
+                   &manager->actions);
     job_free(job);
     pm_manager_flush(manager);
 }
@@ -147,6 +200,7 @@ struct pm_stager *pm_stager_new(struct pm_manager *manager)
     struct pm_stager *stager = pm_xalloc(sizeof *stager);
 
     stager->manager = manager;
+    pm_list_init(&stager->known);
     return stager;
 }
 
@@ -156,5 +210,6 @@ void pm_stager_free(struct pm_stager *stager)
         return;
 
     pm_map_fini(&stager->trusted);
+    forget_models(stager);
     free(stager);
 }

@@ -274,10 +274,12 @@ static void test_models_that_are_not_there_or_no_files_are_told(void **state)
     rows[4].ref = fifo;
     for (i = 0; i < PM_ARRAY_LEN(rows); i++) {
         struct pm_pool_spec *pool = make_pool(rows[i].ref);
+        struct pm_model *model = NULL;
         struct poolmgr_error err = {0};
         uint64_t size;
 
-        assert_int_equal(pm_engine_check_model(&llama, pool, &size, &err), rows[i].code);
+        assert_int_equal(pm_engine_check_model(&llama, pool, &model, &size, &err), rows[i].code);
+        pm_model_unref(model);
         assert_says(err.message, rows[i].text);
         pm_pool_spec_unref(pool);
     }
