@@ -291,6 +291,30 @@ static void test_a_window_that_is_not_in_the_file_is_the_architectures(void **st
     }
 }
 
+static void test_some_windows_are_the_architectures_whatever_the_file_says(void **state)
+{
+    static const struct {
+        const char *architecture;
+        unsigned told;
+        uint64_t window;
+    } rows[] = {{"llama4", 100, 8192},
+                {"llama4", 0, 0},
+                {"smallthinker", 100, 4096},
+                {"phi3", 100, 0},
+                {"gemma3", 100, 100}};
+
+    for (size_t i = 0; i < PM_ARRAY_LEN(rows); i++) {
+        auto_gguf maker = {0};
+        struct pm_model *model;
+
+        put_small(&maker, rows[i].architecture, 8);
+        gguf_number(&maker, "*.attention.sliding_window", rows[i].told);
+        model = read_maker(&maker);
+        assert_int_equal(model->window, rows[i].window);
+        pm_model_unref(model);
+    }
+}
+
 static void test_arrays_say_it_layer_by_layer(void **state)
 {
     static const unsigned slides[] = {1, 1, 0, 1, 1, 0}, heads[] = {2, 2, 1, 2, 0, 1};
@@ -690,6 +714,7 @@ int main(void)
         cmocka_unit_test(test_mla_keeps_one_compressed_row),
         cmocka_unit_test(test_which_layers_slide_is_by_architecture_or_by_the_file),
         cmocka_unit_test(test_a_window_that_is_not_in_the_file_is_the_architectures),
+        cmocka_unit_test(test_some_windows_are_the_architectures_whatever_the_file_says),
         cmocka_unit_test(test_arrays_say_it_layer_by_layer),
         cmocka_unit_test(test_layers_at_the_end_that_share_keep_nothing),
         cmocka_unit_test(test_hybrids_have_states_where_they_have_no_heads),

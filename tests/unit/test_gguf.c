@@ -19,7 +19,7 @@ static void put(struct pm_buf *file, uint64_t number, size_t n_bytes)
     size_t i;
 
     for (i = 0; i < n_bytes; i++) {
-        unsigned char byte = (unsigned char)(number >> (8 * i));
+        unsigned char byte = (unsigned char)(i < 8 ? number >> (8 * i) : 0);
 
         pm_buf_add(file, &byte, 1);
     }

@@ -190,7 +190,7 @@ static void test_integers_come_in_any_type(void **state)
 
 static void test_negative_numbers_are_no_sizes(void **state)
 {
-    auto_gguf maker = {0}, layers = {0};
+    auto_gguf maker = {0}, layers = {0}, array = {0};
     struct pm_model *model;
 
     put_plain(&maker);
@@ -204,6 +204,12 @@ static void test_negative_numbers_are_no_sizes(void **state)
     model = read_maker(&layers);
     assert_non_null(strstr(model->no_estimate, "more than"));
     assert_int_equal(model->n_layers, 0);
+    pm_model_unref(model);
+
+    put_plain(&array);
+    gguf_numbers(&array, "*.attention.head_count_kv", 2, (unsigned[]){1, (unsigned)-1});
+    model = read_maker(&array);
+    assert_non_null(strstr(model->no_estimate, "'llama.attention.head_count_kv' is not a size"));
     pm_model_unref(model);
 }
 
@@ -235,6 +241,19 @@ static void test_the_vocabulary_is_counted_where_no_matrix_tells_it(void **state
         gguf_put_text(&maker.pairs, "x");
     model = read_maker(&maker);
     assert_int_equal(model->n_vocab, 3);
+    pm_model_unref(model);
+}
+
+static void test_the_vocabulary_is_the_outputs_wherever_it_stands(void **state)
+{
+    auto_gguf maker = {0};
+    struct pm_model *model;
+
+    put_plain(&maker);
+    gguf_tensor(&maker, "output.weight", 256, 100, T_F16);
+    gguf_tensor(&maker, "token_embd.weight", 256, 200, T_F16);
+    model = read_maker(&maker);
+    assert_int_equal(model->n_vocab, 100);
     pm_model_unref(model);
 }
 
@@ -288,6 +307,8 @@ static void make_shards(struct shards *shards, unsigned n_tensors)
 
         if (i == 0)
             put_plain(maker);
+        else
+            gguf_number(maker, "llama.block_count", 1); /* only the first shard's count */
         gguf_number_of(maker, "split.no", 2, 2, i);
         gguf_number_of(maker, "split.count", 2, 2, 3);
         gguf_number_of(maker, "split.tensors.count", 5, 4, n_tensors);
@@ -472,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_negative_numbers_are_no_sizes),
         cmocka_unit_test(test_keys_count_for_their_architecture_wherever_they_stand),
         cmocka_unit_test(test_the_vocabulary_is_counted_where_no_matrix_tells_it),
+        cmocka_unit_test(test_the_vocabulary_is_the_outputs_wherever_it_stands),
         cmocka_unit_test(test_arrays_that_are_no_layers_are_passed_over),
         cmocka_unit_test(test_a_header_with_a_large_vocabulary_is_walked),
         cmocka_unit_test(test_all_shards_together_are_one_model),

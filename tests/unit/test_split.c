@@ -256,6 +256,19 @@ static void test_a_device_below_nothing_lacks_that_too(void **state)
     assert_int_equal(split.short_bytes, 31 + 97);
 }
 
+static void test_of_devices_that_lack_the_same_the_first_is_named(void **state)
+{
+    const struct pm_split_device devices[] = {{.free_bytes = 5, .order = 0},
+                                              {.free_bytes = 5, .order = 1},
+                                              {.free_bytes = 5, .order = 2}};
+    uint64_t weights[3], kv[3];
+    struct pm_estimate estimate;
+
+    even(&estimate, 3, 10, weights, kv);
+    assert_int_equal(plan(&estimate, PM_SPLIT_NONE, devices, 3).short_device, 0);
+    assert_int_equal(plan(&estimate, PM_SPLIT_AUTO, devices, 3).short_device, 0);
+}
+
 static void test_kv_is_capped_by_the_smallest_of_equal_shares(void **state)
 {
     struct pm_model *model = make_model(&shape_8b);
@@ -351,6 +364,8 @@ static void test_ratios_become_counts_by_their_largest_remainders(void **state)
         {{46 / 65.0, 19 / 65.0, 0}, {46, 19, 0}},
         {{0.4999999999, 0.5000000001, 0}, {32, 33, 0}},
         {{0.9999995, 0, 0}, {65, 0, 0}},
+        {{0.5, 0.5, 0}, {33, 32, 0}},
+        {{0.2, 0.4, 0.4}, {13, 26, 26}},
     };
     const struct pm_split_device devices[3] = {
         {.free_bytes = 1000}, {.free_bytes = 1000}, {.free_bytes = 1000}};
@@ -388,6 +403,23 @@ static void test_what_is_asked_by_ratios_is_checked_like_any_plan(void **state)
     assert_int_equal(split.used_bytes[1], 51);
 }
 
+static void test_of_several_that_are_short_by_ratios_the_one_that_lacks_most_is_named(void **state)
+{
+    static const double ratios[] = {0.4, 0.3, 0.3};
+    const struct pm_split_device devices[3] = {{.free_bytes = 40, .order = 0},
+                                               {.free_bytes = 10, .order = 1},
+                                               {.free_bytes = 20, .order = 2}};
+    uint64_t weights[10], kv[10];
+    struct pm_estimate estimate;
+    struct pm_split split;
+
+    even(&estimate, 10, 10, weights, kv);
+    assert_int_equal(pm_split_plan(&estimate, PM_SPLIT_FIXED, ratios, 3, devices, 3, &split, NULL),
+                     POOLMGR_OK);
+    assert_int_equal(split.short_device, 1);
+    assert_int_equal(split.short_bytes, 21);
+}
+
 static void test_no_device_and_too_many_are_refused(void **state)
 {
     struct pm_split_device devices[PM_SHARES_MAX + 1] = {{0}};
@@ -416,11 +448,13 @@ int main(void)
         cmocka_unit_test(test_as_few_devices_as_will_do_are_taken),
         cmocka_unit_test(test_the_order_of_devices_in_the_input_is_irrelevant),
         cmocka_unit_test(test_a_device_below_nothing_lacks_that_too),
+        cmocka_unit_test(test_of_devices_that_lack_the_same_the_first_is_named),
         cmocka_unit_test(test_kv_is_capped_by_the_smallest_of_equal_shares),
         cmocka_unit_test(test_the_largest_context_is_at_most_the_trained_one),
         cmocka_unit_test(test_bad_ratios_are_refused_with_what_is_wrong),
         cmocka_unit_test(test_ratios_become_counts_by_their_largest_remainders),
         cmocka_unit_test(test_what_is_asked_by_ratios_is_checked_like_any_plan),
+        cmocka_unit_test(test_of_several_that_are_short_by_ratios_the_one_that_lacks_most_is_named),
         cmocka_unit_test(test_no_device_and_too_many_are_refused),
     };
 
