@@ -270,7 +270,7 @@ static void add_by_map(const struct pm_core *core, struct pm_ways *ways)
     struct pm_way *way;
 
     for (size_t i = 0; i < vram->devices.n; i++) {
-        uint32_t account;
+        uint32_t account = 0;
 
         if (!account_of(core, vram->devices.items[i], &account, &ways->error))
             return;
