@@ -73,6 +73,10 @@ struct poolmgr_options {
 
     void (*on_stopped)(
         void *ctx); /* after poolmgr_shutdown() or poolmgr_leave(): nothing is left to do */
+
+    /* Of the program pool-probe, which looks for GPUs. NULL: nobody does, and engines choose their devices themselves
+     * where the configuration declares none. */
+    const char *probe_path;
 };
 
 /* ---- life ---------------------------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@
 /* ---- shapes ----------------------------------------------------------------------------------------- */
 
 /* Members are NAME:TYPE; "!" behind the type: always there. Types: s text, i integer, n number, b boolean, t instant, o object,
- * *X list of schema X, $X schema X, *s list of texts. */
+ * *X list of schema X, $X schema X, *s *i lists of texts, of integers. */
 struct shape {
     const char *name, *members;
 };
@@ -45,10 +45,18 @@ static const struct shape shapes[] = {
     {"Placement", "chosen:$Candidate decided_by:s ties:i waits:b predicted_start_ms:i "
                   "error:$ErrorObject candidates:*Candidate!"},
     {"Candidate", "pool_id:s! replica_id:i! refused_by:s"},
-    {"ReplicaDevice", "id:s! index:i vram_total_bytes:i! vram_free_bytes:i planned_bytes:i!"},
-    {"DeviceList", "devices:*Device!"},
-    {"Device", "id:s! index:i state:s! vram_total_bytes:i! vram_free_bytes:i reserve_bytes:i! "
-               "planned_bytes:i! claimed_bytes:i! quarantined_until_at:t"},
+    {"ReplicaDevice", "id:s! uuid:s index:i vram_total_bytes:i! vram_free_bytes:i planned_bytes:i! "
+                      "measured_bytes:i layers:i compute_capability:*i"},
+    {"DeviceList", "devices:*Device! driver:$Driver host:$Host"},
+    {"Device", "id:s! uuid:s index:i name:s state:s! text:s pci:s vram_total_bytes:i! "
+               "vram_free_bytes:i reserve_bytes:i! planned_bytes:i! claimed_bytes:i! left_bytes:i! "
+               "foreign_bytes:i quarantined_until_at:t compute_capability:*i "
+               "temperature_celsius:i power_milliwatts:i utilisation_percent:i "
+               "processes:*DeviceProcess"},
+    {"DeviceProcess", "pid:i! name:s pool_id:s used_bytes:i"},
+    {"Driver", "state:s! text:s version:s cuda:s"},
+    {"Host", "memory_total_bytes:i! memory_available_bytes:i! memory_limit_bytes:i "
+             "memory_capacity_bytes:i!"},
     {"OperationList", "operations:*Operation!"},
     {"Operation", "id:s kind:s! pool_id:s state:s! created_at:t ended_at:t progress:o result:o "
                   "error:$ErrorObject replaced_by:s"},

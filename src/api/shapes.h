@@ -4,6 +4,7 @@
 #define PM_API_SHAPES_H
 
 #include "api/json.h"
+#include "manager/manager.h"
 #include "config/config.h"
 
 /* `replicas`: view->n_replicas of them. */
@@ -12,7 +13,7 @@ json_t *pm_pool_json(const struct pm_pool_view *view, const struct pm_replica_vi
 json_t *pm_pool_health_json(const struct pm_pool_view *view, const struct pm_replica_view *replicas,
                             const struct pm_clock *clock);
 /* What its engine holds of which device; nothing where none is planned. */
-void pm_put_replica_devices(json_t *replica, const struct pm_core *core, const char *pool_id,
+void pm_put_replica_devices(json_t *replica, const struct pm_manager *manager, const char *pool_id,
                             unsigned index);
 json_t *pm_operation_json(const struct pm_operation *op, const struct pm_clock *clock);
 

@@ -35,7 +35,7 @@ struct daemon {
     struct pm_gateway *gateway; /* NULL: this daemon serves no inference */
     struct pm_api *api;
     struct pm_http_server *server;
-    char *shim_path;
+    char *shim_path, *probe_path;
     bool stopping, leaving, stopped;
     unsigned n_given;    /* sockets that systemd listens on for us */
     uint64_t give_up_ms; /* when streams are not waited for any more */
@@ -272,12 +272,18 @@ static int set_up(struct daemon *daemon, struct poolmgr_error *err)
     daemon->sink = pm_sink_new(&sink);
     pm_announce_warnings(daemon->sink, daemon->program->name, daemon->config);
     pm_announce_descriptors(daemon->sink, daemon->program->name, pm_raise_descriptors());
-    daemon->shim_path = pm_find_shim();
+    daemon->shim_path = pm_find_helper("pool-shim");
     if (!daemon->shim_path)
         return pm_fail(err, POOLMGR_E_INTERNAL,
                        "pool-shim is not beside this program, nor where it is installed");
 
+    daemon->probe_path = pm_find_helper("pool-probe");
+    if (!daemon->probe_path)
+        return pm_fail(err, POOLMGR_E_INTERNAL,
+                       "pool-probe is not beside this program, nor where it is installed");
+
     options.shim_path = daemon->shim_path;
+    options.probe_path = daemon->probe_path;
     r = pm_manager_new(daemon->loop, &options, daemon->sink, &daemon->manager, err);
     if (r < 0)
         return r;
@@ -305,6 +311,7 @@ static void take_down(struct daemon *daemon)
     pm_sink_free(daemon->sink);
     pm_loop_free(daemon->loop);
     free(daemon->shim_path);
+    free(daemon->probe_path);
 }
 
 static int serve(struct daemon *daemon)

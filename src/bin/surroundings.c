@@ -91,11 +91,9 @@ unsigned pm_listen_fds(void)
     return (unsigned)n;
 }
 
-char *pm_find_shim(void)
+char *pm_find_helper(const char *name)
 {
-    static const char *const beside[] = {"pool-shim", "../proc/pool-shim",
-                                         "../libexec/poolmgr/pool-shim",
-                                         "../lib/poolmgr/pool-shim"};
+    static const char *const beside[] = {".", "../proc", "../libexec/poolmgr", "../lib/poolmgr"};
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     char *slash;
@@ -111,7 +109,7 @@ char *pm_find_shim(void)
 
     *slash = '\0';
     for (i = 0; i < PM_ARRAY_LEN(beside); i++) {
-        pm_auto_free char *path = pm_xasprintf("%s/%s", self, beside[i]);
+        pm_auto_free char *path = pm_xasprintf("%s/%s/%s", self, beside[i], name);
 
         if (access(path, X_OK) == 0)
             return pm_take(path);

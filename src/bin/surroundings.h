@@ -18,7 +18,7 @@ uint64_t pm_watchdog_ms(void);
 /* Descriptors 3 … 2 + n are listeners of systemd's; 0: none. Asked for once: it is taken out of the environment. */
 unsigned pm_listen_fds(void);
 
-/* pool-shim: beside this program, else in the folder it is installed in; the caller's. NULL: nowhere. */
-char *pm_find_shim(void);
+/* A helper program by its name: beside this one, else in the folder it is installed in; the caller's. NULL: nowhere. */
+char *pm_find_helper(const char *name);
 
 #endif

@@ -52,6 +52,17 @@ static char *tokens(const json_t *pool)
     return json_is_number(rate) ? pm_xasprintf("%.0f", json_number_value(rate)) : pm_xstrdup("-");
 }
 
+/* By its index where that says enough, else by its id. */
+static void add_name(struct pm_buf *names, const json_t *device)
+{
+    const char *id = pm_text(device, "id", "?");
+
+    if (!pm_str_starts(id, "MIG-") && json_object_get(device, "index"))
+        pm_buf_addf(names, "%" PRIu64, pm_number(device, "index"));
+    else
+        pm_buf_adds(names, id);
+}
+
 /* Where its first engine with a plan runs; else what the file says. */
 static char *devices(const json_t *pool)
 {
@@ -61,8 +72,10 @@ static char *devices(const json_t *pool)
     for (size_t i = 0; i < json_array_size(replicas) && ids.n == 0; i++) {
         const json_t *on = json_object_get(json_array_get(replicas, i), "devices");
 
-        for (size_t k = 0; k < json_array_size(on); k++)
-            pm_buf_addf(&ids, "%s%s", k > 0 ? "," : "", pm_text(json_array_get(on, k), "id", "?"));
+        for (size_t k = 0; k < json_array_size(on); k++) {
+            pm_buf_adds(&ids, k > 0 ? "," : "");
+            add_name(&ids, json_array_get(on, k));
+        }
     }
     return pm_xstrdup(ids.n > 0 ? pm_buf_text(&ids) : pm_text(pool, "devices", "-"));
 }

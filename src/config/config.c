@@ -36,6 +36,7 @@ void pm_config_free(struct pm_config *config)
                                   &config->kept, NULL};
          *list; list++)
         pm_strv_fini(*list);
+    free(config->devices.nvml);
     pm_device_sizes_fini(&config->devices.declared);
     pm_device_sizes_fini(&config->devices.reserve);
     free(config->path);

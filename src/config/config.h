@@ -55,6 +55,7 @@ struct pm_config {
         uint64_t minimum;
     } retry;
     struct {
+        char *nvml;                      /* path of the library, or the name of the system's */
         struct pm_device_sizes declared; /* none: nobody knows what is there */
         struct pm_device_sizes reserve;
         uint64_t quarantine_ms;

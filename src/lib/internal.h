@@ -10,7 +10,7 @@
 struct poolmgr {
     struct poolmgr_options options; /* the callbacks; its texts are not kept */
     struct pm_config *config;
-    char *shim_path;
+    char *shim_path, *probe_path;
     struct pm_loop *loop;
     struct pm_sink *sink;
     struct pm_manager *manager;

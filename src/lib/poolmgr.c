@@ -125,6 +125,7 @@ static int begin(struct poolmgr *mgr, struct poolmgr_error *err)
     pm_sink_attach(mgr->sink, &mgr->reader);
     options.config = mgr->config;
     options.shim_path = mgr->shim_path;
+    options.probe_path = mgr->probe_path;
     r = pm_manager_new(mgr->loop, &options, mgr->sink, &mgr->manager, err);
     if (r < 0)
         return r;
@@ -149,6 +150,8 @@ int poolmgr_new(const struct poolmgr_options *options, struct poolmgr **ret,
     r = check_options(&mgr->options, err);
     if (r == POOLMGR_OK) {
         mgr->shim_path = pm_xstrdup(mgr->options.shim_path);
+        if (mgr->options.probe_path)
+            mgr->probe_path = pm_xstrdup(mgr->options.probe_path);
         r = begin(mgr, err);
     }
     if (r < 0) {
@@ -174,6 +177,7 @@ void poolmgr_free(struct poolmgr *mgr)
     pm_loop_free(mgr->loop);
     pm_config_free(mgr->config);
     free(mgr->shim_path);
+    free(mgr->probe_path);
     free(mgr);
 }
 

@@ -75,8 +75,9 @@ static json_t *plan_json(const struct pm_plan *plan)
 
     for (size_t i = 0; i < plan->n_devices; i++)
         (void)json_array_append_new(devices,
-                                    json_pack("{s:s, s:I}", "id", plan->devices[i].id, "bytes",
-                                              (json_int_t)plan->devices[i].bytes));
+                                    json_pack("{s:s, s:I, s:I}", "id", plan->devices[i].id, "bytes",
+                                              (json_int_t)plan->devices[i].bytes, "layers",
+                                              (json_int_t)plan->devices[i].n_layers));
     return devices;
 }
 
@@ -89,10 +90,13 @@ static bool plan_read(const json_t *meta, struct pm_plan *ret)
         const json_t *device = json_array_get(devices, i);
         const char *id = json_string_value(json_object_get(device, "id"));
         json_int_t bytes = json_integer_value(json_object_get(device, "bytes"));
+        json_int_t n_layers = json_integer_value(json_object_get(device, "layers"));
 
-        if (!id || bytes < 0 || !pm_str_copy(ret->devices[i].id, sizeof ret->devices[i].id, id))
+        if (!id || bytes < 0 || n_layers < 0 || n_layers > UINT16_MAX || !pm_str_copy(ret->devices[i].id, sizeof ret->devices[i].id, id))
             return false;
         ret->devices[i].bytes = (uint64_t)bytes;
+        ret->devices[i].n_layers = (unsigned)n_layers;
+        ret->n_layers += (unsigned)n_layers;
         ret->n_devices++;
     }
     return ret->n_devices > 0;
@@ -307,10 +311,12 @@ static bool try_adopt(struct pm_manager *manager, const struct pm_found_instance
                       &err) < 0)
         return false;
 
-    if (plan.n_devices > 0)
+    if (plan.n_devices > 0 && !manager->gpus)
         pm_core_adopted_on(manager->core, token, &plan, now_ms, &manager->actions);
     instance = pm_instance_new(manager, token, (struct pm_pool_spec *)view.spec, found->replica,
                                found->instance);
+    instance->adopted = true;
+    instance->plan = plan;
     memcpy(instance->endpoint, probe.endpoint, sizeof instance->endpoint);
     memcpy(instance->api_key, probe.api_key, sizeof instance->api_key);
     if (pm_process_adopt(manager->loop, manager->instances_dir, found->pool_id, found->instance,

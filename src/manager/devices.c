@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Devices as the configuration declares them: core is given the list before the first pool. */
+/* Devices: those that the configuration declares, or else those that are found (gpus.c). */
 #include <string.h>
 
 #include "manager/internal.h"
 #include "util/cleanup.h"
 
-void pm_manager_list_devices(struct pm_manager *manager)
+static void list_declared(struct pm_manager *manager)
 {
     const struct pm_config *config = manager->config;
     const struct pm_device_sizes *declared = &config->devices.declared;
     size_t n = declared->devices.n;
-    pm_auto_free struct pm_device *devices = pm_xalloc((n > 0 ? n : 1) * sizeof devices[0]);
+    pm_auto_free struct pm_device *devices = pm_xalloc(n * sizeof devices[0]);
 
     for (size_t i = 0; i < n; i++) {
         const char *id = declared->devices.items[i];
@@ -20,6 +20,27 @@ void pm_manager_list_devices(struct pm_manager *manager)
         devices[i].reserve_bytes = pm_device_size(&config->devices.reserve, id);
     }
     pm_core_devices(manager->core, devices, n, pm_manager_now(manager), &manager->actions);
+}
+
+bool pm_manager_discovers(const struct pm_manager *manager)
+{
+    return manager->options.probe_path && manager->config->devices.declared.devices.n == 0;
+}
+
+int pm_devices_begin(struct pm_manager *manager, struct poolmgr_error *err)
+{
+    if (pm_manager_discovers(manager))
+        return pm_gpus_new(manager, &manager->gpus, err);
+    pm_manager_list_devices(manager);
+    return POOLMGR_OK;
+}
+
+void pm_manager_list_devices(struct pm_manager *manager)
+{
+    if (manager->gpus)
+        pm_gpus_list(manager->gpus);
+    else if (manager->config->devices.declared.devices.n > 0)
+        list_declared(manager);
 }
 
 int pm_manager_clear_device(struct pm_manager *manager, const char *id, struct poolmgr_error *err)

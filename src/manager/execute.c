@@ -14,8 +14,11 @@ static void kill_instance(struct pm_manager *manager, struct pm_token token)
 {
     struct pm_instance *instance = pm_instance_find(manager, token);
 
-    if (instance && instance->process)
-        pm_process_kill(instance->process);
+    if (!instance || !instance->process)
+        return;
+    instance->signalled_ms = pm_manager_now(manager);
+    pm_gpus_mind(instance);
+    pm_process_kill(instance->process);
 }
 
 static void probe(struct pm_manager *manager, const struct pm_action *action)

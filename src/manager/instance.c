@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "manager/internal.h"
+#include "proc/tree.h"
 #include "util/cleanup.h"
 
 #define WATCH_EVERY_MS    1000
@@ -148,6 +149,7 @@ static void on_endpoint(void *ctx, const struct pm_ready *ready)
     }
 
     instance->was_ready = true;
+    pm_gpus_mind(instance);
     (void)pm_str_copy(instance->engine_version, sizeof instance->engine_version,
                       ready->engine_version);
     arm_watch(instance);
@@ -168,6 +170,8 @@ static void send_signal(struct pm_task *task)
     if (!instance->process)
         return;
 
+    instance->signalled_ms = pm_manager_now(instance->manager);
+    pm_gpus_mind(instance);
     pm_questions_free(instance);
     pm_http_client_forget(instance->manager->client, instance->endpoint);
     pm_process_signal(instance->process, SIGTERM);
@@ -184,7 +188,12 @@ static void on_spawned(void *ctx, pid_t pid)
 {
     struct pm_instance *instance = ctx;
     struct pm_manager *manager = instance->manager;
+    struct pm_stat stat;
 
+    instance->pid = pid;
+    if (pm_stat_read(pid, &stat))
+        instance->shim_pid = stat.parent;
+    pm_gpus_mind(instance);
     arm_watch(instance);
     if (!instance->wait && !instance->exited)
         wait_for_it(instance);
@@ -258,6 +267,7 @@ static void on_exited(void *ctx, const struct pm_process_exit *how)
     struct pm_exit told = {0};
 
     instance->exited = true;
+    pm_gpus_mind(instance);
     quieten(instance);
     pm_http_client_forget(manager->client, instance->endpoint);
     pm_engine_judge(instance->engine, how, instance->was_ready, &told);
@@ -329,6 +339,8 @@ struct pm_instance *pm_instance_new(struct pm_manager *manager, struct pm_token 
 
 void pm_instance_let_go(struct pm_instance *instance)
 {
+    instance->let_go = true;
+    pm_gpus_mind(instance);
     quieten(instance);
     if (instance->process)
         pm_process_release(pm_take(instance->process));
@@ -395,6 +407,8 @@ void pm_instance_spawn(struct pm_manager *manager, const struct pm_action *actio
     struct poolmgr_error err = {0};
     int r;
 
+    if (action->plan)
+        instance->plan = *action->plan;
     r = launch(instance, action->plan, &err);
     if (r < 0)
         spawn_failed(instance, r, err.message);

@@ -22,6 +22,7 @@
 struct pm_stager;
 struct pm_file_watches;
 struct pm_handoff_folder;
+struct pm_gpu_watch;
 
 struct pm_manager {
     struct pm_loop *loop;
@@ -59,6 +60,7 @@ struct pm_manager {
     struct pm_file_watches *file_watches;
     struct pm_handoff_folder *handoff_folder; /* NULL: none is watched */
     struct pm_list handings;
+    struct pm_gpu_watch *gpus; /* NULL: devices are declared, or not looked for */
 };
 
 /* One engine instance: a process, the way to its readiness, and the questions under way. */
@@ -70,13 +72,19 @@ struct pm_instance {
     const struct pm_engine_spec *engine; /* the spec's */
     unsigned replica;
     uint64_t number;
+    struct pm_plan plan; /* n_devices 0: none is planned for it */
     char endpoint[128];
     char api_key[33];
     char engine_version[64];
     struct pm_process *process; /* NULL: it never ran, or is childless */
     struct pm_engine_wait *wait;
     struct pm_list questions;
-    bool was_ready, exited, forget;
+    pid_t pid, shim_pid; /* 0: not yet known */
+    pid_t users[16];     /* others of its tree that were seen on a device */
+    size_t n_users;
+    bool was_ready, exited, forget, adopted, let_go;
+    bool minded; /* counted by gpus.c: its memory comes or goes */
+    uint64_t signalled_ms; /* 0: it was not */
     struct pm_watch pid_watch; /* of an engine that is not ours, where its process is known */
     int pid_fd;                /* -1: unknown */
     bool pid_ended;
@@ -150,8 +158,17 @@ void pm_operation_moved(struct pm_manager *manager, uint64_t op); /* accepted, o
 void pm_operations_init(struct pm_manager *manager);
 void pm_operations_free(struct pm_manager *manager);
 
-/* ---- devices.c: those that the configuration declares */
-void pm_manager_list_devices(struct pm_manager *manager);
+/* ---- devices.c */
+bool pm_manager_discovers(const struct pm_manager *manager);
+int pm_devices_begin(struct pm_manager *manager, struct poolmgr_error *err);
+void pm_manager_list_devices(struct pm_manager *manager); /* again: what is kept free has changed */
+
+/* ---- gpus.c: those that are found */
+int pm_gpus_new(struct pm_manager *manager, struct pm_gpu_watch **ret, struct poolmgr_error *err);
+void pm_gpus_free(struct pm_gpu_watch *gpus); /* NULL is fine */
+void pm_gpus_list(struct pm_gpu_watch *gpus);
+/* The engine loads, serves or ends: how often devices are looked at may change. */
+void pm_gpus_mind(struct pm_instance *instance);
 
 /* ---- stage.c: looks at model files, in the helper thread */
 struct pm_stager *pm_stager_new(struct pm_manager *manager);

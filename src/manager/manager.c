@@ -86,6 +86,7 @@ static struct pm_core_options core_options(const struct pm_config *config)
         .evict_max_wait_ms = config->evict.max_wait_ms,
         .evict_min_residency_ms = config->evict.min_residency_ms,
         .quarantine_ms = config->devices.quarantine_ms,
+        .gpu_only = config->gpu_only,
     };
 
     (void)pm_str_copy(options.default_pool, sizeof options.default_pool,
@@ -107,6 +108,7 @@ static void make_core(struct pm_manager *manager)
 
     pm_random_hex(seed, 8);
     options.seed = strtoull(seed, NULL, 16);
+    options.discovers = pm_manager_discovers(manager);
     manager->core = pm_core_new(&options);
 }
 
@@ -115,6 +117,7 @@ void pm_manager_configure(struct pm_manager *manager)
     struct pm_http_client_options client = client_options(manager->config);
     struct pm_core_options core = core_options(manager->config);
 
+    core.discovers = pm_manager_discovers(manager);
     pm_http_client_configure(manager->client, &client);
     pm_core_configure(manager->core, &core, pm_manager_now(manager), &manager->actions);
     pm_manager_list_devices(manager); /* what is kept free of them may have changed */
@@ -154,7 +157,10 @@ static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
         return r;
 
     make_core(manager);
-    pm_manager_list_devices(manager);
+    r = pm_devices_begin(manager, err);
+    if (r < 0)
+        return r;
+
     r = add_pools(manager, err);
     if (r < 0)
         return r;
@@ -221,6 +227,7 @@ void pm_manager_free(struct pm_manager *manager)
     pm_handings_forget(manager);
     while ((link = pm_list_first(&manager->instances)))
         pm_instance_free(pm_container_of(link, struct pm_instance, link));
+    pm_gpus_free(manager->gpus);
     pm_strangers_free(manager);
     pm_tickets_free(manager);
     pm_operations_free(manager);

@@ -8,9 +8,11 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "config/config.h"
 #include "core/core.h"
+#include "gpu/gpu.h"
 #include "http/client.h"
 #include "manager/sink.h"
 #include "util/loop.h"
@@ -21,6 +23,7 @@ struct pm_manager_options {
     const struct pm_config *config; /* borrowed for the manager's life; in force until a reload */
     struct pm_config_overrides overrides; /* how it is read again; what it points to is borrowed */
     const char *shim_path;                /* of pool-shim */
+    const char *probe_path;               /* of pool-probe; NULL: devices are not looked for */
     void (*on_stopped)(void *ctx);        /* shutdown or leave is complete */
     /* Another configuration is in force: what the host keeps of it is to be set anew. May be NULL. */
     void (*on_config)(void *ctx, const struct pm_config *config);
@@ -109,6 +112,10 @@ int pm_manager_reset(struct pm_manager *manager, const char *pool_id, enum pm_br
                      struct poolmgr_error *err);
 /* Ends a quarantine, or trusts a suspect device: POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT. */
 int pm_manager_clear_device(struct pm_manager *manager, const char *id, struct poolmgr_error *err);
+/* What was last seen of the machine's GPUs, until the loop goes on; NULL: nothing, or they are declared. */
+const struct pm_gpu_snapshot *pm_manager_gpus(const struct pm_manager *manager);
+/* The pool whose engine a process belongs to, borrowed until the loop goes on; NULL: none of ours. */
+const char *pm_manager_process_pool(const struct pm_manager *manager, pid_t pid);
 int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, struct poolmgr_error *err);
 
 /* Calls fn once when the operation has come so far, or has ended (soon if it has already); NULL when there is none

@@ -29,7 +29,7 @@ struct pm_model *pm_model_new(size_t n_layers)
 struct pm_model *pm_model_ref(struct pm_model *model)
 {
     if (model)
-        model->n_refs++;
+        (void)__atomic_add_fetch(&model->n_refs, 1, __ATOMIC_RELAXED);
     return model;
 }
 
@@ -38,7 +38,7 @@ void pm_model_unref(struct pm_model *model)
     if (!model)
         return;
     assert(model->n_refs > 0);
-    if (--model->n_refs == 0)
+    if (__atomic_sub_fetch(&model->n_refs, 1, __ATOMIC_ACQ_REL) == 0)
         free(model);
 }
 

@@ -73,7 +73,8 @@ int pm_model_read(const struct pm_gguf_source *files, size_t n, struct pm_model 
  */
 char *pm_model_shard_path(const char *first, uint64_t shard, uint64_t n);
 
-/* A model of n_layers, all zeros, with one reference: for those who fill it themselves. */
+/* References may be taken and given back by several threads. A model of n_layers, all zeros, with one reference: for
+ * those who fill it themselves. */
 struct pm_model *pm_model_new(size_t n_layers);
 struct pm_model *pm_model_ref(struct pm_model *model); /* NULL stays NULL */
 void pm_model_unref(struct pm_model *model);           /* accepts NULL */

@@ -37,6 +37,15 @@ static ssize_t read_proc(pid_t pid, const char *file, char *to, size_t size)
     return got < 0 ? -1 : (ssize_t)n;
 }
 
+bool pm_process_name(pid_t pid, char *to, size_t size)
+{
+    if (read_proc(pid, "comm", to, size) <= 0)
+        return false;
+
+    to[strcspn(to, "\n")] = '\0';
+    return true;
+}
+
 bool pm_stat_read(pid_t pid, struct pm_stat *ret)
 {
     unsigned long long user, system, children_user, children_system;

@@ -15,6 +15,9 @@ struct pm_stat {
 };
 bool pm_stat_read(pid_t pid, struct pm_stat *ret);
 
+/* What a process calls itself, as ps shows it. False: no such process. */
+bool pm_process_name(pid_t pid, char *to, size_t size);
+
 /* Calls fn for each process that is not a zombie. */
 void pm_each_process(void (*fn)(void *ctx, pid_t pid), void *ctx);
 

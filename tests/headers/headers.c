@@ -35,7 +35,7 @@ static const any_function functions[] = {
 int main(void)
 {
     struct poolmgr_options options = {
-        sizeof(options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+        sizeof(options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
     struct poolmgr_error err = {0, "", "", "", 0, false, 0};
     struct poolmgr *mgr = NULL;
 
