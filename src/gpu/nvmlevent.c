@@ -64,6 +64,8 @@ static bool watch_one(const struct pm_nvml_events *events, pm_nvml_device device
 
 void pm_nvml_events_watch(struct pm_nvml_events *events, struct pm_look *look)
 {
+    bool any = false;
+
     if (events->read_fd < 0)
         return;
 
@@ -73,11 +75,13 @@ void pm_nvml_events_watch(struct pm_nvml_events *events, struct pm_look *look)
         if (gpu->watched || gpu->code != PM_NVML_OK)
             continue;
         gpu->watched = true; /* asked once: who cannot tell now, cannot later */
-        if (watch_one(events, gpu->handle) && !events->runs &&
-            pthread_create(&events->thread, NULL, wait_for_ever, events) == 0) {
-            events->runs = true;
-            (void)pthread_detach(events->thread);
-        }
+        any = watch_one(events, gpu->handle) || any;
+    }
+
+    /* Behind all of them: what comes for one that is not registered yet would be lost. */
+    if (any && !events->runs && pthread_create(&events->thread, NULL, wait_for_ever, events) == 0) {
+        events->runs = true;
+        (void)pthread_detach(events->thread);
     }
 }
 

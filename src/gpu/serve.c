@@ -75,8 +75,8 @@ static bool look_and_tell(struct serving *serving)
     bool goes_on;
 
     pm_look_take(&serving->look, &snapshot);
-    goes_on = tell_snapshot(serving, &snapshot) && snapshot.node == PM_NODE_OK;
     pm_nvml_events_watch(&serving->events, &serving->look);
+    goes_on = tell_snapshot(serving, &snapshot) && snapshot.node == PM_NODE_OK;
     pm_gpu_snapshot_fini(&snapshot);
     return goes_on;
 }

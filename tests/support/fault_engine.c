@@ -22,6 +22,10 @@
  *   stream:die_at=N      kills itself after N bytes of the body     stream:hang_at=N   stops there
  *   stream:close_at=N    closes the connection there       stream:hold          waits behind the first token
  *   body:size=BYTES      a plain answer of this size
+ *   vram:weights=BYTES   takes memory of GPUs that are not there, as CUDA_VISIBLE_DEVICES and the arguments say
+ *   vram:layers=N        of so many layers (32)            vram:kv=BYTES        for each token of -c
+ *   vram:compute=BYTES   on each device that has a layer   vram:context=BYTES   the same, before all else
+ *   vram:steps=N         weights in so many steps (4)      vram:step=MS         between two of them
  *   term:ignore          does not hear SIGTERM             term:hang_busy       nor while a request runs
  *
  * FAULT_STARTS names a file to which each start adds a line; FAULT_TIMES one to which `main`, `ready`, `request` and
@@ -45,6 +49,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault.h"
+
 static const char *const words[] = {
     " The",  " quick",   " brown", " fox", " starts", " one",  " engine,", " checks",
     " its",  " health,", " waits", " for", " every",  " open", " stream,", " then",
@@ -54,7 +60,8 @@ static const char *const words[] = {
 static atomic_bool is_ready;
 static atomic_int n_running, n_requests;
 static const char *model_name = "fault", *api_key;
-static int n_slots = 1;
+static int n_slots = 1, n_args;
+static char **args;
 
 /* ---- small things ----------------------------------------------------------------------------------- */
 
@@ -66,7 +73,7 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void sleep_ms(long ms)
+void fault_sleep_ms(long ms)
 {
     struct timespec left = {ms / 1000, ms % 1000 * 1000000};
 
@@ -110,7 +117,7 @@ static char *orders(void)
 }
 
 /* True when the order is given; *ret_value (may be NULL) is what stands behind '='. */
-static bool ordered(const char *name, char *value, size_t size)
+bool fault_ordered(const char *name, char *value, size_t size)
 {
     char *text = orders(), *save = NULL;
     bool found = false;
@@ -129,11 +136,11 @@ static bool ordered(const char *name, char *value, size_t size)
     return found;
 }
 
-static long number(const char *name, long otherwise)
+long fault_number(const char *name, long otherwise)
 {
     char value[256];
 
-    return ordered(name, value, sizeof(value)) ? atol(value) : otherwise;
+    return fault_ordered(name, value, sizeof(value)) ? atol(value) : otherwise;
 }
 
 static void die(long sig)
@@ -188,13 +195,13 @@ static bool answer(struct client *client, int status, const char *body)
 /* Sends a piece of a body, and stops where it was told to. */
 static bool send_body(struct client *client, const char *data, size_t n)
 {
-    long die_at = number("stream:die_at", -1), hang_at = number("stream:hang_at", -1);
-    long close_at = number("stream:close_at", -1);
+    long die_at = fault_number("stream:die_at", -1), hang_at = fault_number("stream:hang_at", -1);
+    long close_at = fault_number("stream:close_at", -1);
     long stop_at = die_at >= 0 ? die_at : hang_at >= 0 ? hang_at : close_at;
     size_t whole = n;
     char size[20];
 
-    if (atomic_load(&n_requests) - 1 < number("request:after", 0))
+    if (atomic_load(&n_requests) - 1 < fault_number("request:after", 0))
         stop_at = -1;
     if (stop_at >= 0 && client->n_sent + (long)n > stop_at)
         n = (size_t)(stop_at - client->n_sent);
@@ -210,7 +217,7 @@ static bool send_body(struct client *client, const char *data, size_t n)
         if (die_at >= 0)
             die(SIGKILL);
         while (hang_at >= 0)
-            sleep_ms(1000);
+            fault_sleep_ms(1000);
         client->dead = true;
         return false;
     }
@@ -221,7 +228,7 @@ static bool send_body(struct client *client, const char *data, size_t n)
 
 static bool stream_answer(struct client *client, bool chat)
 {
-    long n = number("stream:tokens", N_WORDS), delay = number("stream:delay", 0);
+    long n = fault_number("stream:tokens", N_WORDS), delay = fault_number("stream:delay", 0);
     char event[512];
 
     client->chunked = true;
@@ -239,9 +246,9 @@ static bool stream_answer(struct client *client, bool chat)
                  : "data: {\"choices\":[{\"index\":0,\"text\":\"%s\"}],\"model\":\"%s\"}\n\n";
 
         if (i && delay)
-            sleep_ms(delay);
-        while (i && ordered("stream:hold", NULL, 0))
-            sleep_ms(10);
+            fault_sleep_ms(delay);
+        while (i && fault_ordered("stream:hold", NULL, 0))
+            fault_sleep_ms(10);
         snprintf(event, sizeof(event), shape, words[(size_t)i % N_WORDS], model_name);
         if (i == 0)
             stamp("token");
@@ -260,8 +267,8 @@ static bool stream_answer(struct client *client, bool chat)
 
 static bool plain_answer(struct client *client, bool chat)
 {
-    long n = number("stream:tokens", N_WORDS), delay = number("stream:delay", 0),
-         size = number("body:size", 0);
+    long n = fault_number("stream:tokens", N_WORDS), delay = fault_number("stream:delay", 0),
+         size = fault_number("body:size", 0);
     char *body = calloc(1, (size_t)(size > 0 ? size : 0) + (size_t)n * 16 + 512);
     char head[256];
     size_t at;
@@ -274,7 +281,7 @@ static bool plain_answer(struct client *client, bool chat)
     at = strlen(body);
     for (long i = 0; i < n; i++) {
         if (delay)
-            sleep_ms(delay);
+            fault_sleep_ms(delay);
         at += (size_t)sprintf(body + at, "%s", words[(size_t)i % N_WORDS]);
     }
     while ((long)at < size)
@@ -318,27 +325,27 @@ static bool infer(struct client *client, const char *path, const char *body)
     bool ok;
 
     atomic_fetch_add(&n_running, 1);
-    if (atomic_fetch_add(&n_requests, 1) >= number("request:after", 0)) {
+    if (atomic_fetch_add(&n_requests, 1) >= fault_number("request:after", 0)) {
         stamp("request");
-        if (ordered("request:exit", NULL, 0))
-            exit((int)number("request:exit", 1));
-        if (ordered("request:driver", NULL, 0)) {
+        if (fault_ordered("request:exit", NULL, 0))
+            exit((int)fault_number("request:exit", 1));
+        if (fault_ordered("request:driver", NULL, 0)) {
             fprintf(stderr,
                     "E ggml_cuda_error: CUDA error: an illegal memory access was encountered\n");
             die(SIGABRT);
         }
-        if (ordered("request:signal", NULL, 0))
-            die(number("request:signal", SIGKILL));
-        while (ordered("request:hang", NULL, 0))
-            sleep_ms(50);
-        sleep_ms(number("request:delay", 0));
-        if (ordered("request:raw", value, sizeof(value))) {
+        if (fault_ordered("request:signal", NULL, 0))
+            die(fault_number("request:signal", SIGKILL));
+        while (fault_ordered("request:hang", NULL, 0))
+            fault_sleep_ms(50);
+        fault_sleep_ms(fault_number("request:delay", 0));
+        if (fault_ordered("request:raw", value, sizeof(value))) {
             atomic_fetch_sub(&n_running, 1);
             return send_raw(client, value);
         }
-        if (ordered("request:status", NULL, 0)) {
+        if (fault_ordered("request:status", NULL, 0)) {
             atomic_fetch_sub(&n_running, 1);
-            return answer(client, (int)number("request:status", 500),
+            return answer(client, (int)fault_number("request:status", 500),
                           "{\"error\":{\"message\":\"as ordered\",\"type\":\"server_error\"}}");
         }
     }
@@ -353,9 +360,9 @@ static bool health(struct client *client)
 {
     bool ready = atomic_load(&is_ready);
 
-    while (ordered("load:deaf", NULL, 0) || (ready && ordered("health:deaf", NULL, 0)))
-        sleep_ms(50);
-    if (!ready || ordered("health:fail", NULL, 0))
+    while (fault_ordered("load:deaf", NULL, 0) || (ready && fault_ordered("health:deaf", NULL, 0)))
+        fault_sleep_ms(50);
+    if (!ready || fault_ordered("health:fail", NULL, 0))
         return answer(client, 503,
                       "{\"error\":{\"code\":503,\"message\":\"Loading "
                       "model\",\"type\":\"unavailable_error\"}}");
@@ -481,9 +488,9 @@ static void *serve(void *argument)
 static void on_term(int signo)
 {
     (void)signo;
-    if (ordered("term:ignore", NULL, 0))
+    if (fault_ordered("term:ignore", NULL, 0))
         return;
-    if (ordered("term:hang_busy", NULL, 0) && atomic_load(&n_running) > 0)
+    if (fault_ordered("term:hang_busy", NULL, 0) && atomic_load(&n_running) > 0)
         return;
     _exit(0);
 }
@@ -492,20 +499,21 @@ static void *load(void *argument)
 {
     const char *where = argument;
 
-    sleep_ms(number("load:delay", 0));
-    while (ordered("load:hang", NULL, 0))
-        sleep_ms(50);
-    if (ordered("load:exit", NULL, 0)) {
+    fault_sleep_ms(fault_number("load:delay", 0));
+    fault_vram_load(n_args, args);
+    while (fault_ordered("load:hang", NULL, 0))
+        fault_sleep_ms(50);
+    if (fault_ordered("load:exit", NULL, 0)) {
         fprintf(stderr, "E srv  load_model: failed to load model, '%s'\n", model_name);
-        exit((int)number("load:exit", 1));
+        exit((int)fault_number("load:exit", 1));
     }
     stamp("ready");
     atomic_store(&is_ready, true);
-    if (!ordered("start:silent", NULL, 0))
+    if (!fault_ordered("start:silent", NULL, 0))
         fprintf(stderr, "I main: server is listening on %s\n", where);
-    if (ordered("ready:exit_after", NULL, 0)) {
-        sleep_ms(number("ready:exit_after", 0));
-        exit((int)number("ready:exit", 0));
+    if (fault_ordered("ready:exit_after", NULL, 0)) {
+        fault_sleep_ms(fault_number("ready:exit_after", 0));
+        exit((int)fault_number("ready:exit", 0));
     }
     return NULL;
 }
@@ -538,27 +546,27 @@ static void flood(long n)
 
 static void start_orders(void)
 {
-    if (ordered("start:oom", NULL, 0)) {
+    if (fault_ordered("start:oom", NULL, 0)) {
         fprintf(stderr,
                 "E ggml_backend_cuda_buffer_type_alloc_buffer: allocating 4096.00 MiB on device 0: "
                 "cudaMalloc failed: out of memory\n");
         exit(1);
     }
-    if (ordered("start:corrupt", NULL, 0)) {
+    if (fault_ordered("start:corrupt", NULL, 0)) {
         fprintf(stderr, "E llama_model_load: error loading model: tensor 'blk.0.ffn_up.weight' "
                         "data is not within the "
                         "file bounds, model is corrupted or incomplete\n");
         exit(1);
     }
-    if (ordered("start:exit", NULL, 0))
-        exit((int)number("start:exit", 1));
-    if (ordered("start:signal", NULL, 0))
-        die(number("start:signal", SIGSEGV));
-    flood(number("start:flood", 0));
-    make_children(number("start:fork", 0), false);
-    make_children(number("start:setsid", 0), true);
-    while (ordered("load:absent", NULL, 0))
-        sleep_ms(50);
+    if (fault_ordered("start:exit", NULL, 0))
+        exit((int)fault_number("start:exit", 1));
+    if (fault_ordered("start:signal", NULL, 0))
+        die(fault_number("start:signal", SIGSEGV));
+    flood(fault_number("start:flood", 0));
+    make_children(fault_number("start:fork", 0), false);
+    make_children(fault_number("start:setsid", 0), true);
+    while (fault_ordered("load:absent", NULL, 0))
+        fault_sleep_ms(50);
 }
 
 static int listen_on(const char *host, int port)
@@ -588,6 +596,8 @@ int main(int argc, char **argv)
     int port = 8080, fd;
     pthread_t thread;
 
+    n_args = argc;
+    args = argv;
     stamp("main");
     append("FAULT_STARTS", "start\n", 6);
     api_key = getenv("LLAMA_API_KEY");

@@ -4,6 +4,7 @@
  * not there, and that the program is never held up by it (DEV-1).
  */
 #include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -634,9 +635,12 @@ static void test_no_descriptor_is_left_to_anybody(void **state)
 
 static void reap_all(int signo)
 {
+    int before = errno;
+
     (void)signo;
     while (waitpid(-1, NULL, WNOHANG) > 0)
         ;
+    errno = before;
 }
 
 static void live_with(void (*on_sigchld)(int))
