@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 
-from poolmgr_test import Daemon, ENGINE, Engine  # noqa: E402
+from poolmgr_test import Daemon, ENGINE, Engine, FakeGpus  # noqa: E402
 from poolmgr_test.paths import ORCHESTRATORD, POOL_MANAGERD  # noqa: E402
 
 
@@ -55,6 +55,20 @@ def engine(tmp_path):
     for e in made:
         if e.process.poll() is None:
             e.kill()
+
+
+@pytest.fixture
+def gpus():
+    """gpus(count, size) makes GPUs that are not there."""
+    made = []
+
+    def make(*args, **kwargs):
+        made.append(FakeGpus(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for g in made:
+        g.close()
 
 
 def make_daemons(program):

@@ -5,11 +5,12 @@ Only the standard library. Waiting is always for something that is told, with a 
 """
 from .daemon import Daemon, DaemonFailed
 from .foreign import Engine, free_port
+from .gpus import FakeGpus
 from .http import Answer, get, open_request, post_json, read_answer, request
 from .load import FULL, Load, times
 from .paths import BUILD, ENGINE, FAULT_ENGINE, POOLCTL, ROOT, TEXT, tiny_model
 from .processes import alive, instances_of, wait_until
 
-__all__ = ["Answer", "BUILD", "Daemon", "DaemonFailed", "ENGINE", "Engine", "FAULT_ENGINE", "FULL", "Load", "POOLCTL",
+__all__ = ["Answer", "BUILD", "Daemon", "DaemonFailed", "ENGINE", "Engine", "FAULT_ENGINE", "FULL", "FakeGpus", "Load", "POOLCTL",
            "ROOT", "TEXT", "alive", "free_port", "get", "instances_of", "open_request", "post_json", "read_answer",
            "request", "times", "tiny_model", "wait_until"]

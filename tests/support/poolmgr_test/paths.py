@@ -12,6 +12,9 @@ ORCHESTRATORD = BUILD / "src" / "bin" / "orchestratord"
 POOL_MANAGERD = BUILD / "src" / "bin" / "pool-managerd"
 POOLCTL = BUILD / "src" / "cli" / "poolctl"
 FAULT_ENGINE = BUILD / "tests" / "support" / "fault_engine"
+FAKE_NVML = BUILD / "tests" / "fake-nvml" / "libnvidia-ml.so.1"
+FAKEGPU = BUILD / "tests" / "fake-nvml" / "fakegpu"
+POOL_PROBE = BUILD / "src" / "bin" / "pool-probe"
 MODELS = ROOT / "build" / "models"
 
 # What every tiny model says (tools/make_tiny_gguf.py).
