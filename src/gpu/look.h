@@ -33,6 +33,20 @@ void pm_look_close(struct pm_look *look);
  * more. */
 void pm_look_take(struct pm_look *look, struct pm_gpu_snapshot *ret);
 
+/* ---- lookdevice.c */
+
+/* What does not change: name, address, capability. */
+void pm_look_identity(const struct pm_look *look, pm_nvml_device handle, struct pm_gpu_seen *to);
+/* Nothing is known of its gauges. */
+void pm_look_blank(struct pm_gpu_seen *gpu);
+
+/* All that can change of the GPU at that place; n_left: rows of processes that there is room for. */
+void pm_look_at(const struct pm_look *look, size_t at, struct pm_gpu_seen *gpu, size_t *n_left);
+/* Its instances, at most n_max; how many. */
+size_t pm_look_instances(const struct pm_look *look, const struct pm_look_gpu *known,
+                         const struct pm_gpu_seen *parent, struct pm_gpu_seen *to, size_t n_max,
+                         size_t *n_left);
+
 /* What the driver asks for on a device now; PM_GPU_UNKNOWN: it does not tell. */
 int pm_look_recovery(const struct pm_look *look, pm_nvml_device device);
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gpu/xid.h"
 
-#include "gpu/gpu.h"
-
 enum column { UNKNOWN, NOTE, APP, RESET, LOST, ASK };
 
 /* One row an XID. Where the driver has an answer it is asked behind every one of them; of ASK nothing else is known. */
@@ -171,6 +169,45 @@ static bool came_twice(struct pm_xid_memory *memory, uint64_t now_ms)
     return twice;
 }
 
+/* What came after an error, and not what was before it, ends what the error said. */
+static void remember(struct pm_xid_memory *memory, enum pm_xid_action action, int recovery)
+{
+    enum pm_device_state says = action == PM_XID_LOST ? PM_DEVICE_LOST : PM_DEVICE_RESET_REQUIRED;
+
+    if (action < PM_XID_RESET)
+        return;
+    if (says > memory->says)
+        memory->says = says;
+    memory->asked = recovery > 0;
+    memory->gone = false;
+    memory->n_ecc = 0;
+}
+
+static bool was_reset(const struct pm_xid_memory *memory, const struct pm_gpu_seen *gpu)
+{
+    return gpu->state == PM_DEVICE_OK &&
+           (memory->gone || (memory->asked && gpu->recovery == 0) ||
+            (gpu->n_ecc_uncorrected >= 0 && gpu->n_ecc_uncorrected < memory->n_ecc));
+}
+
+enum pm_device_state pm_xid_state(struct pm_xid_memory *memory, const struct pm_gpu_seen *gpu)
+{
+    if (memory->says == PM_DEVICE_OK)
+        return gpu->state;
+
+    if (was_reset(memory, gpu)) {
+        memory->says = PM_DEVICE_OK;
+        return PM_DEVICE_OK;
+    }
+
+    memory->asked = memory->asked || gpu->recovery > 0;
+    memory->gone =
+        memory->gone || gpu->state == PM_DEVICE_LOST || gpu->state == PM_DEVICE_RESET_REQUIRED;
+    if (gpu->n_ecc_uncorrected > memory->n_ecc)
+        memory->n_ecc = gpu->n_ecc_uncorrected;
+    return gpu->state > memory->says ? gpu->state : memory->says;
+}
+
 struct pm_xid_verdict pm_xid_judge(int xid, int recovery, bool own_stop, uint64_t now_ms,
                                    struct pm_xid_memory *memory)
 {
@@ -184,6 +221,7 @@ struct pm_xid_verdict pm_xid_judge(int xid, int recovery, bool own_stop, uint64_
         verdict.action = PM_XID_RESET;
     if (answer > verdict.action)
         verdict.action = answer;
+    remember(memory, verdict.action, recovery);
     /* Of ASK the driver alone knows; where it does not tell, the engines there have the last word. */
     verdict.known = row && (row->column != ASK || recovery != PM_GPU_UNKNOWN);
     verdict.remap_pending = row && row->remap_pending;

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/words.h"
+#include "gpu/gpu.h"
 
 #define PM_XID_REPEAT_MS (10 * 60 * 1000) /* 109 twice within this: RESET */
 #define PM_XID_BLAME_MS                                                                            \
@@ -19,6 +19,9 @@
 struct pm_xid_memory {
     bool had_109;
     uint64_t last_109_ms;
+    enum pm_device_state says; /* what XIDs made of it: PM_DEVICE_OK, RESET_REQUIRED or LOST */
+    bool asked, gone; /* since then its driver asked for something; it could not be used at all */
+    int64_t n_ecc;    /* since then the most uncorrected errors that were counted */
 };
 
 struct pm_xid_verdict {
@@ -38,7 +41,15 @@ struct pm_xid_verdict {
 struct pm_xid_verdict pm_xid_judge(int xid, int recovery, bool own_stop, uint64_t now_ms,
                                    struct pm_xid_memory *memory);
 
-/* The same without a memory and without the driver's answer: what the table says (ASK: NOTE). */
+/*
+ * What state a GPU is in, by what is seen of it now and by what its XIDs said before: a driver that cannot ask for a
+ * reset shows a GPU that needs one as if nothing were wrong. An XID's word holds until a reset is seen: the driver asked
+ * for something and does not any more, the GPU was lost or unusable and is back, or its count of errors began anew; or
+ * until an operator says so (zeros in *memory). To be called with each snapshot; MIG instances share their GPU's state.
+ */
+enum pm_device_state pm_xid_state(struct pm_xid_memory *memory, const struct pm_gpu_seen *gpu);
+
+/* What an XID asks for without a memory and without the driver's answer: what the table says (ASK: NOTE). */
 enum pm_xid_action pm_xid_action(int xid);
 
 /* "graphics engine exception": what it is, for people; "" where this table has no words. */

@@ -117,6 +117,73 @@ static void test_45_behind_our_own_stop_is_its_echo(void **state)
     assert_int_equal(pm_xid_judge(31, -1, true, 0, &memory).action, PM_XID_APP);
 }
 
+/* ---- what XIDs make of a device ---------------------------------------------------------------------- */
+
+static struct pm_gpu_seen gpu_that(enum pm_device_state state, int recovery, int64_t n_ecc)
+{
+    return (struct pm_gpu_seen){.state = state, .recovery = recovery, .n_ecc_uncorrected = n_ecc};
+}
+
+static enum pm_device_state state_of(struct pm_xid_memory *memory, enum pm_device_state state,
+                                     int recovery, int64_t n_ecc)
+{
+    struct pm_gpu_seen gpu = gpu_that(state, recovery, n_ecc);
+
+    return pm_xid_state(memory, &gpu);
+}
+
+static void test_without_an_xid_a_device_is_as_it_is_seen(void **state)
+{
+    struct pm_xid_memory memory = {0};
+
+    (void)state;
+    (void)pm_xid_judge(31, -1, false, 0, &memory);
+    for (int i = 0; i < PM_DEVICE_STATE_COUNT; i++)
+        assert_int_equal(state_of(&memory, (enum pm_device_state)i, -1, -1), i);
+}
+
+static void test_an_xid_holds_where_the_driver_cannot_ask(void **state)
+{
+    struct pm_xid_memory memory = {0};
+
+    (void)state;
+    (void)pm_xid_judge(48, -1, false, 0, &memory);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(state_of(&memory, PM_DEVICE_OK, -1, -1), PM_DEVICE_RESET_REQUIRED);
+    assert_int_equal(state_of(&memory, PM_DEVICE_UNKNOWN, -1, -1), PM_DEVICE_RESET_REQUIRED);
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, -1, -1), PM_DEVICE_RESET_REQUIRED);
+    (void)pm_xid_judge(79, -1, false, 0, &memory);
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, -1, -1), PM_DEVICE_LOST);
+    (void)pm_xid_judge(62, -1, false, 0, &memory); /* no better by one that weighs less */
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, -1, -1), PM_DEVICE_LOST);
+    memory = (struct pm_xid_memory){0}; /* an operator says so */
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, -1, -1), PM_DEVICE_OK);
+}
+
+static void test_a_reset_that_is_seen_ends_it(void **state)
+{
+    struct pm_xid_memory memory = {0};
+
+    (void)state;
+    (void)pm_xid_judge(95, 0, false, 0,
+                       &memory); /* the driver asks for nothing, and the table weighs more */
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, 0, -1), PM_DEVICE_RESET_REQUIRED);
+    assert_int_equal(state_of(&memory, PM_DEVICE_RESET_REQUIRED, 1, -1), PM_DEVICE_RESET_REQUIRED);
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, 0, -1), PM_DEVICE_OK);
+
+    (void)pm_xid_judge(48, -1, false, 0, &memory);
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, -1, 2), PM_DEVICE_RESET_REQUIRED);
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, -1, 2), PM_DEVICE_RESET_REQUIRED);
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, -1, 0), PM_DEVICE_OK); /* it counts anew */
+
+    (void)pm_xid_judge(79, -1, false, 0, &memory);
+    assert_int_equal(state_of(&memory, PM_DEVICE_LOST, -1, -1), PM_DEVICE_LOST);
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, -1, -1), PM_DEVICE_OK);
+
+    (void)pm_xid_judge(154, 1, false, 0, &memory); /* the driver's own word */
+    assert_int_equal(state_of(&memory, PM_DEVICE_OK, 0, -1), PM_DEVICE_OK);
+}
+
 static void test_texts_are_there_for_people(void **state)
 {
     (void)state;
@@ -133,6 +200,9 @@ int main(void)
         cmocka_unit_test(test_the_more_severe_of_table_and_driver_counts),
         cmocka_unit_test(test_109_twice_within_ten_minutes_is_a_reset),
         cmocka_unit_test(test_45_behind_our_own_stop_is_its_echo),
+        cmocka_unit_test(test_without_an_xid_a_device_is_as_it_is_seen),
+        cmocka_unit_test(test_an_xid_holds_where_the_driver_cannot_ask),
+        cmocka_unit_test(test_a_reset_that_is_seen_ends_it),
         cmocka_unit_test(test_texts_are_there_for_people),
     };
 
