@@ -155,7 +155,7 @@ static void get_capability(struct reading *in, struct pm_gpu_seen *gpu)
     for (size_t i = 0; i < 2; i++) {
         const json_t *part = json_array_get(value, i);
 
-        if (!json_is_integer(part) || json_integer_value(part) < 0 ||
+        if (!json_is_integer(part) || json_integer_value(part) < (i == 0 ? 1 : 0) ||
             json_integer_value(part) > 1000) {
             wrong(in, "compute_capability");
             return;
