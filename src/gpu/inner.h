@@ -10,7 +10,7 @@
 /* Tests shorten them. */
 extern struct pm_probe_times {
     uint64_t deadline_ms, first_deadline_ms; /* for an answer */
-    uint64_t backoff_min_ms;
+    uint64_t backoff_min_ms, backoff_max_ms; /* between two children that cannot go on */
 } pm_probe_times;
 
 /* ---- overlay.c */

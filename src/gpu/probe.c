@@ -21,12 +21,13 @@
 #include "gpu/serve.h"
 #include "util/str.h"
 
-#define BACKOFF_MAX_MS   60000
 #define LOOK_FOR_GPUS_MS 60000 /* where there is none */
 #define END_WAIT_MS      1000
 
-struct pm_probe_times pm_probe_times = {
-    .deadline_ms = 10000, .first_deadline_ms = 60000, .backoff_min_ms = 1000};
+struct pm_probe_times pm_probe_times = {.deadline_ms = 10000,
+                                        .first_deadline_ms = 60000,
+                                        .backoff_min_ms = 1000,
+                                        .backoff_max_ms = 60000};
 
 enum phase {
     PHASE_NONE,   /* no child; the timer begins one */
@@ -257,11 +258,12 @@ static void let_go(struct pm_probe *probe)
 /* What ran well for long begins again soon; what ends again and again less and less often. */
 static uint64_t next_backoff(struct pm_probe *probe)
 {
-    uint64_t now_ms = pm_loop_now_ms(probe->loop), wait_ms = probe->backoff_ms;
+    const struct pm_probe_times *times = &pm_probe_times;
+    uint64_t ran_ms = pm_loop_now_ms(probe->loop) - probe->begun_ms, wait_ms = probe->backoff_ms;
 
-    if (wait_ms == 0 || now_ms - probe->begun_ms >= BACKOFF_MAX_MS + wait_ms)
-        wait_ms = pm_probe_times.backoff_min_ms;
-    probe->backoff_ms = wait_ms < BACKOFF_MAX_MS / 2 ? wait_ms * 2 : BACKOFF_MAX_MS;
+    if (wait_ms == 0 || ran_ms >= times->backoff_max_ms + wait_ms)
+        wait_ms = times->backoff_min_ms;
+    probe->backoff_ms = wait_ms < times->backoff_max_ms / 2 ? wait_ms * 2 : times->backoff_max_ms;
     return wait_ms;
 }
 
