@@ -22,7 +22,8 @@
 #define PM_GPU_FRAME_MAX     (1024 * 1024) /* bytes of a frame's JSON */
 #define PM_GPUS_MAX          256           /* devices of a snapshot: GPUs and MIG instances */
 #define PM_GPU_PROCESSES_MAX 4096          /* rows of a snapshot, all devices together */
-#define PM_GPU_UNKNOWN       (-1)          /* a number that nobody tells */
+#define PM_GPU_NAMELESS      "nvidia:" /* and a number: the id of a GPU that never told its own */
+#define PM_GPU_UNKNOWN       (-1)      /* a number that nobody tells */
 
 /* What the machine's driver says as a whole. */
 enum pm_node_state {
@@ -82,6 +83,8 @@ void pm_gpu_snapshot_fini(struct pm_gpu_snapshot *snapshot);
 
 /* A copy of its own; *to is overwritten. */
 void pm_gpu_snapshot_copy(struct pm_gpu_snapshot *to, const struct pm_gpu_snapshot *from);
+
+bool pm_gpu_is_nameless(const char *id);
 
 /* Whether both say the same, but for what changes all the time: temperature, power, utilisation. */
 bool pm_gpu_snapshot_same(const struct pm_gpu_snapshot *a, const struct pm_gpu_snapshot *b);

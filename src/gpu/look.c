@@ -116,7 +116,7 @@ static struct pm_look_gpu *meet(struct pm_look *look, unsigned index)
     } else {
         gpu = find_index(look, index);
         if (!gpu) { /* never seen before: it has no name but its number */
-            (void)snprintf(fresh.is.id, sizeof(fresh.is.id), "nvidia:%u", index);
+            (void)snprintf(fresh.is.id, sizeof(fresh.is.id), PM_GPU_NAMELESS "%u", index);
             gpu = find_id(look, fresh.is.id);
             if (!gpu)
                 gpu = add(look, &fresh);
@@ -136,6 +136,18 @@ static bool is_of_node(int code)
            code == PM_NVML_MISMATCH;
 }
 
+/* What never had a name is not missed: it may stand there under its own by now. */
+static void forget_nameless(struct pm_look *look)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < look->n; i++) {
+        if (look->gpus[i].there || !pm_gpu_is_nameless(look->gpus[i].is.is.id))
+            look->gpus[n++] = look->gpus[i];
+    }
+    look->n = n;
+}
+
 /* Who is there now; the code that ended it, if one did. */
 static int meet_all(struct pm_look *look)
 {
@@ -152,6 +164,7 @@ static int meet_all(struct pm_look *look)
         if (is_of_node(code))
             return code;
     }
+    forget_nameless(look);
     for (size_t i = 0; i < look->n; i++) {
         if (!look->gpus[i].there)
             look->gpus[i].code = PM_NVML_GPU_LOST;

@@ -40,7 +40,7 @@ void pm_gpu_keep_vanished(struct pm_gpu_snapshot *to, const struct pm_gpu_snapsh
         const struct pm_gpu_seen *gpu = &before->gpus[i];
         struct pm_gpu_seen *kept;
 
-        if (gpu->is.slot >= 0 || pm_gpu_find(to, gpu->is.id))
+        if (gpu->is.slot >= 0 || pm_gpu_is_nameless(gpu->is.id) || pm_gpu_find(to, gpu->is.id))
             continue;
         to->gpus = pm_xrealloc(to->gpus, (to->n + 1) * sizeof(to->gpus[0]));
         kept = &to->gpus[to->n++];

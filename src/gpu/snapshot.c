@@ -56,6 +56,11 @@ void pm_gpu_snapshot_copy(struct pm_gpu_snapshot *to, const struct pm_gpu_snapsh
     }
 }
 
+bool pm_gpu_is_nameless(const char *id)
+{
+    return pm_str_starts(id, PM_GPU_NAMELESS);
+}
+
 static bool same_identity(const struct pm_gpu *a, const struct pm_gpu *b)
 {
     return a->vendor == b->vendor && strcmp(a->id, b->id) == 0 && a->index == b->index &&

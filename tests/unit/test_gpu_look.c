@@ -285,6 +285,11 @@ static void test_a_device_that_never_had_a_name_has_a_number(void **state)
     assert_int_equal(gpu(2)->state, PM_DEVICE_DENIED);
     take();
     assert_int_equal(seen.n, 3);
+    fake->gpus[1].code = 0;
+    take();
+    assert_int_equal(seen.n, 3); /* it has its own now */
+    assert_string_equal(gpu(1)->is.id, "GPU-fa000001-0000-4000-8000-000000000001");
+    assert_int_equal(gpu(1)->state, PM_DEVICE_OK);
 }
 
 static void test_what_the_driver_asks_for_is_a_state(void **state)
