@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config/devices.h"
+#include "plan/selector.h"
 #include "util/cleanup.h"
 #include "util/jsontext.h"
 #include "util/str.h"
@@ -321,22 +322,6 @@ static void set_pair(struct pm_pairs *to, const char *name, const char *value)
     pm_strv_add(&to->values, value);
 }
 
-/* What the plan alone decides. */
-static bool is_selector(const char *name)
-{
-    static const char *const names[] = {
-        "CUDA_VISIBLE_DEVICES",   "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
-        "ROCR_VISIBLE_DEVICES",   "GPU_DEVICE_ORDINAL",     "GGML_VK_VISIBLE_DEVICES",
-        "ONEAPI_DEVICE_SELECTOR", "ZE_AFFINITY_MASK",       "CUDA_DEVICE_ORDER",
-    };
-
-    for (size_t i = 0; i < PM_ARRAY_LEN(names); i++) {
-        if (strcmp(names[i], name) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void read_pairs(struct pm_reading *reading, const struct pm_setting *row,
                        const struct pm_yaml *node, const char *where, void *base)
 {
@@ -349,12 +334,12 @@ static void read_pairs(struct pm_reading *reading, const struct pm_setting *row,
         const char *name = node->keys[i]->text;
         pm_auto_free char *text = NULL;
 
-        if (!name_valid(name) || is_selector(name) || pm_str_starts(name, "POOLMGR_")) {
+        if (!name_valid(name) || pm_is_selector(name) || pm_str_starts(name, "POOLMGR_")) {
             pm_config_error_at(reading->errors, node->keys[i]->line, node->keys[i]->column,
                                "'%s'%s may not name '%.64s'%s", row->name, where, name,
-                               is_selector(name)  ? ": devices are chosen by `devices`"
-                               : name_valid(name) ? ": it is ours"
-                                                  : ": it is no name of a variable");
+                               pm_is_selector(name) ? ": devices are chosen by `devices`"
+                               : name_valid(name)   ? ": it is ours"
+                                                    : ": it is no name of a variable");
             continue;
         }
         text = pm_settings_text(reading, node->values[i], name);

@@ -173,7 +173,8 @@ static uint64_t context_of_all(const struct pm_pool_spec *pool)
 }
 
 static void llama_arguments(const struct pm_engine_spec *engine, const struct pm_pool_spec *pool,
-                            const struct place *place, struct pm_strv *argv)
+                            const struct place *place, const struct pm_choice *choice,
+                            struct pm_strv *argv)
 {
     size_t i;
 
@@ -195,12 +196,7 @@ static void llama_arguments(const struct pm_engine_spec *engine, const struct pm
     add_number(argv, "--threads-http", pool->n_slots + SPARE_THREADS);
     pm_strv_add(argv, "--metrics");
     pm_strv_add(argv, "--no-ui");
-    if (pool->devices && strcmp(pool->devices, "cpu") == 0) {
-        pm_strv_add(argv, "--device");
-        pm_strv_add(argv, "none");
-        add_number(argv, "-ngl", 0);
-    }
-
+    add_all(argv, &choice->arguments);
     add_all(argv, &engine->args);
     add_all(argv, &pool->args);
 }
@@ -272,6 +268,14 @@ static const char *program_of(const struct pm_engine_spec *engine)
     return engine->path ? engine->path : "llama-server";
 }
 
+int pm_engine_program(const struct pm_engine_spec *engine, char **environment, char **ret,
+                      struct poolmgr_error *err)
+{
+    const char *name = program_of(engine);
+
+    return name ? find_program(engine, name, environment, ret, err) : POOLMGR_E_ENGINE_MISSING;
+}
+
 static bool by_socket(const struct pm_engine_spec *engine)
 {
     if (engine->family == PM_FAMILY_COMMAND)
@@ -303,8 +307,10 @@ static int check_family(const struct pm_engine_spec *engine, struct poolmgr_erro
 
 int pm_engine_command(const struct pm_engine_spec *engine, const struct pm_pool_spec *pool,
                       unsigned replica, const char *folder, const char *instance_name,
+                      const struct pm_plan *plan, const struct pm_engine_traits *traits,
                       char **environment, struct pm_engine_command *ret, struct poolmgr_error *err)
 {
+    __attribute__((__cleanup__(pm_choice_fini))) struct pm_choice choice = {0};
     struct pm_engine_command command = {0};
     struct place place = {0};
     pm_auto_free char *program = NULL;
@@ -315,7 +321,11 @@ int pm_engine_command(const struct pm_engine_spec *engine, const struct pm_pool_
     if (r < 0)
         return r;
 
-    r = find_program(engine, program_of(engine), environment, &program, err);
+    r = pm_engine_program(engine, environment, &program, err);
+    if (r < 0)
+        return r;
+
+    r = pm_engine_choose(plan, pool, traits, &choice, err);
     if (r < 0)
         return r;
 
@@ -328,12 +338,13 @@ int pm_engine_command(const struct pm_engine_spec *engine, const struct pm_pool_
     if (engine->family == PM_FAMILY_COMMAND)
         command_arguments(engine, pool, &place, &command.argv);
     else
-        llama_arguments(engine, pool, &place, &command.argv);
+        llama_arguments(engine, pool, &place, &choice, &command.argv);
 
     if (pm_adapter(engine->family)->guards_with_key)
         pm_random_hex(command.api_key, 16);
 
-    pm_engine_environment(engine, pool, instance_name, command.api_key, environment, &command.env);
+    pm_engine_environment(engine, pool, &choice, instance_name, command.api_key, environment,
+                          &command.env);
     *ret = command;
     return POOLMGR_OK;
 }

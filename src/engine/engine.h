@@ -45,10 +45,30 @@ struct pm_engine_command {
 };
 void pm_engine_command_fini(struct pm_engine_command *command);
 
-/* Looks the program up and makes the command line. folder: the instance's. POOLMGR_E_ENGINE_MISSING (path and what
- * was looked for), POOLMGR_E_PATH_TOO_LONG, POOLMGR_E_UNSUPPORTED (family not built), POOLMGR_E_INTERNAL (no port). */
+/* What a program of llama.cpp can, as far as its builds differ. Zeros: it is old, or unknown. */
+struct pm_engine_traits {
+    bool fit;   /* it moves layers by itself unless `-fit off` says no */
+    bool trace; /* it tells its buffers at `-lv 4` only */
+};
+
+#define PM_ENGINE_LOOK_MS 3000 /* a program of many libraries, from a cold disk, needs one */
+
+/* Which file would be run, with what changes when another takes its place: path, device, inode, size, time. The
+ * caller's; NULL: there is none. */
+char *pm_engine_signature(const struct pm_engine_spec *engine, char **environment);
+/* Asks the program for its --help. It blocks for timeout_ms at most, whatever the program does: for the helper thread,
+ * once a signature. False: it did not answer whole and in time (nothing of it is left), and *ret is zeros. */
+bool pm_engine_look(const struct pm_engine_spec *engine, char **environment, uint64_t timeout_ms,
+                    struct pm_engine_traits *ret);
+
+/* Looks the program up and makes the command line. folder: the instance's. plan: its devices, and nothing else of what
+ * the daemon inherited about devices; NULL: nothing is known of them here, and the engine does as it does by itself.
+ * traits: NULL is unknown. POOLMGR_E_ENGINE_MISSING (path and what was looked for), POOLMGR_E_PATH_TOO_LONG,
+ * POOLMGR_E_UNSUPPORTED (family not built), POOLMGR_E_INTERNAL (no port), POOLMGR_E_BAD_ARGUMENTS (devices that
+ * no engine can be given together). */
 int pm_engine_command(const struct pm_engine_spec *engine, const struct pm_pool_spec *pool,
                       unsigned replica, const char *folder, const char *instance_name,
+                      const struct pm_plan *plan, const struct pm_engine_traits *traits,
                       char **environment, struct pm_engine_command *ret, struct poolmgr_error *err);
 
 /* The model's files: there, regular, readable, with a header that is whole (GGUF: magic, version, counts and the

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an engine sees around it. Inherited device selectors stay for `devices: auto`: somebody set them for what
- * runs here. For `cpu` they are replaced by ones that hide every GPU. Secrets and what systemd said to the daemon
- * are the daemon's own.
+ * What an engine sees around it. What was inherited to choose devices is dropped where a plan chooses them; where
+ * there is none somebody set it for what runs here, and it stays. Secrets and what systemd said to the daemon are the
+ * daemon's own.
  */
 #include <string.h>
 
 #include "engine/internal.h"
+#include "plan/selector.h"
 #include "util/cleanup.h"
 
 static const char *const kept_back[] = {
@@ -36,14 +37,26 @@ static const char *const kept_back[] = {
     "LLAMA_API_KEY",
 };
 
-/* Each hides the GPUs of one vendor when it is set to this. */
-static const struct {
-    const char *name, *nothing;
-} selectors[] = {
-    {"CUDA_VISIBLE_DEVICES", ""},    {"NVIDIA_VISIBLE_DEVICES", "void"},
-    {"HIP_VISIBLE_DEVICES", "-1"},   {"ROCR_VISIBLE_DEVICES", "-1"},
-    {"GPU_DEVICE_ORDINAL", "-1"},    {"ONEAPI_DEVICE_SELECTOR", "*:cpu"},
-    {"GGML_VK_VISIBLE_DEVICES", ""},
+/* Where llama.cpp takes its arguments for devices when they are not on the command line. */
+static const char *const device_arguments[] = {
+    "LLAMA_ARG_DEVICE",
+    "LLAMA_ARG_RPC",
+    "LLAMA_ARG_N_GPU_LAYERS",
+    "LLAMA_ARG_SPLIT_MODE",
+    "LLAMA_ARG_TENSOR_SPLIT",
+    "LLAMA_ARG_MAIN_GPU",
+    "LLAMA_ARG_FIT",
+    "LLAMA_ARG_FIT_TARGET",
+    "LLAMA_ARG_FIT_CTX",
+    "LLAMA_ARG_KV_OFFLOAD",
+    "LLAMA_ARG_NO_KV_OFFLOAD",
+    "LLAMA_ARG_OVERRIDE_TENSOR",
+    "LLAMA_ARG_CPU_MOE",
+    "LLAMA_ARG_N_CPU_MOE",
+    "LLAMA_ARG_N_CPU_FFN",
+    "LLAMA_ARG_MOE_CACHE_MIB",
+    "LLAMA_ARG_N_GPU_LAYERS_DRAFT",
+    "LLAMA_ARG_MMPROJ_OFFLOAD",
 };
 
 static bool named(const char *variable, const char *name)
@@ -53,26 +66,37 @@ static bool named(const char *variable, const char *name)
     return strncmp(variable, name, n) == 0 && variable[n] == '=';
 }
 
-static bool is_kept_back(const char *variable, bool hide_gpus)
+static bool any_named(const char *variable, const char *const *names, size_t n)
 {
     size_t i;
 
-    if (pm_str_starts(variable, "POOLMGR_"))
-        return true;
-
-    for (i = 0; i < PM_ARRAY_LEN(kept_back); i++)
-        if (named(variable, kept_back[i]))
-            return true;
-
-    for (i = 0; hide_gpus && i < PM_ARRAY_LEN(selectors); i++)
-        if (named(variable, selectors[i].name))
+    for (i = 0; i < n; i++)
+        if (named(variable, names[i]))
             return true;
 
     return false;
 }
 
+static bool chooses_devices(const char *variable)
+{
+    size_t i;
+
+    for (i = 0; i < pm_n_selectors; i++)
+        if (named(variable, pm_selectors[i].name))
+            return true;
+
+    return any_named(variable, device_arguments, PM_ARRAY_LEN(device_arguments));
+}
+
+static bool is_kept_back(const char *variable, bool keep_choice)
+{
+    return pm_str_starts(variable, "POOLMGR_") ||
+           any_named(variable, kept_back, PM_ARRAY_LEN(kept_back)) ||
+           (!keep_choice && chooses_devices(variable));
+}
+
 /* Sets, replacing what was there: a name must not stand twice in an environment. */
-static void set(struct pm_strv *env, const char *name, const char *value)
+void pm_environment_set(struct pm_strv *env, const char *name, const char *value)
 {
     pm_auto_free char *text = pm_xasprintf("%s=%s", name, value);
     size_t i;
@@ -93,34 +117,33 @@ static void set_all(struct pm_strv *env, const struct pm_pairs *pairs)
     size_t i;
 
     for (i = 0; i < pairs->names.n; i++)
-        set(env, pairs->names.items[i], pairs->values.items[i]);
+        pm_environment_set(env, pairs->names.items[i], pairs->values.items[i]);
 }
 
-static bool wants_cpu(const struct pm_pool_spec *pool)
+void pm_engine_inherit(const struct pm_choice *choice, char **environment, struct pm_strv *ret)
 {
-    return pool->devices &&
-           (strcmp(pool->devices, "cpu") == 0 || strcmp(pool->devices, "none") == 0);
-}
-
-void pm_engine_environment(const struct pm_engine_spec *engine, const struct pm_pool_spec *pool,
-                           const char *instance_name, const char *api_key, char **environment,
-                           struct pm_strv *ret)
-{
-    bool hide_gpus = wants_cpu(pool);
     size_t i;
 
     for (; environment && *environment; environment++)
-        if (!is_kept_back(*environment, hide_gpus))
+        if (!is_kept_back(*environment, choice->of == PM_CHOICE_OPEN))
             pm_strv_add(ret, *environment);
 
-    for (i = 0; hide_gpus && i < PM_ARRAY_LEN(selectors); i++)
-        set(ret, selectors[i].name, selectors[i].nothing);
+    for (i = 0; i < choice->variables.names.n; i++)
+        pm_environment_set(ret, choice->variables.names.items[i],
+                           choice->variables.values.items[i]);
+}
 
-    set(ret, "POOLMGR_INSTANCE", instance_name);
-    set(ret, "POOLMGR_POOL", pool->id);
+void pm_engine_environment(const struct pm_engine_spec *engine, const struct pm_pool_spec *pool,
+                           const struct pm_choice *choice, const char *instance_name,
+                           const char *api_key, char **environment, struct pm_strv *ret)
+{
+    pm_engine_inherit(choice, environment, ret);
+    pm_environment_set(ret, "POOLMGR_INSTANCE", instance_name);
+    pm_environment_set(ret, "POOLMGR_POOL", pool->id);
     if (engine->family == PM_FAMILY_LLAMA_CPP) {
-        set(ret, "LLAMA_API_KEY", api_key);
-        set(ret, "GGML_NO_BACKTRACE", "1"); /* a crash must not wait for a debugger */
+        pm_environment_set(ret, "LLAMA_API_KEY", api_key);
+        pm_environment_set(ret, "GGML_NO_BACKTRACE",
+                           "1"); /* a crash must not wait for a debugger */
     }
 
     set_all(ret, &engine->env);

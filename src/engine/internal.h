@@ -28,11 +28,42 @@ const struct pm_family_row *pm_family_row(enum pm_family family);
 /* The path of its health route, by family or as a command's `ready` says. */
 const char *pm_engine_health_path(const struct pm_engine_spec *engine);
 
-/* The environment of an engine: the daemon's less secrets and what is meant for the daemon alone, then what names
- * the instance, the engine's own key, and last the engine's and the pool's own variables. */
+/* The program that would be run; the caller's. POOLMGR_E_ENGINE_MISSING. */
+int pm_engine_program(const struct pm_engine_spec *engine, char **environment, char **ret,
+                      struct poolmgr_error *err);
+
+enum pm_choice_of {
+    PM_CHOICE_OPEN, /* nothing is said: it does as it does by itself */
+    PM_CHOICE_CPU,
+    PM_CHOICE_DEVICES
+};
+
+/* What a start says of devices. Zeros: nothing. */
+struct pm_choice {
+    enum pm_choice_of of;
+    struct pm_pairs variables;
+    struct pm_strv arguments; /* llama.cpp's */
+};
+
+void pm_choice_fini(struct pm_choice *choice);
+void pm_choice_hide_all(struct pm_choice *choice);
+/* plan NULL: by the pool, which is for the CPU or says nothing. traits NULL: nothing is known of the program.
+ * POOLMGR_E_BAD_ARGUMENTS: devices by index and by UUID, or of several vendors. */
+int pm_engine_choose(const struct pm_plan *plan, const struct pm_pool_spec *pool,
+                     const struct pm_engine_traits *traits, struct pm_choice *ret,
+                     struct poolmgr_error *err);
+
+/* The daemon's environment less secrets, what is meant for the daemon alone and, unless nothing is said of devices,
+ * what others said of them; then what is chosen. */
+void pm_engine_inherit(const struct pm_choice *choice, char **environment, struct pm_strv *ret);
+/* The same, then what names the instance, the engine's own key, and last the engine's and the pool's own variables. */
 void pm_engine_environment(const struct pm_engine_spec *engine, const struct pm_pool_spec *pool,
-                           const char *instance_name, const char *api_key, char **environment,
-                           struct pm_strv *ret);
+                           const struct pm_choice *choice, const char *instance_name,
+                           const char *api_key, char **environment, struct pm_strv *ret);
+void pm_environment_set(struct pm_strv *env, const char *name, const char *value);
+
+/* What a --help tells; for pm_engine_look() and its test. */
+void pm_engine_read_help(const char *help, struct pm_engine_traits *ret);
 
 /* "file:/x" and "/x" are "/x"; NULL: not a local file. */
 const char *pm_model_path(const char *ref);

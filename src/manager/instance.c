@@ -364,12 +364,14 @@ static int launch(struct pm_instance *instance, const struct pm_plan *plan,
     const struct pm_adapter *adapter = pm_adapter(instance->engine->family);
     pm_auto_free char *name = pm_xasprintf("%s.%" PRIu64, instance->spec->id, instance->number);
     pm_auto_free char *folder = pm_xasprintf("%s/%s", instance->manager->instances_dir, name);
+    const struct pm_engine_traits traits =
+        pm_programs_traits(instance->manager->programs, instance->engine);
     pm_auto_free char *meta = NULL;
     char log_path[PATH_MAX];
     int r;
 
-    r = pm_engine_command(instance->engine, instance->spec, instance->replica, folder, name,
-                          environ, &command, err);
+    r = pm_engine_command(instance->engine, instance->spec, instance->replica, folder, name, plan,
+                          &traits, environ, &command, err);
     if (r < 0)
         return r;
 

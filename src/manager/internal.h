@@ -19,6 +19,7 @@
 #include "util/map.h"
 #include "util/worker.h"
 
+struct pm_programs;
 struct pm_stager;
 struct pm_file_watches;
 struct pm_handoff_folder;
@@ -57,6 +58,7 @@ struct pm_manager {
     struct pm_store *store;
     struct pm_list records; /* of pools that are not handed over yet */
     struct pm_stager *stager;
+    struct pm_programs *programs;
     struct pm_file_watches *file_watches;
     struct pm_handoff_folder *handoff_folder; /* NULL: none is watched */
     struct pm_list handings;
@@ -174,6 +176,14 @@ void pm_gpus_mind(struct pm_instance *instance);
 struct pm_stager *pm_stager_new(struct pm_manager *manager);
 void pm_stager_free(struct pm_stager *stager); /* behind the worker */
 void pm_stager_begin(struct pm_stager *stager, struct pm_token token, struct pm_pool_spec *spec);
+
+struct pm_programs *pm_programs_new(struct pm_manager *manager);
+void pm_programs_free(struct pm_programs *programs);  /* behind the worker */
+void pm_programs_begin(struct pm_programs *programs); /* those of the configuration's pools */
+void pm_programs_look(struct pm_programs *programs, struct pm_engine_spec *engine);
+/* Of the program that the engine would run now; zeros where it is unknown. */
+struct pm_engine_traits pm_programs_traits(const struct pm_programs *programs,
+                                           const struct pm_engine_spec *engine);
 /* What tells a file's content apart without reading it, of all local files of a pool; the caller's. */
 char *pm_model_signature(const struct pm_pool_spec *spec);
 

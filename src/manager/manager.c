@@ -148,6 +148,7 @@ static int set_up(struct pm_manager *manager, struct poolmgr_error *err)
         return r;
 
     manager->stager = pm_stager_new(manager);
+    manager->programs = pm_programs_new(manager);
     r = pm_file_watches_new(manager, &manager->file_watches, err);
     if (r < 0)
         return r;
@@ -205,6 +206,7 @@ int pm_manager_new(struct pm_loop *loop, const struct pm_manager_options *option
 
 void pm_manager_begin(struct pm_manager *manager)
 {
+    pm_programs_begin(manager->programs);
     pm_core_begin(manager->core, pm_manager_now(manager), &manager->actions);
     pm_manager_flush(manager);
     pm_handoff_folder_begin(manager->handoff_folder);
@@ -220,6 +222,7 @@ void pm_manager_free(struct pm_manager *manager)
     pm_timer_clear(&manager->tick);
     if (pm_worker_free(manager->worker)) {
         pm_stager_free(manager->stager);
+        pm_programs_free(manager->programs);
         pm_store_free(manager->store);
     }
     pm_file_watches_free(manager->file_watches);

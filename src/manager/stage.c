@@ -186,6 +186,7 @@ void pm_stager_begin(struct pm_stager *stager, struct pm_token token, struct pm_
 {
     struct job *job = pm_xalloc(sizeof *job);
 
+    pm_programs_look(stager->manager->programs, spec->runs); /* stands before it in the line */
     job->work.work = look;
     job->work.done = on_looked;
     job->work.drop = on_dropped;

@@ -589,6 +589,13 @@ static int listen_on(const char *host, int port)
     return fd;
 }
 
+/* What builds differ in, as a new one says it. */
+static void tell_help(void)
+{
+    puts("-fit,  --fit [on|off]   whether to adjust unset arguments to fit in device memory\n"
+         "-lv,   --verbosity N    - 3: info\n                         - 4: trace (more info)");
+}
+
 int main(int argc, char **argv)
 {
     const char *host = "127.0.0.1";
@@ -598,6 +605,10 @@ int main(int argc, char **argv)
 
     n_args = argc;
     args = argv;
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        tell_help();
+        return 0;
+    }
     stamp("main");
     append("FAULT_STARTS", "start\n", 6);
     api_key = getenv("LLAMA_API_KEY");

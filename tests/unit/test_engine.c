@@ -85,8 +85,8 @@ static void test_llama_server_listens_on_a_socket_in_the_instances_folder(void *
     (void)state;
     pm_strv_add(&pool->args, "--temp");
     pm_strv_add(&pool->args, "0");
-    assert_int_equal(pm_engine_command(&llama, pool, 0, "/run/i/tiny.3", "tiny.3", no_environment,
-                                       &command, &err),
+    assert_int_equal(pm_engine_command(&llama, pool, 0, "/run/i/tiny.3", "tiny.3", NULL, NULL,
+                                       no_environment, &command, &err),
                      0);
     line = joined(&command.argv);
     assert_says(line, "/bin/true -m /m/a.gguf -a tiny --host /run/i/tiny.3/engine.sock ");
@@ -116,16 +116,16 @@ static void test_tcp_gets_a_free_port_and_cpu_pools_no_device(void **state)
     tcp.transport = PM_TRANSPORT_TCP;
     free(pool->devices);
     pool->devices = pm_xstrdup("cpu");
-    assert_int_equal(
-        pm_engine_command(&tcp, pool, 0, "/run/i/tiny.3", "tiny.3", no_environment, &command, &err),
-        0);
+    assert_int_equal(pm_engine_command(&tcp, pool, 0, "/run/i/tiny.3", "tiny.3", NULL, NULL,
+                                       no_environment, &command, &err),
+                     0);
     assert_int_equal(sscanf(command.endpoint, "http://127.0.0.1:%u", &port), 1);
     assert_true(port > 0);
     line = joined(&command.argv);
     wanted = pm_xasprintf("--host 127.0.0.1 --port %u ", port);
     assert_says(line, wanted);
     assert_says(line, "--device none -ngl 0");
-    assert_string_equal(value_of(&command.env, "CUDA_VISIBLE_DEVICES"), "");
+    assert_string_equal(value_of(&command.env, "CUDA_VISIBLE_DEVICES"), "-1");
     free(wanted);
     free(line);
     pm_engine_command_fini(&command);
@@ -156,9 +156,9 @@ static void test_an_engine_sees_no_secrets_and_keeps_inherited_selectors(void **
     pm_strv_add(&engine.env.values, "/elsewhere");
     pm_strv_add(&pool->env.names, "A");
     pm_strv_add(&pool->env.values, "pool");
-    assert_int_equal(
-        pm_engine_command(&engine, pool, 0, "/run/i/tiny.3", "tiny.3", inherited, &command, &err),
-        0);
+    assert_int_equal(pm_engine_command(&engine, pool, 0, "/run/i/tiny.3", "tiny.3", NULL, NULL,
+                                       inherited, &command, &err),
+                     0);
     assert_null(value_of(&command.env, "HF_TOKEN"));
     assert_null(value_of(&command.env, "POOLMGR_API_KEY"));
     assert_null(value_of(&command.env, "NOTIFY_SOCKET"));
@@ -189,8 +189,8 @@ static void test_a_command_gets_its_words_filled_in(void **state)
     pm_strv_add(&engine.argv, "/bin/true");
     pm_strv_add(&engine.argv, "--sock=${SOCKET}");
     pm_strv_add(&engine.argv, "${MODEL}${UNKNOWN}$");
-    assert_int_equal(pm_engine_command(&engine, pool, 0, "/run/i/tiny.1", "tiny.1", no_environment,
-                                       &command, &err),
+    assert_int_equal(pm_engine_command(&engine, pool, 0, "/run/i/tiny.1", "tiny.1", NULL, NULL,
+                                       no_environment, &command, &err),
                      0);
     line = joined(&command.argv);
     assert_string_equal(line, "/bin/true --sock=/run/i/tiny.1/engine.sock /m/a b.bin${UNKNOWN}$ ");
@@ -237,8 +237,8 @@ static void test_what_cannot_be_started_is_told_before_the_spawn(void **state)
         struct pm_engine_command command = {0};
         struct poolmgr_error err = {0};
 
-        assert_int_equal(pm_engine_command(rows[i].engine, pool, 0, rows[i].folder, "tiny.1",
-                                           path_of_nothing, &command, &err),
+        assert_int_equal(pm_engine_command(rows[i].engine, pool, 0, rows[i].folder, "tiny.1", NULL,
+                                           NULL, path_of_nothing, &command, &err),
                          rows[i].code);
         assert_says(err.message, rows[i].text);
     }

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What real engines are started with: the devices of their plan, and nothing of what the daemon inherited (MASK-1)."""
+import pathlib
+
+from poolmgr_test import Daemon, ENGINE, request
+
+DECLARED = {"devices": {"declared": {"0": "24GiB", "1": "12GiB"}}}
+INHERITED = {"CUDA_VISIBLE_DEVICES": "7", "HIP_VISIBLE_DEVICES": "3", "ZE_AFFINITY_MASK": "1", "LLAMA_ARG_RPC": "127.0.0.1:1",
+             "LLAMA_ARG_N_GPU_LAYERS": "1"}
+SELECTORS = (*INHERITED, "CUDA_DEVICE_ORDER", "GGML_VK_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR")
+
+
+def started_with(d, pool):
+    """Its arguments behind --no-ui, and the selectors in its environment."""
+    d.use(pool)
+    proc = pathlib.Path("/proc/%d" % d.pool_state(pool)["replicas"][0]["pid"])
+    arguments = proc.joinpath("cmdline").read_text(encoding="utf-8").split("\0")[:-1]
+    variables = dict(v.split("=", 1) for v in proc.joinpath("environ").read_text(encoding="utf-8").split("\0") if v)
+    return arguments[arguments.index("--no-ui") + 1:], {k: v for k, v in variables.items() if k in SELECTORS}
+
+
+def test_an_engine_sees_its_plan_and_nothing_else(daemon):
+    """MASK-1: one device, several in the order of the mask, the CPU; what the program's --help knows is asked of it."""
+    d = daemon({"one": Daemon.pool(devices="1", vram="1GiB", args=["--temp", "0"]),
+                "both": Daemon.pool(devices="1,0", vram="1GiB", args=[]),
+                "cpu": Daemon.pool(devices="cpu", args=[])}, DECLARED, environment=INHERITED)
+    new = ["-fit", "off", "-lv", "4"]
+    arguments, variables = started_with(d, "one")
+    assert arguments == ["-sm", "none", "-mg", "0", "-ngl", "999", *new, "--temp", "0"]
+    assert variables == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}
+    arguments, variables = started_with(d, "both")
+    assert arguments == ["-sm", "layer", "-ngl", "999", *new]
+    assert variables == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1,0"}
+    arguments, variables = started_with(d, "cpu")
+    assert arguments[:4] == ["--device", "none", "-ngl", "0"]
+    assert variables["CUDA_VISIBLE_DEVICES"] == "-1" and variables["HIP_VISIBLE_DEVICES"] == "-1"
+    assert variables["GGML_VK_VISIBLE_DEVICES"] == "" and "LLAMA_ARG_RPC" not in variables
+    log = d.log("one")
+    assert "model buffer size" in log    # what is measured later stands there
+
+
+def test_a_program_whose_help_hangs_is_started_as_an_old_one(daemon, tmp_path):
+    """ENGINE-2: three seconds at most, and nothing of it is left."""
+    program = tmp_path / "llama-server"
+    program.write_text('#!/bin/sh\n[ "$1" = --help ] && exec sleep 600\nexec "%s" "$@"\n' % ENGINE, encoding="utf-8")
+    program.chmod(0o755)
+    d = daemon({"one": Daemon.pool(engine="slow", devices="0", vram="1GiB", args=[])},
+               {**DECLARED, "engines": {"slow": {"family": "llama.cpp", "path": str(program)}}})
+    arguments, _ = started_with(d, "one")
+    assert arguments == ["-sm", "none", "-mg", "0", "-ngl", "999"]
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert path.read_bytes() != b"sleep\0" + b"600\0"
+        except OSError:
+            continue
+
+
+def test_a_faulty_mask_is_refused_with_its_byte(daemon):
+    """MASK-1: PUT and X-Placement, with the code and the byte at fault."""
+    d = daemon({"a": Daemon.pool(devices="cpu")})
+    answer = request(d.port, "PUT", "/v1/pools/b", {"model": Daemon.pool()["model"], "devices": "0,2,-1"})
+    error = answer.json()["error"]
+    assert (answer.status, error["code"], error["offset"], error["param"]) == (400, "mask_negative", 4, "devices")
+    assert error["errors"] == [{"message": error["message"], "code": "mask_negative", "offset": 4}]
+    answer = d.post("/v1/placement", {"model": "a", "mask": "0,1gpu2"})
+    error = answer.json()["error"]
+    assert (answer.status, error["code"], error["offset"], error["param"]) == (400, "mask_syntax", 3, "mask")
+    answer = d.chat("a", headers={"X-Placement": "pin=a; mask=foo:0"})
+    error = answer.json()["error"]
+    assert (answer.status, error["code"], error["offset"]) == (400, "mask_vendor_unknown", 12)
