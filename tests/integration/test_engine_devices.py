@@ -22,14 +22,14 @@ def started_with(d, pool):
 def test_an_engine_sees_its_plan_and_nothing_else(daemon):
     """MASK-1: one device, several in the order of the mask, the CPU; what the program's --help knows is asked of it."""
     d = daemon({"one": Daemon.pool(devices="1", vram="1GiB", args=["--temp", "0"]),
-                "both": Daemon.pool(devices="1,0", vram="1GiB", args=[]),
+                "both": Daemon.pool(devices="1,0", vram={"1": "1GiB", "0": "2GiB"}, args=[]),
                 "cpu": Daemon.pool(devices="cpu", args=[])}, DECLARED, environment=INHERITED)
     new = ["-fit", "off", "-lv", "4"]
     arguments, variables = started_with(d, "one")
-    assert arguments == ["-sm", "none", "-mg", "0", "-ngl", "999", *new, "--temp", "0"]
+    assert arguments == ["-sm", "none", "-mg", "0", "-ngl", "3", *new, "--temp", "0"]
     assert variables == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}
     arguments, variables = started_with(d, "both")
-    assert arguments == ["-sm", "layer", "-ngl", "999", *new]
+    assert arguments == ["-sm", "layer", "-ts", "1,2", "-ngl", "3", *new]
     assert variables == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1,0"}
     arguments, variables = started_with(d, "cpu")
     assert arguments[:4] == ["--device", "none", "-ngl", "0"]
@@ -47,7 +47,7 @@ def test_a_program_whose_help_hangs_is_started_as_an_old_one(daemon, tmp_path):
     d = daemon({"one": Daemon.pool(engine="slow", devices="0", vram="1GiB", args=[])},
                {**DECLARED, "engines": {"slow": {"family": "llama.cpp", "path": str(program)}}})
     arguments, _ = started_with(d, "one")
-    assert arguments == ["-sm", "none", "-mg", "0", "-ngl", "999"]
+    assert arguments == ["-sm", "none", "-mg", "0", "-ngl", "3"]
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
             assert path.read_bytes() != b"sleep\0" + b"600\0"
