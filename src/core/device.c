@@ -442,8 +442,8 @@ bool pm_core_replica_device(const struct pm_core *core, const char *pool_id, uns
 {
     const struct pm_pool *pool = pm_registry_find(core, pool_id);
 
-    if (!pool || index >= pool->n_places || i >= pool->places[index]->room.charge.n)
+    if (!pool || index >= pool->n_places || i >= pm_pool_shown(pool, index)->room.charge.n)
         return false;
-    view_share(pool->places[index], i, ret);
+    view_share(pm_pool_shown(pool, index), i, ret);
     return true;
 }

@@ -930,5 +930,6 @@ void pm_error_of_abandoned(const struct pm_place *place, struct poolmgr_error *r
 
 /* view.c */
 enum pm_state pm_pool_best_state(const struct pm_pool *pool);
+const struct pm_place *pm_pool_shown(const struct pm_pool *pool, unsigned index); /* of a replica */
 
 #endif

@@ -157,7 +157,7 @@ void pm_memory_settle(struct pm_place *place, struct pm_actions *out)
     struct pm_shares *charge = &place->room.charge;
     bool news = false;
 
-    if (charge->n == 0 || !place->room.held->way.estimated || place->instance.ready_ms == 0)
+    if (charge->n == 0 || !place->room.held->way.estimated || !pm_place_is_up(place))
         return;
     for (uint32_t i = 0; i < charge->n; i++) {
         const struct pm_part *said = &place->room.held->said[i];

@@ -54,6 +54,7 @@ void pm_place_set_spec(struct pm_place *place, struct pm_pool_spec *spec)
     struct pm_pool_spec *before = place->spec;
 
     place->spec = pm_pool_spec_ref(spec);
+    pm_ways_inherit(place->pool->core, before, spec);
     pm_pool_spec_unref(before);
 }
 

@@ -367,7 +367,7 @@ static void view_instance(const struct pm_place *place, struct pm_replica_view *
 }
 
 /* While a reload swaps, the next one stands for its replica. */
-static const struct pm_place *place_of(const struct pm_pool *pool, unsigned index)
+const struct pm_place *pm_pool_shown(const struct pm_pool *pool, unsigned index)
 {
     const struct pm_place *place = pool->places[index];
     const struct pm_place *next = pool->reload ? pool->reload->next : NULL;
@@ -384,7 +384,7 @@ bool pm_core_replica(const struct pm_core *core, const char *pool_id, unsigned i
     if (!pool || index >= pool->n_places)
         return false;
 
-    place = place_of(pool, index);
+    place = pm_pool_shown(pool, index);
     memset(ret, 0, sizeof(*ret));
     ret->index = index;
     ret->state = place->state;

@@ -420,6 +420,15 @@ void pm_ways_know(struct pm_core *core, const struct pm_pool_spec *spec, struct 
     ways->version = 0;
 }
 
+void pm_ways_inherit(struct pm_core *core, const struct pm_pool_spec *from,
+                     const struct pm_pool_spec *to)
+{
+    const struct pm_ways *known = pm_map_get_u64(&core->ways, (uint64_t)(uintptr_t)from);
+
+    if (known && known->model && from != to && pm_spec_compare(from, to) != PM_SPEC_ENGINE)
+        pm_ways_know(core, to, known->model, known->size_bytes);
+}
+
 void pm_ways_changed(struct pm_core *core)
 {
     core->ways_version++;

@@ -64,6 +64,9 @@ const struct pm_ways *pm_ways_of(const struct pm_core *core, const struct pm_poo
 /* The model of a spec is known now. */
 void pm_ways_know(struct pm_core *core, const struct pm_pool_spec *spec, struct pm_model *model,
                   uint64_t size_bytes);
+/* Only limits lie between the two: the model is the same. */
+void pm_ways_inherit(struct pm_core *core, const struct pm_pool_spec *from,
+                     const struct pm_pool_spec *to);
 /* The split of it that fits there; NULL: none does, or it is not to be split. */
 const struct pm_way *pm_ways_split(const struct pm_core *core, const struct pm_pool_spec *spec,
                                    enum pm_split_use use, pm_left_fn left, const void *ctx);

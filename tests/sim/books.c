@@ -831,6 +831,9 @@ static void take_event(struct sim *sim, const struct pm_event *event)
         pool->evicted_in_step = true;
     if (event->kind == PM_EV_START_FAILED && devices_never_fit(sim, pool->spec))
         pool->failed = pool->failed_in_step = true;
+    if (event->kind == PM_EV_START_FAILED && devices_model(sim, pool->spec) &&
+        strstr(event->human, "which has"))
+        devices_refused(sim, index);
 }
 
 void books_take(struct sim *sim, const struct pm_action *action)

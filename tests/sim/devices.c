@@ -33,6 +33,29 @@ static void draw_identity(struct sim *sim, int index)
     is->is_gpu.slot = -1;
 }
 
+/* Eight layers of one size, and nothing else; far from what a device has, whatever is added to it. */
+static void draw_models(struct sim *sim)
+{
+    static const uint64_t layers_mib[SIM_MODELS] = {256, 512, 1200, 6000};
+
+    for (int i = 0; i < SIM_MODELS; i++) {
+        struct pm_model *model = pm_model_new(8);
+
+        for (size_t k = 0; k < model->n_layers; k++)
+            model->layers[k].weights_bytes = layers_mib[i] << 20;
+        model->context = 4096;
+        sim->world.models[i] = model;
+    }
+}
+
+void devices_clear(struct sim *sim)
+{
+    for (int i = 0; i < SIM_MODELS; i++) {
+        pm_model_unref(sim->world.models[i]);
+        sim->world.models[i] = NULL;
+    }
+}
+
 void devices_draw(struct sim *sim)
 {
     struct world *world = &sim->world;
@@ -44,6 +67,9 @@ void devices_draw(struct sim *sim)
     world->estimates_err = sim_one_in(&sim->random, 2);
     world->discovers = sim_one_in(&sim->random, 3);
     world->list = (struct world_event){.kind = WORLD_LIST};
+    world->says_memory = sim_one_in(&sim->random, 2);
+    if (sim_one_in(&sim->random, 2))
+        draw_models(sim);
     for (int i = 0; i < world->n_devices; i++) {
         struct world_device *device = &world->devices[i];
 
@@ -85,6 +111,36 @@ static bool names_device(const struct pm_pool_spec *spec, int device)
            (!strstr(spec->devices, "GPU-") && strstr(spec->devices, names[device]));
 }
 
+/* Bytes by an estimate: of which model is in the spec's digest. */
+static void draw_model(const struct sim *sim, struct pm_pool_spec *spec, struct sim_random *random)
+{
+    bool both = sim->world.n_devices == 2 && names_device(spec, 0) && names_device(spec, 1);
+    const char *split = (const char *[]){"none", "auto", "[0.5,0.5]"}[sim_below(random, 3)];
+
+    if (!sim->world.models[0] || sim_one_in(random, 3))
+        return;
+    spec->vram.each = 0;
+    pm_device_sizes_fini(&spec->vram);
+    spec->model.sha256 = pm_xasprintf("%d", (int)SIM_PICK(random, 0, 0, 1, 1, 2, 2, 3));
+    free(spec->tensor_split);
+    spec->tensor_split = pm_xstrdup(both || split[0] != '[' ? split : "auto");
+}
+
+static bool has_model(const struct pm_pool_spec *spec)
+{
+    return spec->model.sha256;
+}
+
+struct pm_model *devices_model(const struct sim *sim, const struct pm_pool_spec *spec)
+{
+    return has_model(spec) ? sim->world.models[atoi(spec->model.sha256)] : NULL;
+}
+
+bool devices_amend(const struct sim *sim)
+{
+    return sim->world.models[0] && sim->world.says_memory;
+}
+
 void devices_draw_spec(struct sim *sim, struct pm_pool_spec *spec, struct sim_random *random)
 {
     uint64_t which = sim_below(random, 6);
@@ -96,7 +152,8 @@ void devices_draw_spec(struct sim *sim, struct pm_pool_spec *spec, struct sim_ra
         set_mask(spec, "cpu");
     else if (which < 4 && sim->world.n_devices > 0)
         draw_mask(sim, spec, (unsigned)which, random);
-    if (which != 3 || sim->world.n_devices < 2 || sim_one_in(random, 2))
+    draw_model(sim, spec, random);
+    if (has_model(spec) || which != 3 || sim->world.n_devices < 2 || sim_one_in(random, 2))
         return;
     spec->vram.each = 0; /* a map: all that it names */
     pm_device_sizes_add(&spec->vram, "1", SIM_PICK(random, 2, 10) * GIB);
@@ -106,19 +163,24 @@ void devices_draw_spec(struct sim *sim, struct pm_pool_spec *spec, struct sim_ra
 /* The same devices and the same room on them. */
 void devices_keep(struct pm_pool_spec *spec, const struct pm_pool_spec *like)
 {
+    free(spec->model.sha256);
+    spec->model.sha256 = has_model(like) ? pm_xstrdup(like->model.sha256) : NULL;
+    free(spec->tensor_split);
+    spec->tensor_split = pm_xstrdup(like->tensor_split);
     set_mask(spec, like->devices);
     pm_device_sizes_fini(&spec->vram);
     pm_device_sizes_copy(&spec->vram, &like->vram);
 }
 
-static bool has_map(const struct pm_pool_spec *spec)
+/* It runs on all of its devices, or not at all. */
+static bool needs_all(const struct pm_pool_spec *spec)
 {
-    return spec->vram.devices.n > 0;
+    return spec->vram.devices.n > 0 || spec->tensor_split[0] == '[';
 }
 
 uint64_t devices_bytes(const struct pm_pool_spec *spec, int device)
 {
-    return has_map(spec) ? pm_device_size(&spec->vram, names[device]) : spec->vram.each;
+    return spec->vram.devices.n > 0 ? pm_device_size(&spec->vram, names[device]) : spec->vram.each;
 }
 
 /* ---- the list ------------------------------------------------------------------------------------------------------- */
@@ -206,6 +268,9 @@ bool devices_never_fit(const struct sim *sim, const struct pm_pool_spec *spec)
 {
     bool one_fits = false, all_fit = true;
 
+    if (has_model(spec) && !is_unknown(sim, spec))
+        return false; /* what it takes is not known here */
+
     if (!devices_needed(sim, spec) || !sim->books.listed)
         return false;
     if (is_unknown(sim, spec))
@@ -216,7 +281,7 @@ bool devices_never_fit(const struct sim *sim, const struct pm_pool_spec *spec)
         one_fits = one_fits || (fits && names_device(spec, i));
         all_fit = all_fit && (fits || !names_device(spec, i));
     }
-    return has_map(spec) ? !all_fit : !one_fits;
+    return needs_all(spec) ? !all_fit : !one_fits;
 }
 
 /* No device that it may use works. */
@@ -232,7 +297,7 @@ bool devices_lost(const struct sim *sim, const struct pm_pool_spec *spec)
         one_works = one_works || (works && names_device(spec, i));
         all_work = all_work && (works || !names_device(spec, i));
     }
-    return has_map(spec) ? !all_work : !one_works;
+    return needs_all(spec) ? !all_work : !one_works;
 }
 
 int device_of(const struct sim *sim, const char *id)
@@ -261,6 +326,33 @@ bool devices_fail_under(const struct sim *sim, const struct book_engine *engine)
     return false;
 }
 
+/* The least that its engine takes of all its devices. */
+static uint64_t least_bytes(const struct sim *sim, const struct pm_pool_spec *spec)
+{
+    const struct pm_model *model = devices_model(sim, spec);
+
+    return model ? model->n_layers * model->layers[0].weights_bytes : 0;
+}
+
+/* A start by an estimate ended because it never fits. */
+void devices_refused(struct sim *sim, int pool)
+{
+    const struct pm_pool_spec *spec = sim->books.pools[pool].spec;
+    uint64_t bytes = least_bytes(sim, spec), has = 0, most = 0;
+
+    for (int i = 0; i < sim->world.n_devices; i++) {
+        uint64_t there = names_device(spec, i) ? capacity(sim, i) : 0;
+
+        most = there > most ? there : most;
+        has += there;
+    }
+    HOLDS(sim, 10, pool, "what never fits is larger than what it may use, or nearly so",
+          2 * bytes + 2 * GIB > (strcmp(spec->tensor_split, "auto") == 0 ? has : most) ||
+              needs_all(spec),
+          "%" PRIu64 " of %" PRIu64, bytes, has);
+    sim->books.pools[pool].failed = sim->books.pools[pool].failed_in_step = true;
+}
+
 /* ---- charges -------------------------------------------------------------------------------------------------------- */
 
 void devices_charge(struct sim *sim, struct book_engine *engine, const struct pm_plan *plan)
@@ -271,6 +363,7 @@ void devices_charge(struct sim *sim, struct book_engine *engine, const struct pm
         if (device == SIM_NOBODY)
             continue;
         engine->uses |= 1U << device;
+        engine->estimated = has_model(engine->spec);
         engine->charged[device] = engine->pending[device] = plan->devices[i].bytes;
         sim->books.devices[device].charged += plan->devices[i].bytes;
         sim->books.devices[device].pending += plan->devices[i].bytes;
@@ -290,6 +383,73 @@ static void set_pending(struct sim *sim, struct book_engine *engine, int device,
 {
     sim->books.devices[device].pending += bytes - engine->pending[device];
     engine->pending[device] = bytes;
+}
+
+static void amend(struct sim *sim, int index, int device, uint64_t bytes)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+    uint64_t used = engine->charged[device] - engine->pending[device];
+
+    HOLDS(sim, 10, engine->pool, "a charge changes only while its engine is ready", engine->ready,
+          "%s", sim_engine_name(sim, index));
+    sim->books.devices[device].charged += bytes - engine->charged[device];
+    engine->charged[device] = bytes;
+    set_pending(sim, engine, device, bytes > used ? bytes - used : 0);
+}
+
+static bool is_shown(const struct sim *sim, const struct book_engine *engine)
+{
+    struct pm_replica_view replica;
+
+    return pm_core_replica(sim->core, engine->spec->id, engine->replica, &replica) &&
+           replica.token.serial == engine->token.serial;
+}
+
+static void look_at_charge(struct sim *sim, int index)
+{
+    const struct book_engine *engine = &sim->books.engines[index];
+    struct pm_replica_device view;
+
+    for (size_t k = 0;
+         pm_core_replica_device(sim->core, engine->spec->id, engine->replica, k, &view); k++) {
+        int device = device_of(sim, view.id);
+
+        if (view.planned_bytes != engine->charged[device])
+            amend(sim, index, device, view.planned_bytes);
+    }
+}
+
+/* One that no replica shows, since a reload is under way: by what is charged to its device. */
+static void look_at_hidden(struct sim *sim, int index)
+{
+    const struct book_engine *engine = &sim->books.engines[index];
+    struct pm_device_view view;
+
+    for (int i = 0; i < sim->world.n_devices; i++) {
+        uint64_t charged = sim->books.devices[i].charged;
+
+        if ((engine->uses & (1U << i)) && pm_core_device_at(sim->core, (size_t)i, &view) &&
+            view.planned_bytes != charged)
+            amend(sim, index, i, engine->charged[i] + view.planned_bytes - charged);
+    }
+}
+
+/* What engines said is charged in place of what was estimated. */
+void devices_look(struct sim *sim)
+{
+    for (int hidden = 0; hidden < 2 && devices_amend(sim); hidden++) {
+        for (int i = 0; i < sim->books.n_live; i++) {
+            int index = sim->books.live[i];
+            const struct book_engine *engine = &sim->books.engines[index];
+
+            if (!engine->estimated || engine->forgotten || engine->token.serial == 0)
+                continue;
+            if (!hidden && is_shown(sim, engine))
+                look_at_charge(sim, index);
+            else if (hidden && engine->ready && !is_shown(sim, engine))
+                look_at_hidden(sim, index);
+        }
+    }
 }
 
 /* What may be granted there, from what was told alone (VRAM-1). */
@@ -404,6 +564,25 @@ static void tell_users(struct sim *sim, int device)
     if (sim->world.sees_processes)
         pm_core_device_foreign(sim->core, id, sim->world.devices[device].foreign_bytes, sim->now_ms,
                                &sim->out);
+}
+
+/* An engine says what it allocated: more or less than was estimated. */
+void devices_measured(struct sim *sim, int index)
+{
+    const struct book_engine *engine = &sim->books.engines[index];
+    uint64_t compute = SIM_PICK(&sim->random, 10, 70, 300) << 20;
+
+    if (!devices_amend(sim) || !engine->estimated || engine->token.serial == 0 || engine->forgotten)
+        return;
+    for (int i = 0; i < sim->world.n_devices; i++) {
+        if (!uses(engine, i))
+            continue;
+        sim_input(sim, engine->pool, "%s says what it takes of %s", sim_engine_name(sim, index),
+                  id_of(sim, i));
+        pm_core_measured(sim->core, engine->token, id_of(sim, i), PM_MEMORY_COMPUTE, compute,
+                         sim->now_ms, &sim->out);
+        sim_taken(sim);
+    }
 }
 
 /* Somebody looks at its memory: while an engine there ends every half second, else now and then. */
@@ -531,7 +710,7 @@ static void book_blamed(struct sim *sim, int index, int device)
         sim->books.engines[index].watched_ms = sim->now_ms;
 }
 
-static void driver_error(struct sim *sim, enum pm_xid_action action, bool known)
+static void driver_error(struct sim *sim, enum pm_xid_action action, bool known, bool names_one)
 {
     int index = some_ready_engine(sim), device = 0;
     struct pm_token token = {0};
@@ -540,7 +719,7 @@ static void driver_error(struct sim *sim, enum pm_xid_action action, bool known)
         return;
     while (device < sim->world.n_devices - 1 && !uses(&sim->books.engines[index], device))
         device++;
-    if (sim_one_in(&sim->random, 2))
+    if (names_one)
         token = sim->books.engines[index].token;
     if (token.serial == 0 || !runs_there(sim, index, device))
         index = only_one_there(sim, device);
@@ -573,7 +752,7 @@ void devices_trouble(struct sim *sim)
 {
     if (sim->world.n_devices == 0 || !sim->books.listed)
         return;
-    switch (sim_below(&sim->random, 6)) {
+    switch (sim_below(&sim->random, 7)) {
     case 0:
     case 1: state_changes(sim); break;
     case 2: is_cleared(sim); break;
@@ -581,12 +760,12 @@ void devices_trouble(struct sim *sim)
         driver_error(sim,
                      (enum pm_xid_action)SIM_PICK(&sim->random, PM_XID_NOTE, PM_XID_APP,
                                                   PM_XID_RESET, PM_XID_LOST),
-                     sim_one_in(&sim->random, 2));
+                     sim_one_in(&sim->random, 2), sim_one_in(&sim->random, 2));
         break;
     case 4: neighbour(sim); break;
     default: /* it is the device, though nobody says so */
         for (int i = 0; i < 4 && !sim->broken; i++)
-            driver_error(sim, PM_XID_APP, true);
+            driver_error(sim, PM_XID_APP, true, true);
         break;
     }
 }

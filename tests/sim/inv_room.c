@@ -19,6 +19,8 @@ void inv10_at(struct sim *sim, const struct pm_action *action)
         int device = device_of(sim, action->plan->devices[i].id);
         uint64_t bytes = action->plan->devices[i].bytes;
 
+        if (devices_amend(sim))
+            continue; /* what was charged before this step may be less now: asked after it */
         HOLDS(sim, 10, pool, "no more is charged than there is, whenever room is granted",
               device != SIM_NOBODY &&
                   sim->books.devices[device].charged + bytes <= capacity(sim, device),
@@ -35,9 +37,27 @@ void inv10_at(struct sim *sim, const struct pm_action *action)
     }
 }
 
+static bool spawned_there(const struct sim *sim, int device)
+{
+    for (int i = 0; i < sim->books.n_live; i++) {
+        const struct book_engine *engine = &sim->books.engines[sim->books.live[i]];
+
+        if (engine->spawned_ms == sim->now_ms && !engine->adopted &&
+            (engine->uses & (1U << device)))
+            return true;
+    }
+    return false;
+}
+
 void inv10_after(struct sim *sim)
 {
     struct pm_device_view view;
+
+    devices_look(sim);
+    for (int i = 0; i < sim->world.n_devices && devices_amend(sim); i++)
+        HOLDS(sim, 10, SIM_NOBODY, "no more is charged than there is, where room was just granted",
+              !spawned_there(sim, i) || sim->books.devices[i].charged <= capacity(sim, i),
+              "device %d: %" PRIu64, i, sim->books.devices[i].charged);
 
     for (int i = 0; i < sim->world.n_devices && pm_core_device_at(sim->core, (size_t)i, &view); i++)
         HOLDS(sim, 10, SIM_NOBODY, "a charge ends once, when nothing is left of its engine",
@@ -56,7 +76,29 @@ static bool is_as_asked(const struct sim *sim, const struct pm_pool_spec *spec,
 
         n += device != SIM_NOBODY && devices_may_use(sim, spec, device);
     }
+    if (spec->tensor_split[0] == '[')
+        return n == plan->n_devices && n == 2;
+    if (strcmp(spec->tensor_split, "auto") == 0)
+        return n == plan->n_devices && n > 0;
     return n == plan->n_devices && n == (spec->vram.devices.n > 0 ? spec->vram.devices.n : 1);
+}
+
+/* SPLIT-1: counts sum to all layers, and each device has what its layers take. */
+static void look_at_split(struct sim *sim, int pool, const struct pm_plan *plan,
+                          const struct pm_model *model)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < plan->n_devices; i++) {
+        uint64_t layers = plan->devices[i].n_layers;
+
+        n += plan->devices[i].n_layers;
+        HOLDS(sim, 11, pool, "a device of a plan is charged what its layers take at least",
+              layers > 0 && plan->devices[i].bytes >= (layers - 1) * model->layers[0].weights_bytes,
+              "%" PRIu64 " layers, %" PRIu64 " bytes", layers, plan->devices[i].bytes);
+    }
+    HOLDS(sim, 11, pool, "the layers of a plan are those of its model",
+          n == plan->n_layers && n == model->n_layers + 1, "%u of %u", n, plan->n_layers);
 }
 
 /* Another start there that is no further. */
@@ -100,13 +142,16 @@ void inv11_at(struct sim *sim, const struct pm_action *action)
         return;
     HOLDS(sim, 11, pool, "a plan has devices of the mask: one, or all that have bytes of their own",
           is_as_asked(sim, spec, action->plan), "%s", spec->devices);
+    if (devices_model(sim, spec))
+        look_at_split(sim, pool, action->plan, devices_model(sim, spec));
     for (size_t i = 0; i < action->plan->n_devices; i++) {
         int device = device_of(sim, action->plan->devices[i].id);
         const struct book_device *there = &sim->books.devices[device];
 
-        HOLDS(sim, 11, pool, "a plan has the bytes that were asked for",
-              action->plan->devices[i].bytes == devices_bytes(spec, device), "%" PRIu64,
-              action->plan->devices[i].bytes);
+        if (!devices_model(sim, spec))
+            HOLDS(sim, 11, pool, "a plan has the bytes that were asked for",
+                  action->plan->devices[i].bytes == devices_bytes(spec, device), "%" PRIu64,
+                  action->plan->devices[i].bytes);
         HOLDS(sim, 11, pool, "nothing starts on a device that does not work",
               there->state == PM_DEVICE_OK, "device %d is %s", device,
               pm_device_state_name(there->state));

@@ -36,6 +36,7 @@
 #define SIM_NOBODY           (-1)
 #define SIM_REMOVED          (1U << PM_INTENT_COUNT) /* a bit beside those of the intents */
 #define SIM_DEVICES          2
+#define SIM_MODELS           4
 #define SIM_MAX_WAIT_MS      10000
 #define SIM_MIN_RESIDENCY_MS 30000
 
@@ -141,10 +142,12 @@ struct world_device {
 struct world {
     struct world_device devices[SIM_DEVICES];
     int n_devices;
-    bool sees_memory, sees_processes; /* somebody tells what is free, and who uses it */
-    bool has_uuids;                   /* devices are found; else they are declared */
-    bool estimates_err;               /* engines take other memory than was planned */
-    bool discovers;                   /* the list comes later */
+    bool sees_memory, sees_processes;    /* somebody tells what is free, and who uses it */
+    bool has_uuids;                      /* devices are found; else they are declared */
+    bool estimates_err;                  /* engines take other memory than was planned */
+    bool discovers;                      /* the list comes later */
+    bool says_memory;                    /* engines say what they allocated */
+    struct pm_model *models[SIM_MODELS]; /* of specs that declare no bytes; NULL: there are none */
     struct world_event list;
     struct pm_heap heap;
     struct world_engine engines[SIM_ENGINES];
@@ -218,6 +221,7 @@ struct book_engine {
     unsigned uses;         /* devices, as bits */
     uint64_t charged[SIM_DEVICES];
     uint64_t pending[SIM_DEVICES];  /* of that, not in use yet as far as was told */
+    bool estimated;                 /* its bytes are: they change with what it says */
     bool doomed, childless;         /* by the driver; nothing is left of it */
     uint64_t doomed_ms, watched_ms; /* a driver error that may be its doing; 0: none */
 };
@@ -484,6 +488,12 @@ void devices_found(struct sim *sim);
 bool devices_on_cpu(const struct sim *sim, const struct pm_pool_spec *spec);
 bool devices_may_use(const struct sim *sim, const struct pm_pool_spec *spec, int device);
 uint64_t devices_bytes(const struct pm_pool_spec *spec, int device);
+struct pm_model *devices_model(const struct sim *sim, const struct pm_pool_spec *spec);
+bool devices_amend(const struct sim *sim); /* charges change while engines run */
+void devices_measured(struct sim *sim, int engine);
+void devices_look(struct sim *sim); /* at charges that changed, after a step */
+void devices_clear(struct sim *sim);
+void devices_refused(struct sim *sim, int pool);
 uint64_t devices_left(const struct sim *sim, int device);
 bool devices_foreign(const struct sim *sim, int device);
 bool devices_needed(const struct sim *sim, const struct pm_pool_spec *spec);

@@ -25,6 +25,7 @@ void world_clear(struct sim *sim)
     memset(world->streams, 0, (size_t)(sim->books.n_requests + 1) * sizeof(world->streams[0]));
     memset(world->questions, 0, sizeof(world->questions));
     world->n_devices = 0;
+    devices_clear(sim);
     memset(world->disk, 0, sizeof(world->disk));
     world->n_engines = world->next_question = 0;
     world->disk_free_ms = 0;
@@ -196,6 +197,7 @@ static void becomes_ready(struct sim *sim, int index)
     pm_core_endpoint_ready(sim->core, sim->books.engines[index].token, &ready, sim->now_ms,
                            &sim->out);
     sim_taken(sim);
+    devices_measured(sim, index);
 }
 
 /* It loads, or works for a stream: its log grows. */
@@ -223,6 +225,8 @@ static void shows_life(struct sim *sim, int index)
     books_life(sim, index);
     pm_core_progress(sim->core, sim->books.engines[index].token, sim->now_ms, &sim->out);
     sim_taken(sim);
+    if (!engine->loaded && sim_one_in(&sim->random, 4))
+        devices_measured(sim, index);
 }
 
 struct pm_exit world_some_exit(struct sim *sim, int index)
@@ -381,7 +385,8 @@ static void staged_next(struct sim *sim, const struct world_question *question)
     sim_input(sim, question->pool, "the new model of %s is %s",
               sim->books.pools[question->pool].spec->id, fails ? "not there" : "there");
     sim->books.pools[question->pool].staging_next = false;
-    pm_core_staged(sim->core, question->token, fails ? &failure : NULL, NULL, 1000, sim->now_ms,
+    pm_core_staged(sim->core, question->token, fails ? &failure : NULL,
+                   devices_model(sim, sim->books.pools[question->pool].spec), 0, sim->now_ms,
                    &sim->out);
     if (question->token.serial == sim->books.pools[question->pool].reload_token.serial)
         sim->books.pools[question->pool].not_staged_in_step =
@@ -400,7 +405,8 @@ static void staged(struct sim *sim, struct world_question *question)
     sim_input(sim, question->pool, "the model of %s is %s",
               sim->books.pools[question->pool].spec->id, fails ? "not there" : "there");
     books_staged(sim, question->pool, fails ? &failure : NULL);
-    pm_core_staged(sim->core, question->token, fails ? &failure : NULL, NULL, 1000, sim->now_ms,
+    pm_core_staged(sim->core, question->token, fails ? &failure : NULL,
+                   devices_model(sim, sim->books.pools[question->pool].spec), 0, sim->now_ms,
                    &sim->out);
     sim_taken(sim);
 }
