@@ -37,8 +37,8 @@ static bool lists_device(const char *mask, const char *device, size_t n)
     return false;
 }
 
-/* Every device of the pool is in the mask. */
-static bool is_within(const struct pm_pool *pool, const char *mask)
+/* Where no device is known a mask is as good as its words. */
+static bool is_within_by_words(const struct pm_pool *pool, const char *mask)
 {
     const char *devices = pool->spec->devices;
 
@@ -47,6 +47,17 @@ static bool is_within(const struct pm_pool *pool, const char *mask)
             return false;
     }
     return true;
+}
+
+/* Every device of the pool is in the mask. */
+static bool is_within(const struct pm_pool *pool, const char *text)
+{
+    pm_auto(pm_mask_unref) struct pm_mask *mask = NULL;
+
+    if (pool->core->n_devices == 0 || !pool->spec->habits.ours)
+        return is_within_by_words(pool, text);
+    return pm_mask_parse(text, strlen(text), &mask, NULL, NULL) == POOLMGR_OK &&
+           pm_ways_within(pool->core, pool->spec, mask);
 }
 
 /* What a request demands of a pool; "" when it has it. */

@@ -114,8 +114,9 @@ struct pm_pool *pm_registry_add(struct pm_core *core, struct pm_pool_spec *spec,
 
     pm_event_init(&event, PM_EV_POOL_ADDED, spec->id);
     pm_event_pool(&event, spec->id);
-    pm_event_human(&event, "%s is added: %u %s with %llu slots", spec->id, pool->n_places,
-                   pool->n_places == 1 ? "replica" : "replicas", (unsigned long long)spec->n_slots);
+    pm_event_human(&event, "%s is added: %u %s with %llu slots%s", spec->id, pool->n_places,
+                   pool->n_places == 1 ? "replica" : "replicas", (unsigned long long)spec->n_slots,
+                   pm_ways_why_cpu(core, spec));
     pm_action_tell(out, &event);
     return pool;
 }

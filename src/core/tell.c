@@ -43,23 +43,29 @@ static void say_model_failed(const struct pm_place *place, const char *name, str
 
 static void say_starting(const struct pm_place *place, const char *name, struct pm_event *event)
 {
+    const char *cpu = pm_ways_why_cpu(place->pool->core, place->spec);
     uint64_t n = pm_pool_n_waiters(place->pool);
 
     switch (place->wanted.reason) {
     case PM_BECAUSE_WAITERS:
-        pm_event_human(event, "%s starts: %" PRIu64 " request%s wait%s for it", name, n,
-                       pm_plural(n), n == 1 ? "s" : "");
+        pm_event_human(event, "%s starts: %" PRIu64 " request%s wait%s for it%s", name, n,
+                       pm_plural(n), n == 1 ? "s" : "", cpu);
         break;
-    case PM_BECAUSE_START: pm_event_human(event, "%s starts: an operator asks for it", name); break;
+    case PM_BECAUSE_START:
+        pm_event_human(event, "%s starts: an operator asks for it%s", name, cpu);
+        break;
     case PM_BECAUSE_RESTART:
         if (place->clock.n > 0)
-            pm_event_human(event, "%s starts again after failure %" PRIu64, name, place->clock.n);
+            pm_event_human(event, "%s starts again after failure %" PRIu64 "%s", name,
+                           place->clock.n, cpu);
         else
-            pm_event_human(event, "%s starts again", name); /* its failures are forgotten */
+            pm_event_human(event, "%s starts again%s", name, cpu); /* its failures are forgotten */
         break;
-    case PM_BECAUSE_PRELOAD: pm_event_human(event, "%s starts: it is preloaded", name); break;
-    case PM_BECAUSE_RELOAD: pm_event_human(event, "%s starts: it is reloaded", name); break;
-    default: pm_event_human(event, "%s starts", name); break;
+    case PM_BECAUSE_PRELOAD:
+        pm_event_human(event, "%s starts: it is preloaded%s", name, cpu);
+        break;
+    case PM_BECAUSE_RELOAD: pm_event_human(event, "%s starts: it is reloaded%s", name, cpu); break;
+    default: pm_event_human(event, "%s starts%s", name, cpu); break;
     }
 }
 

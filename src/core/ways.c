@@ -34,6 +34,13 @@ bool pm_ways_on_cpu(const struct pm_core *core, const struct pm_pool_spec *spec)
            (core->listed && core->n_devices == 0 && core->gpus == PM_GPUS_NONE && !spec->where);
 }
 
+const char *pm_ways_why_cpu(const struct pm_core *core, const struct pm_pool_spec *spec)
+{
+    return pm_ways_on_cpu(core, spec) && !is_cpu(spec)
+               ? ", on the CPU: there is no GPU in this machine"
+               : "";
+}
+
 bool pm_ways_needed(const struct pm_core *core, const struct pm_pool_spec *spec)
 {
     if (!spec->habits.ours || is_cpu(spec))
@@ -118,6 +125,34 @@ static bool account_of(const struct pm_core *core, const char *key, uint32_t *re
     pm_mask_unref(mask);
     free(set);
     return n == 1;
+}
+
+static bool holds(const size_t *set, size_t n, uint32_t account)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (set[i] == account)
+            return true;
+    }
+    return false;
+}
+
+bool pm_ways_within(const struct pm_core *core, const struct pm_pool_spec *spec,
+                    const struct pm_mask *mask)
+{
+    const struct pm_ways *ways;
+    bool all = true;
+    size_t *set, n = 0;
+
+    if (pm_ways_on_cpu(core, spec) || pm_mask_is_cpu(mask))
+        return pm_ways_on_cpu(core, spec) && pm_mask_is_cpu(mask);
+    ways = pm_ways_of(core, spec);
+    set = pm_xalloc((core->n_devices + 1) * sizeof(*set));
+    if (pm_mask_resolve(mask, core->seen_gpus, core->n_devices, false, set, &n, NULL, NULL) < 0)
+        n = 0;
+    for (size_t i = 0; i < ways->n_accounts; i++)
+        all = all && holds(set, n, ways->accounts[i]);
+    free(set);
+    return all && n > 0 && ways->error.code == 0;
 }
 
 /* ---- how it lies on them ------------------------------------------------------------------------------- */

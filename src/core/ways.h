@@ -59,8 +59,13 @@ typedef uint64_t (*pm_left_fn)(const void *ctx, uint32_t account);
 /* Whether it needs a device at all, as far as is known by now; whether it runs on the CPU, asked for or not. */
 bool pm_ways_needed(const struct pm_core *core, const struct pm_pool_spec *spec);
 bool pm_ways_on_cpu(const struct pm_core *core, const struct pm_pool_spec *spec);
+/* For want of a GPU; "" it is not so. Said where people are told of it (LOAD-5). */
+const char *pm_ways_why_cpu(const struct pm_core *core, const struct pm_pool_spec *spec);
 /* Never NULL; borrowed until the next input. */
 const struct pm_ways *pm_ways_of(const struct pm_core *core, const struct pm_pool_spec *spec);
+/* Whether all that it may use is among the devices of a mask. */
+bool pm_ways_within(const struct pm_core *core, const struct pm_pool_spec *spec,
+                    const struct pm_mask *mask);
 /* The model of a spec is known now. */
 void pm_ways_know(struct pm_core *core, const struct pm_pool_spec *spec, struct pm_model *model,
                   uint64_t size_bytes);

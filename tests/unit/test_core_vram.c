@@ -570,6 +570,8 @@ static void test_without_gpu_hardware_auto_is_the_cpu_LOAD_5(void **s)
     list_devices();
     assert_true(the_plan()->on_cpu);
     assert_true(pool("a").on_cpu);
+    assert_told(&world, PM_EV_INSTANCE_STARTING,
+                "a starts: 1 request waits for it, on the CPU: there is no GPU in this machine");
 }
 
 static void test_gpu_only_refuses_the_cpu_LOAD_5(void **s)
@@ -664,6 +666,22 @@ static void test_masks_find_devices_by_index_and_by_uuid_MASK_1(void **s)
     assert_told(&world, PM_EV_INSTANCE_STARTING, "b starts: 1 request waits for it");
 }
 
+/* PLACE-2: a request's mask and a pool's may name a device in different words. */
+static void test_a_requests_mask_means_devices_and_not_words(void **s)
+{
+    struct pm_request request = {.route = "a", .placement = {.mask = GPU_B}};
+
+    add_gpu(GPU_A, 0);
+    add_gpu(GPU_B, 1);
+    only_on(spec_of("a", 10), "1");
+    begin();
+    (void)request_with(&world, request);
+    assert_int_equal(place("a").state, PM_STAGING);
+    request.placement.mask = "0";
+    (void)request_with(&world, request);
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_PIN_UNMET);
+}
+
 static void test_an_index_means_what_is_on_the_bus_now(void **s)
 {
     add_gpu(GPU_A, 0);
@@ -734,6 +752,7 @@ int main(void)
         TEST(test_an_adopted_engine_gets_its_charge_when_devices_are_found),
         TEST(test_a_device_that_nobody_could_look_at_has_not_changed),
         TEST(test_masks_find_devices_by_index_and_by_uuid_MASK_1),
+        TEST(test_a_requests_mask_means_devices_and_not_words),
         TEST(test_an_index_means_what_is_on_the_bus_now),
         TEST(test_a_device_that_may_not_be_used_fails_by_its_name_until_it_may),
     };
