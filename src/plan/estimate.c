@@ -9,10 +9,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "plan/compute.h"
 #include "plan/ggml.h"
+#include "plan/sum.h"
 #include "util/str.h"
 
-#define MIB         (UINT64_C(1) << 20)
 #define CELLS       256 /* llama.cpp rounds a cache's length up to it */
 #define BYTES_LIMIT (UINT64_MAX / 2)
 
@@ -22,28 +23,6 @@ struct terms {
     uint64_t cells, sliding_cells; /* of one stream */
     uint64_t n_streams, n_slots;
 };
-
-/* A sum that remembers when it did not fit. */
-struct sum {
-    uint64_t bytes;
-    bool overflows;
-};
-
-static void add(struct sum *sum, uint64_t bytes)
-{
-    if (__builtin_add_overflow(sum->bytes, bytes, &sum->bytes))
-        sum->overflows = true;
-}
-
-static void add_product(struct sum *sum, uint64_t a, uint64_t b)
-{
-    uint64_t product;
-
-    if (__builtin_mul_overflow(a, b, &product))
-        sum->overflows = true;
-    else
-        add(sum, product);
-}
 
 static uint64_t round_up(uint64_t n)
 {
@@ -150,7 +129,7 @@ static int measure_layer(const struct pm_model_layer *layer, const struct terms 
                          uint64_t *ret, uint64_t *per_token, struct poolmgr_error *err)
 {
     uint64_t k, v, index, cells = layer->sliding ? terms->sliding_cells : terms->cells;
-    struct sum row = {0}, sum = {0};
+    struct pm_sum row = {0}, sum = {0};
     int r;
 
     r = measure_row(terms->type_k, layer->k_elements, layer->k_head, &k, err);
@@ -165,11 +144,11 @@ static int measure_layer(const struct pm_model_layer *layer, const struct terms 
     if (r < 0)
         return r;
 
-    add(&row, k);
-    add(&row, v);
-    add(&row, index);
-    add_product(&sum, row.bytes, cells * terms->n_streams);
-    add_product(&sum, layer->state_elements, 4 * terms->n_slots);
+    pm_sum_add(&row, k);
+    pm_sum_add(&row, v);
+    pm_sum_add(&row, index);
+    pm_sum_add_product(&sum, row.bytes, cells * terms->n_streams);
+    pm_sum_add_product(&sum, layer->state_elements, 4 * terms->n_slots);
     if (row.overflows || sum.overflows)
         return pm_fail(err, POOLMGR_E_BAD_ARGUMENTS, "the bytes of one layer's cache overflow");
 
@@ -181,10 +160,10 @@ static int measure_layer(const struct pm_model_layer *layer, const struct terms 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
 
 static int fill_items(const struct pm_model *model, const struct pm_estimate_ask *ask,
-                      const struct terms *terms, struct pm_estimate *estimate, struct sum *total,
+                      const struct terms *terms, struct pm_estimate *estimate, struct pm_sum *total,
                       struct poolmgr_error *err)
 {
-    struct sum first = {0}, output = {0};
+    struct pm_sum first = {0}, output = {0};
 
     for (size_t i = 0; i < model->n_layers; i++) {
         uint64_t per_token = 0;
@@ -197,48 +176,57 @@ static int fill_items(const struct pm_model *model, const struct pm_estimate_ask
         estimate->kv_per_token += per_token;
     }
 
-    add(&first, estimate->weights[0]);
-    add(&first, ask->mmproj_bytes);
-    add(&first, ask->draft_bytes);
-    add(&output, model->output_bytes);
-    add(&output, model->tied_bytes);
+    pm_sum_add(&first, estimate->weights[0]);
+    pm_sum_add(&first, ask->mmproj_bytes);
+    pm_sum_add(&first, ask->draft_bytes);
+    pm_sum_add(&output, model->output_bytes);
+    pm_sum_add(&output, model->tied_bytes);
     estimate->weights[0] = first.bytes;
     estimate->weights[model->n_layers] = output.bytes;
     total->overflows |= first.overflows | output.overflows;
     for (size_t i = 0; i < estimate->n_items; i++) {
-        add(total, estimate->weights[i]);
+        pm_sum_add(total, estimate->weights[i]);
         estimate->weights_bytes += estimate->weights[i];
     }
     for (size_t i = 0; i < estimate->n_items; i++) {
-        add(total, estimate->kv[i]);
+        pm_sum_add(total, estimate->kv[i]);
         estimate->kv_bytes += estimate->kv[i];
     }
 
     return POOLMGR_OK;
 }
 
-/* 4 × ubatch × (n_embd + n_vocab) + 64 MiB, and the mask: of it each device of several keeps four, so that they can work at
- * different steps at once. */
 static void set_compute(const struct pm_model *model, const struct pm_estimate_ask *ask,
-                        uint64_t ubatch, struct pm_estimate *estimate, struct sum *total)
+                        const struct terms *terms, uint64_t ubatch, struct pm_estimate *estimate,
+                        struct pm_sum *total)
 {
-    struct sum compute = {.bytes = 64 * MIB}, split;
+    uint64_t n_tokens = less(ubatch, estimate->total_context);
+    struct pm_compute_ask what = {
+        .n_tokens = n_tokens,
+        .n_outputs = less(n_tokens, ask->n_outputs > 0 ? ask->n_outputs : n_tokens),
+        .cells = terms->cells * terms->n_streams,
+        .stream_cells = terms->cells,
+        .stream_sliding_cells = terms->sliding_cells,
+        .widened = ask->cache_k == PM_CACHE_F32 || ask->cache_v == PM_CACHE_F32,
+    };
+    struct pm_compute compute;
 
     if (ask->measured.compute_bytes > 0) {
         estimate->compute_bytes = estimate->compute_split_bytes = ask->measured.compute_bytes;
-        add(total, ask->measured.compute_bytes);
+        pm_sum_add(total, ask->measured.compute_bytes);
         return;
     }
 
-    add_product(&compute, 4 * ubatch, model->n_embd);
-    add_product(&compute, 4 * ubatch, model->n_vocab);
-    split = compute;
-    add_product(&compute, 2 * ubatch, estimate->total_context);
-    add_product(&split, 8 * ubatch, estimate->total_context);
-    estimate->compute_bytes = compute.bytes;
-    estimate->compute_split_bytes = split.bytes;
-    add(total, split.bytes);
-    total->overflows |= compute.overflows | split.overflows;
+    pm_compute_make(model, &what, &compute);
+    estimate->compute_bytes = compute.single.bytes;
+    estimate->compute_split_bytes = compute.split.bytes;
+    estimate->compute_first_bytes = compute.first.bytes;
+    estimate->compute_last_bytes = compute.last.bytes;
+    pm_sum_add(total, compute.split.bytes);
+    pm_sum_add(total, compute.first.bytes);
+    pm_sum_add(total, compute.last.bytes);
+    total->overflows |= compute.single.overflows || compute.split.overflows ||
+                        compute.first.overflows || compute.last.overflows;
 }
 
 static int fill(const struct pm_model *model, const struct pm_estimate_ask *ask,
@@ -246,7 +234,7 @@ static int fill(const struct pm_model *model, const struct pm_estimate_ask *ask,
 {
     uint64_t ubatch = ask->ubatch > 0 ? ask->ubatch : PM_ESTIMATE_UBATCH;
     struct terms terms = {0};
-    struct sum total = {0};
+    struct pm_sum total = {0};
     int r;
 
     r = check_ask(model, ask, estimate, &terms, err);
@@ -261,13 +249,13 @@ static int fill(const struct pm_model *model, const struct pm_estimate_ask *ask,
     if (r < 0)
         return r;
 
-    set_compute(model, ask, ubatch, estimate, &total);
+    set_compute(model, ask, &terms, ubatch, estimate, &total);
     estimate->host_bytes = model->input_bytes;
     estimate->tied_bytes = model->tied_bytes;
     estimate->context_bytes =
         ask->measured.context_bytes > 0 ? ask->measured.context_bytes : PM_ESTIMATE_CONTEXT_BYTES;
-    add(&total, estimate->host_bytes);
-    add(&total, estimate->context_bytes);
+    pm_sum_add(&total, estimate->host_bytes);
+    pm_sum_add(&total, estimate->context_bytes);
     if (total.overflows || total.bytes > BYTES_LIMIT)
         return pm_fail(err, POOLMGR_E_BAD_ARGUMENTS,
                        "what a context of %" PRIu64 " tokens takes in %" PRIu64

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How many bytes an engine takes for a model, by what it can place apart: one number for each layer and one for the
- * output. Formulas are those of DEVICES §7. Weights and KV cache are exact; the compute buffer is a formula until it was
- * measured. Pure; every product and sum is checked.
+ * output. Formulas are those of DEVICES §7. Weights and KV cache are exact; the compute buffer is a formula
+ * (plan/compute.h) until it was measured. Pure; every product and sum is checked.
  */
 #ifndef PM_PLAN_ESTIMATE_H
 #define PM_PLAN_ESTIMATE_H
@@ -36,9 +36,12 @@ struct pm_measured_memory {
 };
 
 struct pm_estimate_ask {
-    uint64_t context;          /* tokens of one request; 0: as trained */
-    uint64_t n_slots;          /* requests at once; 0: 1 */
-    uint64_t ubatch;           /* tokens of one step; 0: PM_ESTIMATE_UBATCH */
+    uint64_t context; /* tokens of one request; 0: as trained */
+    uint64_t n_slots; /* requests at once; 0: 1 */
+    uint64_t ubatch;  /* tokens of one step; 0: PM_ESTIMATE_UBATCH */
+    /* Tokens of one step whose logits the engine keeps room for. 0: all, as llama.cpp did before it knew a limit (#23861; its
+     * server then has one a slot). */
+    uint64_t n_outputs;
     unsigned cache_k, cache_v; /* ggml types; zeros are F32: start from pm_estimate_ask_default() */
     bool unified;              /* one cache for all slots (-kvu) */
     uint64_t mmproj_bytes;     /* the projector: on the first of the devices */
@@ -59,6 +62,8 @@ struct pm_estimate {
     uint64_t tied_bytes;              /* of the output's weights: a copy of what is in host_bytes */
     uint64_t compute_bytes;           /* on one device that holds all */
     uint64_t compute_split_bytes;     /* on each of several devices */
+    uint64_t compute_first_bytes;     /* and so much more on the first of several */
+    uint64_t compute_last_bytes;      /* and on the last */
     uint64_t context_bytes;           /* CUDA context, on each device; not part of any sum here */
     uint64_t context;                 /* tokens of one request */
     uint64_t total_context;           /* of all slots: -c */

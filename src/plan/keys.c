@@ -15,6 +15,7 @@ static const char *const names[PM_KEY_COUNT] = {
     [PM_KEY_EMBEDDING_LENGTH] = "embedding_length",
     [PM_KEY_VOCAB_SIZE] = "vocab_size",
     [PM_KEY_FEED_FORWARD_LENGTH] = "feed_forward_length",
+    [PM_KEY_EXPERTS_USED] = "expert_used_count",
     [PM_KEY_HEAD_COUNT] = "attention.head_count",
     [PM_KEY_HEAD_COUNT_KV] = "attention.head_count_kv",
     [PM_KEY_KEY_LENGTH] = "attention.key_length",

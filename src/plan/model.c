@@ -13,6 +13,7 @@
 
 #include "plan/arch.h"
 #include "plan/keys.h"
+#include "plan/work.h"
 #include "util/str.h"
 
 struct pm_model *pm_model_new(size_t n_layers)
@@ -58,6 +59,7 @@ char *pm_model_shard_path(const char *first, uint64_t shard, uint64_t n)
 
 struct builder {
     struct pm_keys keys;
+    struct pm_widths widths;
     struct pm_gguf first; /* of the first shard */
     uint64_t layer_bytes[PM_MODEL_LAYERS_MAX];
     uint64_t type_bytes[PM_GGML_TYPES];
@@ -156,6 +158,7 @@ static void on_tensor(void *ctx, const struct pm_gguf_tensor *tensor)
         builder->n_rows = tensor->n_dims > 1 ? tensor->dims[1] : 0;
     builder->has_output |= is_output;
     builder->n_tensors++;
+    pm_widths_see(&builder->widths, tensor);
 }
 
 static void on_number(void *ctx, const char *key, uint64_t value)
@@ -339,6 +342,7 @@ static struct pm_model *assemble(struct builder *builder)
     explain(builder, n_layers, model);
     if (model->no_estimate[0] == '\0')
         pm_arch_lay_out(&builder->keys, model);
+    pm_work_measure(&builder->widths, &builder->keys, model);
     for (size_t i = 0; i < pm_arch_own_layers(&builder->keys, model->n_layers); i++)
         model->layers[i].weights_bytes = builder->layer_bytes[i];
 

@@ -41,8 +41,15 @@ static void cut_init(struct pm_cut *cut, const struct pm_estimate *estimate,
         .compute_single = estimate->compute_bytes,
         .compute_split = estimate->compute_split_bytes,
     };
+    cut->cost[0] = 0;
     for (size_t i = 0; i < cut->n_items; i++)
         cut->cost[i + 1] = cut->cost[i] + estimate->weights[i] + estimate->kv[i];
+
+    /* What the first and the last of several pay more goes with the first item and the last; one that holds all pays neither. */
+    for (size_t i = 1; i <= cut->n_items; i++)
+        cut->cost[i] += estimate->compute_first_bytes;
+    cut->cost[cut->n_items] += estimate->compute_last_bytes;
+    cut->compute_single -= estimate->compute_first_bytes + estimate->compute_last_bytes;
 
     order_devices(cut, devices, n);
     for (size_t d = 0; d < n; d++) {

@@ -106,6 +106,27 @@ static inline void gguf_tensor(struct gguf_maker *maker, const char *name, uint6
     maker->n_tensors++;
 }
 
+/* The matrices of n experts, one behind the other. */
+static inline void gguf_experts(struct gguf_maker *maker, size_t layer, const char *name,
+                                uint64_t columns, uint64_t rows, uint64_t n, unsigned type)
+{
+    const struct pm_ggml_type *of = pm_ggml_type(type);
+    char text[96];
+    uint64_t bytes = 0;
+
+    (void)snprintf(text, sizeof(text), "blk.%zu.%s", layer, name);
+    gguf_put_text(&maker->tensors, text);
+    gguf_put(&maker->tensors, 3, 4);
+    gguf_put(&maker->tensors, columns, 8);
+    gguf_put(&maker->tensors, rows, 8);
+    gguf_put(&maker->tensors, n, 8);
+    gguf_put(&maker->tensors, type, 4);
+    gguf_put(&maker->tensors, maker->data, 8);
+    if (of && pm_ggml_bytes(of, columns * rows * n, &bytes))
+        maker->data += (bytes + 31) / 32 * 32;
+    maker->n_tensors++;
+}
+
 /* "blk.3.ffn_up.weight" */
 static inline void gguf_layer_tensor(struct gguf_maker *maker, size_t layer, const char *name,
                                      uint64_t columns, uint64_t rows, unsigned type)

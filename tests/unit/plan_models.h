@@ -10,6 +10,7 @@ struct model_shape {
     const char *architecture;
     unsigned n_layers, n_embd, n_q, n_kv, head, n_ff, n_vocab, context;
     unsigned n_experts;    /* 0: dense */
+    unsigned n_used;       /* of them, for one token */
     bool bias, norms;      /* of Q, K and V; of Q's and K's heads */
     bool tied, rope_freqs; /* no output.weight; frequencies of Llama 3.1 */
     unsigned embedding;    /* type of token_embd */
@@ -62,6 +63,7 @@ static const struct model_shape shape_30b_a3b = {"qwen3moe",
                                                  151936,
                                                  40960,
                                                  .n_experts = 128,
+                                                 .n_used = 8,
                                                  .norms = true,
                                                  .embedding = T_Q4_K,
                                                  .small_v = T_Q4_K};
@@ -104,15 +106,20 @@ static inline void put_attention(struct gguf_maker *maker, const struct model_sh
 static inline void put_feed_forward(struct gguf_maker *maker, const struct model_shape *shape,
                                     size_t i, bool large)
 {
-    unsigned n = shape->n_experts > 0 ? shape->n_experts : 1;
+    unsigned n = shape->n_experts, down = large ? T_Q6_K : T_Q4_K;
 
     gguf_layer_tensor(maker, i, "ffn_norm.weight", shape->n_embd, 0, T_F32);
-    if (shape->n_experts > 0)
-        gguf_layer_tensor(maker, i, "ffn_gate_inp.weight", shape->n_embd, n, T_F32);
-    gguf_layer_tensor(maker, i, "ffn_gate.weight", shape->n_embd, shape->n_ff * n, T_Q4_K);
-    gguf_layer_tensor(maker, i, "ffn_up.weight", shape->n_embd, shape->n_ff * n, T_Q4_K);
-    gguf_layer_tensor(maker, i, "ffn_down.weight", shape->n_ff, shape->n_embd * n,
-                      large ? T_Q6_K : T_Q4_K);
+    if (n == 0) {
+        gguf_layer_tensor(maker, i, "ffn_gate.weight", shape->n_embd, shape->n_ff, T_Q4_K);
+        gguf_layer_tensor(maker, i, "ffn_up.weight", shape->n_embd, shape->n_ff, T_Q4_K);
+        gguf_layer_tensor(maker, i, "ffn_down.weight", shape->n_ff, shape->n_embd, down);
+        return;
+    }
+
+    gguf_layer_tensor(maker, i, "ffn_gate_inp.weight", shape->n_embd, n, T_F32);
+    gguf_experts(maker, i, "ffn_gate_exps.weight", shape->n_embd, shape->n_ff, n, T_Q4_K);
+    gguf_experts(maker, i, "ffn_up_exps.weight", shape->n_embd, shape->n_ff, n, T_Q4_K);
+    gguf_experts(maker, i, "ffn_down_exps.weight", shape->n_ff, shape->n_embd, n, down);
 }
 
 static inline void put_shape(struct gguf_maker *maker, const struct model_shape *shape)
@@ -127,6 +134,8 @@ static inline void put_shape(struct gguf_maker *maker, const struct model_shape 
     gguf_number(maker, "*.attention.head_count_kv", shape->n_kv);
     gguf_number(maker, "*.attention.key_length", shape->head);
     gguf_number(maker, "*.attention.value_length", shape->head);
+    if (shape->n_experts > 0)
+        gguf_number(maker, "*.expert_used_count", shape->n_used);
     gguf_tensor(maker, "token_embd.weight", shape->n_embd, shape->n_vocab, shape->embedding);
     for (size_t i = 0; i < n; i++) {
         bool large = i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;

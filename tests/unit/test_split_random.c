@@ -50,6 +50,8 @@ static void draw_world(struct world *world)
                                            .kv = world->kv,
                                            .compute_bytes = 1 + draw(5)};
     world->estimate.compute_split_bytes = world->estimate.compute_bytes + draw(2) * draw(6);
+    world->estimate.compute_first_bytes = draw(2) * draw(8);
+    world->estimate.compute_last_bytes = draw(2) * draw(8);
     for (size_t i = 0; i < world->estimate.n_items; i++) {
         world->weights[i] = draw(6) == 0 ? 0 : 1 + draw(scale);
         world->kv[i] = draw(3) == 0 ? 0 : draw(scale);
@@ -87,6 +89,18 @@ static wide capacity_of(const struct pm_split_device *device)
     return (wide)device->free_bytes - device->reserve_bytes - device->context_bytes;
 }
 
+/* What the first of several devices and the last pay beside the compute buffer of each. */
+static wide ends_of(const struct world *world, size_t from, size_t to)
+{
+    wide sum = 0;
+
+    if (from == 0)
+        sum += (wide)world->estimate.compute_first_bytes;
+    if (to == world->estimate.n_items)
+        sum += (wide)world->estimate.compute_last_bytes;
+    return sum;
+}
+
 static wide range_of(const struct world *world, size_t from, size_t to)
 {
     wide sum = 0;
@@ -106,7 +120,8 @@ static bool judge(const struct world *world, const size_t *at, struct best *ret)
         cut.n_used += at[d + 1] > at[d];
     compute = cut.n_used > 1 ? world->estimate.compute_split_bytes : world->estimate.compute_bytes;
     for (size_t d = 0; d < world->n; d++) {
-        wide used = range_of(world, at[d], at[d + 1]) + compute;
+        wide used = range_of(world, at[d], at[d + 1]) + compute +
+                    (cut.n_used > 1 ? ends_of(world, at[d], at[d + 1]) : 0);
         wide capacity = capacity_of(&world->devices[d]);
 
         if (at[d + 1] == at[d])

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The compute buffer: what an engine sets aside on each device for one step. It is laid out once, for the largest step there
+ * can be, and does not grow. Pure.
+ */
+#ifndef PM_PLAN_COMPUTE_H
+#define PM_PLAN_COMPUTE_H
+
+#include "plan/model.h"
+#include "plan/sum.h"
+
+struct pm_compute_ask {
+    uint64_t n_tokens;  /* of one step */
+    uint64_t n_outputs; /* of them those whose logits are kept */
+    /* Of the caches, in all streams together; and of one stream, which is what a token sees. */
+    uint64_t cells, stream_cells, stream_sliding_cells;
+    bool widened; /* the cache is of F32, and copied to F16 where attention reads it */
+};
+
+struct pm_compute {
+    struct pm_sum single; /* on one device that holds all */
+    struct pm_sum split;  /* on each of several */
+    struct pm_sum first;  /* and so much more on the first of them, with the embeddings */
+    struct pm_sum last;   /* and on the last, with the logits */
+};
+
+/*
+ * Rows are of n_embd elements of 4 bytes for each token of a step.
+ *
+ *     single = 4 rows + max(work, logits) + mask + 1 MiB
+ *     split  = 8 rows + work + 4 masks + 4 × handed + 1 MiB
+ *     first  = 10 rows
+ *     last   = max(0, logits − work)
+ *     mask   = 2 bytes a token and cell it sees, once for the layers that see all and once for those with a window
+ *
+ * The fours: devices of a split work at different steps at once, so that what comes in from outside is there four times
+ * (llama.cpp's pipeline has four copies): the mask, what the device before hands over (1 row), and on the first device the
+ * embeddings, three ways in (3 rows). Attention is taken as flash attention, which llama.cpp uses where it can: the product of
+ * Q and K is never there as a whole.
+ */
+void pm_compute_make(const struct pm_model *model, const struct pm_compute_ask *ask,
+                     struct pm_compute *ret);
+
+#endif

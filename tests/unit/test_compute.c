@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The compute buffer (VRAM-1): of models in their published shapes, against what llama.cpp 0.7.0 (build 11669) itself sets
+ * aside for them; docs/estimates.md tells how that was asked. And what the formula makes of each kind of layer.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "plan/estimate.h"
+#include "plan_models.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct pm_estimate estimate_of(const struct pm_model *model,
+                                      const struct pm_estimate_ask *ask)
+{
+    struct pm_estimate estimate = {0};
+    struct poolmgr_error err = {0};
+
+    if (pm_estimate_make(model, ask, &estimate, &err) < 0)
+        fail_msg("%s", err.message);
+    return estimate;
+}
+
+/* The engine's number, which it prints cut to whole MiB: never less, and not much more. */
+static void assert_covers(uint64_t bytes, uint64_t engine_mib)
+{
+    if (bytes < engine_mib * MIB || bytes > (engine_mib + 1) * MIB * 11 / 10)
+        fail_msg("%.2f MiB for the engine's %u", (double)bytes / MIB, (unsigned)engine_mib);
+}
+
+static void test_it_covers_what_an_engine_takes_for_models_in_their_published_shapes(void **state)
+{
+    static const struct {
+        const struct model_shape *shape;
+        unsigned context, n_slots, ubatch;
+        unsigned single, first; /* MiB, logits of one token a slot; 0: not asked */
+        unsigned single_all;    /* logits of all */
+    } rows[] = {
+        {&shape_8b, 8192, 1, 512, 124, 244, 290},     {&shape_32b, 8192, 1, 512, 210, 354, 345},
+        {&shape_70b, 8192, 1, 512, 240, 456, 322},    {&shape_4b, 8192, 1, 512, 85, 172, 324},
+        {&shape_30b_a3b, 8192, 1, 512, 92, 168, 320}, {&shape_8b, 32768, 4, 1024, 0, 680, 0},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct pm_model *model = make_model(rows[i].shape);
+        struct pm_estimate_ask ask = pm_estimate_ask_default();
+        struct pm_estimate estimate;
+
+        ask.context = rows[i].context;
+        ask.ubatch = rows[i].ubatch;
+        ask.n_slots = ask.n_outputs = rows[i].n_slots;
+        estimate = estimate_of(model, &ask);
+        if (rows[i].single > 0)
+            assert_covers(estimate.compute_bytes, rows[i].single);
+        assert_covers(estimate.compute_split_bytes + estimate.compute_first_bytes, rows[i].first);
+        pm_estimate_fini(&estimate);
+
+        ask.n_outputs = 0;
+        estimate = estimate_of(model, &ask);
+        if (rows[i].single_all > 0)
+            assert_covers(estimate.compute_bytes, rows[i].single_all);
+        pm_estimate_fini(&estimate);
+        pm_model_unref(model);
+    }
+}
+
+static void test_it_does_not_grow_with_slots_that_share_the_context(void **state)
+{
+    struct pm_model *model = make_model(&shape_8b);
+    struct pm_estimate_ask ask = pm_estimate_ask_default();
+    struct pm_estimate one, four, unified;
+
+    ask.context = 8192;
+    ask.n_outputs = 1;
+    one = estimate_of(model, &ask);
+    ask.n_slots = 4;
+    four = estimate_of(model, &ask);
+    ask.unified = true;
+    unified = estimate_of(model, &ask);
+    assert_int_equal(four.compute_bytes, one.compute_bytes);
+    assert_int_equal(unified.compute_bytes, one.compute_bytes + 3 * 2 * 512 * 8192);
+    pm_estimate_fini(&one);
+    pm_estimate_fini(&four);
+    pm_estimate_fini(&unified);
+    pm_model_unref(model);
+}
+
+static void test_a_context_smaller_than_a_step_makes_the_step_smaller(void **state)
+{
+    struct pm_model *model = make_model(&shape_8b);
+    struct pm_estimate_ask ask = pm_estimate_ask_default();
+    struct pm_estimate small, same;
+
+    ask.context = 256;
+    small = estimate_of(model, &ask);
+    ask.ubatch = 256;
+    same = estimate_of(model, &ask);
+    assert_int_equal(small.compute_bytes, same.compute_bytes);
+    pm_estimate_fini(&small);
+    pm_estimate_fini(&same);
+    pm_model_unref(model);
+}
+
+static void begin(struct gguf_maker *maker, const char *architecture, unsigned n_embd)
+{
+    gguf_begin(maker, architecture);
+    gguf_number(maker, "*.block_count", 1);
+    gguf_number(maker, "*.context_length", 4096);
+    gguf_number(maker, "*.embedding_length", n_embd);
+    gguf_number(maker, "*.attention.head_count", 16);
+}
+
+static void assert_work(struct gguf_maker *maker, uint64_t work, uint64_t handed)
+{
+    struct pm_model *model = read_maker(maker);
+
+    assert_int_equal(model->work_elements, work);
+    assert_int_equal(model->handed_elements, handed);
+    pm_model_unref(model);
+    gguf_maker_fini(maker);
+    *maker = (struct gguf_maker){0};
+}
+
+static void test_each_kind_of_layer_has_its_moment_that_needs_most(void **state)
+{
+    auto_gguf maker = {0};
+
+    /* Without a gate; with one; with one in the same matrix. */
+    begin(&maker, "starcoder2", 1024);
+    gguf_layer_tensor(&maker, 0, "ffn_up.weight", 1024, 4096, T_F16);
+    gguf_layer_tensor(&maker, 0, "ffn_down.weight", 4096, 1024, T_F16);
+    assert_work(&maker, 4096, 0);
+    begin(&maker, "llama", 1024);
+    gguf_layer_tensor(&maker, 0, "ffn_gate.weight", 1024, 2816, T_F16);
+    gguf_layer_tensor(&maker, 0, "ffn_up.weight", 1024, 2816, T_F16);
+    gguf_layer_tensor(&maker, 0, "ffn_down.weight", 2816, 1024, T_F16);
+    assert_work(&maker, 3 * 2816, 0);
+    begin(&maker, "phi3", 1024);
+    gguf_layer_tensor(&maker, 0, "ffn_up.weight", 1024, 2 * 2816, T_F16);
+    gguf_layer_tensor(&maker, 0, "ffn_down.weight", 2816, 1024, T_F16);
+    assert_work(&maker, 3 * 2816, 0);
+
+    /* Attention wider than what follows. */
+    begin(&maker, "llama", 1024);
+    gguf_layer_tensor(&maker, 0, "attn_q.weight", 1024, 4096, T_F16);
+    gguf_layer_tensor(&maker, 0, "attn_k.weight", 1024, 512, T_F16);
+    gguf_layer_tensor(&maker, 0, "attn_v.weight", 1024, 256, T_F16);
+    assert_work(&maker, 2 * 4096 + 512 + 256, 0);
+
+    /* MLA: DeepSeek-V3's. */
+    begin(&maker, "deepseek2", 7168);
+    gguf_number(&maker, "*.attention.kv_lora_rank", 512);
+    gguf_number(&maker, "*.attention.key_length_mla", 192);
+    gguf_number(&maker, "*.rope.dimension_count", 64);
+    gguf_layer_tensor(&maker, 0, "attn_q_b.weight", 1536, 16 * 192, T_F16);
+    assert_work(&maker, 16 * (192 + 64 + 512 + 576), 0);
+
+    /* Experts whose answers fit where gate and up were, and some whose do not. */
+    begin(&maker, "qwen3moe", 2048);
+    gguf_number(&maker, "*.expert_used_count", 4);
+    gguf_experts(&maker, 0, "ffn_gate_exps.weight", 2048, 1024, 32, T_F16);
+    gguf_experts(&maker, 0, "ffn_up_exps.weight", 2048, 1024, 32, T_F16);
+    gguf_experts(&maker, 0, "ffn_down_exps.weight", 1024, 2048, 32, T_F16);
+    assert_work(&maker, 4 * 3 * 1024, 0);
+    begin(&maker, "qwen3moe", 2048);
+    gguf_number(&maker, "*.expert_used_count", 8);
+    gguf_experts(&maker, 0, "ffn_gate_exps.weight", 2048, 768, 128, T_F16);
+    gguf_experts(&maker, 0, "ffn_up_exps.weight", 2048, 768, 128, T_F16);
+    gguf_experts(&maker, 0, "ffn_down_exps.weight", 768, 2048, 128, T_F16);
+    assert_work(&maker, 8 * 3 * 768 + 8 * 2048, 0);
+
+    /* A recurrent layer. */
+    begin(&maker, "mamba2", 1024);
+    gguf_number(&maker, "*.ssm.conv_kernel", 4);
+    gguf_number(&maker, "*.ssm.inner_size", 2048);
+    gguf_number(&maker, "*.ssm.state_size", 128);
+    gguf_number(&maker, "*.ssm.group_count", 1);
+    gguf_layer_tensor(&maker, 0, "ssm_in.weight", 1024, 4384, T_F16);
+    gguf_layer_tensor(&maker, 0, "ssm_conv1d.weight", 4, 2304, T_F32);
+    assert_work(&maker, 4384 + 2 * 2304 + 2048, 4384 + 2048);
+}
+
+static void test_widths_and_counts_of_strangers_do_not_overflow(void **state)
+{
+    auto_gguf maker = {0};
+    struct pm_estimate_ask ask = pm_estimate_ask_default();
+    struct pm_estimate estimate;
+    struct poolmgr_error err = {0};
+    struct pm_model *model;
+
+    begin(&maker, "qwen3moe", 0x7fffffff);
+    gguf_number(&maker, "*.expert_used_count", 0x7fffffff);
+    gguf_experts(&maker, 0, "ffn_gate_exps.weight", 32, UINT64_C(1) << 40, 1, T_F16);
+    gguf_experts(&maker, 0, "ffn_up_exps.weight", 32, UINT64_C(1) << 41, 1, T_F16);
+    model = read_maker(&maker);
+    assert_true(model->work_elements <= UINT64_C(4) << 40);
+    ask.context = UINT32_MAX;
+    ask.ubatch = UINT32_MAX;
+    assert_int_equal(pm_estimate_make(model, &ask, &estimate, &err), POOLMGR_E_BAD_ARGUMENTS);
+    assert_non_null(strstr(err.message, "overflow"));
+    pm_model_unref(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_it_covers_what_an_engine_takes_for_models_in_their_published_shapes),
+        cmocka_unit_test(test_it_does_not_grow_with_slots_that_share_the_context),
+        cmocka_unit_test(test_a_context_smaller_than_a_step_makes_the_step_smaller),
+        cmocka_unit_test(test_each_kind_of_layer_has_its_moment_that_needs_most),
+        cmocka_unit_test(test_widths_and_counts_of_strangers_do_not_overflow),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
