@@ -41,6 +41,7 @@ int pm_verb_drain(struct pm_cli *cli);
 int pm_verb_resume(struct pm_cli *cli);
 int pm_verb_reload(struct pm_cli *cli);
 int pm_verb_placement(struct pm_cli *cli);
+int pm_verb_plan(struct pm_cli *cli);
 int pm_verb_reset(struct pm_cli *cli);
 int pm_verb_logs(struct pm_cli *cli);
 int pm_verb_events(struct pm_cli *cli);

@@ -22,6 +22,13 @@ const struct pm_verb pm_verbs[] = {
     {"placement",
      "explain MODEL [--pin POOL] [--prefer POOL,…] [--avoid POOL,…] [--mask M] [--no-fallback]",
      "where a request would go now, and why", pm_verb_placement},
+    {"plan",
+     "REF|POOL [--ctx N] [--parallel N] [--machine 24,12] [--devices MASK] [--split none|auto] "
+     "[--reserve 1GiB] [--cache-k TYPE] [--cache-v TYPE] [--unified] [--ubatch N] [--compute SIZE] "
+     "[--engine FILE] [--svg FILE]",
+     "does a model fit, where, with which flags; of a file without a daemon, and with --machine "
+     "without a GPU",
+     pm_verb_plan},
     {"reset", "POOL [--breaker forced-open|closed|disabled]", "forget failures and try again",
      pm_verb_reset},
     {"logs", "POOL [-f] [-n 200] [--replica 0]", "what its engine says", pm_verb_logs},

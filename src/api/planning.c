@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/planning.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/buf.h"
+#include "util/str.h"
+
+/* One question on its way to an answer. */
+struct work {
+    const struct pm_planning *planning;
+    struct pm_estimate estimate;
+    struct pm_split_device devices[PM_SHARES_MAX];
+    struct pm_split
+        split; /* what is shown: where it does not fit, with the short device made larger */
+    bool fits;
+    size_t short_device;
+    uint64_t short_bytes, largest_context;
+};
+
+static void put_number(json_t *object, const char *name, uint64_t number)
+{
+    (void)json_object_set_new(object, name, json_integer((json_int_t)number));
+}
+
+static void put_text(json_t *object, const char *name, const char *text)
+{
+    json_t *value = json_string(text);
+
+    if (text[0] != '\0' && value) /* foreign text may be no UTF-8 */
+        (void)json_object_set(object, name, value);
+    json_decref(value);
+}
+
+/* ---- the plan ----------------------------------------------------------------------------------------- */
+
+static int split(struct work *work, struct poolmgr_error *err)
+{
+    const struct pm_planning *planning = work->planning;
+    int r = pm_split_plan(&work->estimate, planning->mode, planning->ratios, planning->n_ratios,
+                          work->devices, planning->n_devices, &work->split, err);
+
+    if (r < 0)
+        return r;
+
+    work->fits = work->split.fits;
+    if (work->fits || planning->mode == PM_SPLIT_FIXED) {
+        work->short_device = work->split.short_device;
+        work->short_bytes = work->split.short_bytes;
+        return POOLMGR_OK;
+    }
+
+    work->short_device = work->split.short_device;
+    work->short_bytes = work->split.short_bytes;
+    if (__builtin_add_overflow(work->devices[work->short_device].free_bytes, work->short_bytes,
+                               &work->devices[work->short_device].free_bytes))
+        return POOLMGR_OK;
+
+    return pm_split_plan(&work->estimate, planning->mode, planning->ratios, planning->n_ratios,
+                         work->devices, planning->n_devices, &work->split, err);
+}
+
+static int plan(struct work *work, struct poolmgr_error *err)
+{
+    const struct pm_planning *planning = work->planning;
+    int r;
+
+    r = pm_estimate_make(planning->model, &planning->ask, &work->estimate, err);
+    if (r < 0)
+        return r;
+
+    for (size_t i = 0; i < planning->n_devices && i < PM_SHARES_MAX; i++) {
+        work->devices[i] = planning->devices[i].is;
+        if (work->devices[i].context_bytes == 0)
+            work->devices[i].context_bytes = work->estimate.context_bytes;
+    }
+
+    r = pm_split_largest_context(planning->model, &planning->ask, planning->mode, planning->ratios,
+                                 planning->n_ratios, work->devices, planning->n_devices,
+                                 &work->largest_context, err);
+    return r < 0 ? r : split(work, err);
+}
+
+/* ---- the answer --------------------------------------------------------------------------------------- */
+
+static json_t *model_json(const struct pm_planning *planning)
+{
+    const struct pm_model *model = planning->model;
+    json_t *object = json_object();
+
+    put_text(object, "ref", planning->ref);
+    put_text(object, "architecture", model->architecture);
+    put_text(object, "quantisation", model->quantisation);
+    put_number(object, "parameters", model->n_parameters);
+    put_number(object, "size_bytes", model->file_bytes);
+    put_number(object, "layers", model->n_layers);
+    if (model->context > 0)
+        put_number(object, "trained_context", model->context);
+    return object;
+}
+
+static json_t *device_json(const struct work *work, size_t i)
+{
+    const struct pm_planning_device *device = &work->planning->devices[i];
+    const struct pm_split *split = &work->split;
+    json_t *object = json_object();
+
+    put_number(object, "device", device->index);
+    if (pm_str_starts(device->id, "GPU-") || pm_str_starts(device->id, "MIG-"))
+        put_text(object, "uuid", device->id);
+    put_number(object, "free_bytes", device->is.free_bytes);
+    put_number(object, "reserve_bytes", device->is.reserve_bytes);
+    put_number(object, "layers", split->counts[i]);
+    if (split->counts[i] == 0)
+        return object;
+
+    put_number(object, "weights_bytes", split->weights_bytes[i]);
+    put_number(object, "kv_bytes", split->kv_bytes[i]);
+    put_number(object, "compute_bytes",
+               split->used_bytes[i] - split->weights_bytes[i] - split->kv_bytes[i]);
+    put_number(object, "context_bytes", work->devices[i].context_bytes);
+    put_number(object, "used_bytes", split->used_bytes[i] + work->devices[i].context_bytes);
+    return object;
+}
+
+static void add(json_t *args, const char *name, const char *value)
+{
+    (void)json_array_append_new(args, json_string(name));
+    (void)json_array_append_new(args, json_string(value));
+}
+
+static void add_number(json_t *args, const char *name, uint64_t value)
+{
+    char text[24];
+
+    (void)snprintf(text, sizeof(text), "%" PRIu64, value);
+    add(args, name, text);
+}
+
+/* DEVICES §6. */
+static json_t *args_json(const struct work *work)
+{
+    const struct pm_split *split = &work->split;
+    pm_auto_buf struct pm_buf counts = {0};
+    json_t *args = json_array();
+
+    for (size_t i = 0; i < split->n_used; i++)
+        pm_buf_addf(&counts, "%s%u", i > 0 ? "," : "", split->counts[split->used[i]]);
+
+    if (split->n_used > 1) {
+        add(args, "-sm", "layer");
+        add(args, "-ts", pm_buf_text(&counts));
+    } else {
+        add(args, "-sm", "none");
+        add(args, "-mg", "0");
+    }
+    add_number(args, "-ngl", work->estimate.n_items);
+    if (work->planning->knows_fit)
+        add(args, "-fit", "off");
+    add_number(args, "-c", work->estimate.total_context);
+    add_number(args, "-np", work->estimate.total_context / work->estimate.context);
+    return args;
+}
+
+static json_t *env_json(const struct work *work)
+{
+    const struct pm_split *split = &work->split;
+    pm_auto_buf struct pm_buf ids = {0};
+    json_t *env = json_object();
+
+    for (size_t i = 0; i < split->n_used; i++)
+        pm_buf_addf(&ids, "%s%s", i > 0 ? "," : "", work->planning->devices[split->used[i]].id);
+    put_text(env, "CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+    put_text(env, "CUDA_VISIBLE_DEVICES", pm_buf_text(&ids));
+    return env;
+}
+
+static json_t *answer_json(const struct work *work)
+{
+    const struct pm_estimate *estimate = &work->estimate;
+    const struct pm_planning *planning = work->planning;
+    json_t *answer = json_object(), *devices = json_array();
+
+    (void)json_object_set_new(answer, "fits", json_boolean(work->fits));
+    (void)json_object_set_new(answer, "model", model_json(planning));
+    put_number(answer, "context", estimate->context);
+    put_number(answer, "slots", estimate->total_context / estimate->context);
+    put_number(answer, "total_context", estimate->total_context);
+    put_number(answer, "largest_context", work->largest_context);
+    if (!work->fits)
+        (void)json_object_set_new(answer, "shortfall",
+                                  json_pack("{s:I,s:I}", "device",
+                                            (json_int_t)planning->devices[work->short_device].index,
+                                            "bytes", (json_int_t)work->short_bytes));
+    put_number(answer, "host_bytes", estimate->host_bytes);
+    for (size_t i = 0; i < planning->n_devices; i++)
+        (void)json_array_append_new(devices, device_json(work, i));
+    (void)json_object_set_new(answer, "devices", devices);
+    (void)json_object_set_new(answer, "args", args_json(work));
+    (void)json_object_set_new(answer, "env", env_json(work));
+    return answer;
+}
+
+int pm_planning_answer(const struct pm_planning *planning, json_t **ret, struct poolmgr_error *err)
+{
+    struct work work = {.planning = planning};
+    int r = plan(&work, err);
+
+    if (r == POOLMGR_OK)
+        *ret = answer_json(&work);
+    pm_estimate_fini(&work.estimate);
+    return r;
+}
+
+/* ---- what is asked ------------------------------------------------------------------------------------ */
+
+bool pm_planning_read_split(const char *text, enum pm_split_mode *ret, double *ratios,
+                            size_t *ret_n)
+{
+    char *end;
+    size_t n = 0;
+
+    *ret_n = 0;
+    *ret = strcmp(text, "auto") == 0 ? PM_SPLIT_AUTO : PM_SPLIT_NONE;
+    if (*ret == PM_SPLIT_AUTO || strcmp(text, "none") == 0)
+        return true;
+
+    if (*text++ != '[')
+        return false;
+
+    for (; n < PM_SHARES_MAX; text = end + 1) {
+        ratios[n++] = strtod(text, &end);
+        if (end == text || (*end != ',' && *end != ']'))
+            return false;
+        if (*end == ']') {
+            *ret = PM_SPLIT_FIXED;
+            *ret_n = n;
+            return end[1] == '\0';
+        }
+    }
+
+    return false;
+}

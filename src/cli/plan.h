@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of `poolctl plan` share. */
+#ifndef PM_CLI_PLAN_H
+#define PM_CLI_PLAN_H
+
+#include "api/planning.h"
+#include "cli/cli.h"
+
+/* ---- planask.c: what can be asked without a daemon --------------------------------------------------- */
+
+/* "24,12" (GiB) or "11800MiB,24GiB"; ends the program when it is none. Returns how many; at most PM_SHARES_MAX. */
+size_t pm_plan_read_machine(const char *text, uint64_t free_bytes[PM_SHARES_MAX]);
+
+/* The devices of this machine, which pool-probe is asked for; ends the program where there is none, or nobody to ask. */
+size_t pm_plan_look_at_machine(struct pm_planning_device *devices);
+
+/* Those that a mask means, in its order; ends the program when it means none of them. */
+size_t pm_plan_choose(const char *mask, struct pm_planning_device *devices, size_t n);
+
+/* The build of a llama-server, as it says with --version; 0: nobody knows. `program` NULL: the one of PATH. */
+uint64_t pm_plan_engine_build(const char *program);
+
+/* ---- planview.c: answers of pm_planning_answer(), and of POST /v1/plan, for people -------------------- */
+
+/* "does not fit: device 0 lacks 1.11 GiB; the largest context that fits is 3584 tokens" */
+void pm_plan_print_verdict(const json_t *answer, struct pm_buf *out);
+/* Model, a bar of memory for each device, flags. columns 0: no terminal. */
+void pm_plan_print(const json_t *answer, unsigned columns, bool colour, struct pm_buf *out);
+void pm_plan_draw(const json_t *answer, struct pm_buf *out); /* the same as SVG */
+
+#endif

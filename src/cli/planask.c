@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/plan.h"
+#include "gpu/gpu.h"
+#include "util/cleanup.h"
+#include "util/str.h"
+#include "util/time.h"
+
+#define GIB         (UINT64_C(1) << 30)
+#define OUTPUT_MAX  (4 * 1024 * 1024)
+#define PATIENCE_MS 90000 /* of pool-probe, whose driver may need a minute to wake */
+
+/* ---- a machine in words ------------------------------------------------------------------------------- */
+
+static uint64_t read_size(const char *text)
+{
+    uint64_t bytes, number;
+
+    if (pm_parse_u64(text, &number) && number > 0 && number < (UINT64_C(1) << 30))
+        return number * GIB;
+    if (!pm_parse_bytes(text, &bytes) || bytes == 0 || bytes > INT64_MAX)
+        pm_cli_die(2, "--machine: '%s' is no size; write 24 (GiB) or 11800MiB, one a device", text);
+    return bytes;
+}
+
+size_t pm_plan_read_machine(const char *text, uint64_t free_bytes[PM_SHARES_MAX])
+{
+    size_t n = 0;
+
+    for (;;) {
+        size_t length = strcspn(text, ",");
+        pm_auto_free char *word = strndup(text, length);
+
+        if (n == PM_SHARES_MAX)
+            pm_cli_die(2, "--machine: more than %d devices", PM_SHARES_MAX);
+        free_bytes[n++] = read_size(word ? word : "");
+        if (!text[length])
+            return n;
+        text += length + 1;
+    }
+}
+
+/* ---- programs that are asked -------------------------------------------------------------------------- */
+
+static void become(char *const argv[], int out, bool with_errors)
+{
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (dup2(nothing, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+        dup2(with_errors ? out : nothing, STDERR_FILENO) >= 0)
+        (void)execvp(argv[0], argv);
+    _exit(127);
+}
+
+static void read_all(int fd, struct pm_buf *out)
+{
+    uint64_t until_ms = pm_monotonic_ms() + PATIENCE_MS;
+    char buffer[4096];
+
+    while (out->n < OUTPUT_MAX) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        uint64_t now_ms = pm_monotonic_ms();
+        ssize_t n;
+
+        if (now_ms >= until_ms || poll(&ready, 1, (int)(until_ms - now_ms)) <= 0)
+            return;
+        n = read(fd, buffer, sizeof(buffer));
+        if (n <= 0)
+            return;
+        pm_buf_add(out, buffer, (size_t)n);
+    }
+}
+
+/* What a program prints; false: it cannot be run, or failed. */
+static bool ask_program(char *const argv[], bool with_errors, struct pm_buf *out)
+{
+    int pipe_fds[2], status;
+    pid_t pid;
+
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+        return false;
+
+    pid = fork();
+    if (pid == 0)
+        become(argv, pipe_fds[1], with_errors);
+    (void)close(pipe_fds[1]);
+    if (pid > 0)
+        read_all(pipe_fds[0], out);
+    (void)close(pipe_fds[0]);
+    if (pid < 0)
+        return false;
+
+    /* Whoever has closed its output has nothing more to say. */
+    (void)kill(pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return out->n > 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 127);
+}
+
+/* ---- this machine ------------------------------------------------------------------------------------- */
+
+/* Beside poolctl, or where it is installed. */
+static char *find_probe(void)
+{
+    static const char *const beside[] = {"pool-probe", "../libexec/poolmgr/pool-probe",
+                                         "../bin/pool-probe"};
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash;
+
+    self[n > 0 ? n : 0] = '\0';
+    slash = strrchr(self, '/');
+    for (size_t i = 0; slash && i < PM_ARRAY_LEN(beside); i++) {
+        char *path = pm_xasprintf("%.*s/%s", (int)(slash - self), self, beside[i]);
+
+        if (access(path, X_OK) == 0)
+            return path;
+        free(path);
+    }
+
+    return NULL;
+}
+
+static size_t take_devices(const struct pm_gpu_snapshot *snapshot,
+                           struct pm_planning_device *devices)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < snapshot->n && n < PM_SHARES_MAX; i++) {
+        const struct pm_gpu_seen *gpu = &snapshot->gpus[i];
+
+        if (gpu->is.mig_mode || gpu->is.hidden || gpu->is.unhealthy || !gpu->free_known)
+            continue;
+        (void)pm_str_copy(devices[n].id, sizeof(devices[n].id), gpu->is.id);
+        devices[n].index = gpu->is.index;
+        devices[n].is = (struct pm_split_device){
+            .free_bytes = gpu->free_bytes, .reserve_bytes = PM_PLANNING_RESERVE_BYTES, .order = n};
+        n++;
+    }
+
+    return n;
+}
+
+size_t pm_plan_look_at_machine(struct pm_planning_device *devices)
+{
+    pm_auto_free char *probe = find_probe();
+    char *const argv[] = {probe, (char *)"--once", NULL};
+    pm_auto_buf struct pm_buf out = {0};
+    struct pm_gpu_frame frame;
+    struct poolmgr_error err = {0};
+    size_t n;
+
+    if (!probe || !ask_program(argv, false, &out))
+        pm_cli_die(1, "nobody can be asked for this machine's devices: no pool-probe beside "
+                      "poolctl; say what there is with --machine 24,12");
+    if (pm_gpu_frame_read(out.data, out.n, &frame, &err) < 0 || frame.kind != PM_GPU_FRAME_SNAPSHOT)
+        pm_cli_die(1, "pool-probe's answer cannot be read: %s", err.message);
+
+    n = take_devices(&frame.snapshot, devices);
+    if (n == 0)
+        pm_cli_die(1,
+                   "this machine has no GPU that can be planned on (%s%s%s); say what there "
+                   "would be with --machine 24,12",
+                   pm_node_state_name(frame.snapshot.node), frame.snapshot.text[0] ? ": " : "",
+                   frame.snapshot.text);
+    pm_gpu_frame_fini(&frame);
+    return n;
+}
+
+/* ---- a mask ------------------------------------------------------------------------------------------- */
+
+size_t pm_plan_choose(const char *mask, struct pm_planning_device *devices, size_t n)
+{
+    struct pm_planning_device chosen[PM_SHARES_MAX];
+    struct pm_gpu gpus[PM_SHARES_MAX];
+    size_t set[PM_SHARES_MAX], n_set = 0;
+    struct poolmgr_error err = {0};
+    struct pm_mask *read = NULL;
+
+    if (pm_mask_parse(mask, strlen(mask), &read, NULL, &err) < 0)
+        pm_cli_die(2, "--devices: %s", err.message);
+    if (pm_mask_is_cpu(read))
+        pm_cli_die(2,
+                   "--devices %s: a plan is made for GPUs; on the CPU a model takes what "
+                   "its file has and its cache",
+                   mask);
+
+    for (size_t i = 0; i < n; i++) {
+        gpus[i] = (struct pm_gpu){.vendor = PM_VENDOR_NVIDIA,
+                                  .index = (unsigned)devices[i].index,
+                                  .slot = -1,
+                                  .gi = -1,
+                                  .ci = -1};
+        (void)pm_str_copy(gpus[i].id, sizeof(gpus[i].id), devices[i].id);
+    }
+    if (pm_mask_resolve(read, gpus, n, true, set, &n_set, NULL, &err) < 0)
+        pm_cli_die(2, "--devices: %s", err.message);
+
+    for (size_t i = 0; i < n_set; i++)
+        chosen[i] = devices[set[i]];
+    memcpy(devices, chosen, n_set * sizeof(chosen[0]));
+    pm_mask_unref(read);
+    return n_set;
+}
+
+/* ---- an engine ---------------------------------------------------------------------------------------- */
+
+/* "version: 0.7.0 (build 11669, …)" of new ones, "version: 6123 (a1b2c3d)" of old. */
+uint64_t pm_plan_engine_build(const char *program)
+{
+    char *const argv[] = {(char *)(program ? program : "llama-server"), (char *)"--version", NULL};
+    pm_auto_buf struct pm_buf out = {0};
+    const char *at;
+    unsigned long build = 0;
+
+    if (!ask_program(argv, true, &out)) {
+        if (program)
+            pm_cli_die(2, "--engine: %s cannot be run", program);
+        return 0;
+    }
+
+    at = strstr(pm_buf_text(&out), "version: ");
+    if (!at)
+        return 0;
+    if (strstr(at, "(build "))
+        (void)sscanf(strstr(at, "(build "), "(build %lu", &build);
+    else if (sscanf(at, "version: %lu (", &build) != 1)
+        return 0;
+    return build;
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One bar a device: what the engine takes, what is kept free, what is left. Bars of all devices have the same scale, so that a
+ * small device has a short one; what does not fit stands out behind its end.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/plan.h"
+#include "util/cleanup.h"
+#include "util/str.h"
+
+#define BAR_MIN     20
+#define BAR_MAX     100
+#define LABEL_WIDTH 22 /* "  0   46 layers  " */
+
+enum part { WEIGHTS, KV, COMPUTE, CONTEXT, RESERVE, FREE, LACK, PART_COUNT };
+
+static const struct {
+    const char *name, *member; /* of a device in the answer; NULL: worked out */
+    char letter;
+    const char *colour; /* of a terminal */
+    const char *fill;   /* of an SVG */
+} parts[PART_COUNT] = {
+    [WEIGHTS] = {"weights", "weights_bytes", 'W', "\033[44m", "#3b6ea5"},
+    [KV] = {"KV cache", "kv_bytes", 'K', "\033[42m", "#5a9e6f"},
+    [COMPUTE] = {"compute", "compute_bytes", 'C', "\033[45m", "#9467a8"},
+    [CONTEXT] = {"context", "context_bytes", 'x', "\033[46m", "#62a8b5"},
+    [RESERVE] = {"reserve", "reserve_bytes", 'r', "\033[100m", "#9a9a9a"},
+    [FREE] = {"free", NULL, '.', "\033[47m", "#e4e4e4"},
+    [LACK] = {"lacking", NULL, '!', "\033[41m", "#c0392b"},
+};
+
+struct bar {
+    uint64_t bytes[PART_COUNT];
+    uint64_t n_layers, device;
+};
+
+/* Of a device that takes no part the reserve and what is free. */
+static struct bar bar_of(const json_t *device)
+{
+    struct bar bar = {.n_layers = pm_number(device, "layers"),
+                      .device = pm_number(device, "device")};
+    uint64_t there = pm_number(device, "free_bytes"), used = 0;
+
+    for (int i = 0; i < PART_COUNT; i++) {
+        bar.bytes[i] = parts[i].member ? pm_number(device, parts[i].member) : 0;
+        used += bar.bytes[i];
+    }
+    if (used <= there) {
+        bar.bytes[FREE] = there - used;
+        return bar;
+    }
+
+    /* What is behind the device's end is lacking, whatever it would be for. */
+    bar.bytes[LACK] = used - there;
+    for (int i = RESERVE, left = 1; i >= 0 && left; i--) {
+        uint64_t over = used - there;
+
+        left = bar.bytes[i] < over;
+        over = left ? bar.bytes[i] : over;
+        bar.bytes[i] -= over;
+        used -= over;
+    }
+    return bar;
+}
+
+static uint64_t length_of(const struct bar *bar)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < PART_COUNT; i++)
+        sum += bar->bytes[i];
+    return sum;
+}
+
+static uint64_t longest_of(const json_t *devices)
+{
+    uint64_t longest = 1;
+    const json_t *device;
+    size_t i;
+
+    json_array_foreach(devices, i, device)
+    {
+        struct bar bar = bar_of(device);
+
+        longest = length_of(&bar) > longest ? length_of(&bar) : longest;
+    }
+    return longest;
+}
+
+/* ---- words -------------------------------------------------------------------------------------------- */
+
+static double gib(uint64_t bytes)
+{
+    return (double)bytes / (double)(UINT64_C(1) << 30);
+}
+
+void pm_plan_print_verdict(const json_t *answer, struct pm_buf *out)
+{
+    const json_t *shortfall = json_object_get(answer, "shortfall");
+    uint64_t largest = pm_number(answer, "largest_context");
+
+    if (json_is_true(json_object_get(answer, "fits")))
+        pm_buf_addf(out, "fits");
+    else
+        pm_buf_addf(out, "does not fit: device %" PRIu64 " lacks %.2f GiB",
+                    pm_number(shortfall, "device"), gib(pm_number(shortfall, "bytes")));
+
+    if (largest > 0)
+        pm_buf_addf(out, "; the largest context that fits is %" PRIu64 " tokens\n", largest);
+    else
+        pm_buf_adds(out, "; no context does\n");
+}
+
+static void print_model(const json_t *answer, struct pm_buf *out)
+{
+    const json_t *model = json_object_get(answer, "model");
+    char text[32];
+
+    pm_buf_addf(out, "%s, %.1f billion parameters, %s %s; %" PRIu64 " layers and the output; ",
+                pm_text(model, "architecture", "?"), (double)pm_number(model, "parameters") / 1e9,
+                pm_format_bytes(text, sizeof(text), pm_number(model, "size_bytes")),
+                pm_text(model, "quantisation", ""), pm_number(model, "layers"));
+    pm_buf_addf(out, "context %" PRIu64 ", slots %" PRIu64 "\n", pm_number(answer, "context"),
+                pm_number(answer, "slots"));
+}
+
+static void print_list(const json_t *words, const char *between, struct pm_buf *out)
+{
+    const json_t *word;
+    size_t i;
+
+    json_array_foreach(words, i, word)
+        pm_buf_addf(out, "%s%s", i > 0 ? between : "", json_string_value(word));
+}
+
+/* ---- the terminal ------------------------------------------------------------------------------------- */
+
+/* Cells up to a byte of the bar. */
+static size_t cell_at(uint64_t bytes, uint64_t longest, size_t width)
+{
+    return (size_t)((double)bytes / (double)longest * (double)width + 0.5);
+}
+
+static void print_bar(const struct bar *bar, uint64_t longest, size_t width, bool colour,
+                      struct pm_buf *out)
+{
+    uint64_t sum = 0;
+    size_t at = 0;
+
+    for (int i = 0; i < PART_COUNT; i++) {
+        size_t end;
+
+        if (bar->bytes[i] == 0)
+            continue;
+        sum += bar->bytes[i];
+        end = cell_at(sum, longest, width);
+        if (end <= at && at < width) /* what is there is seen */
+            end = at + 1;
+        if (colour)
+            pm_buf_adds(out, parts[i].colour);
+        for (; at < end; at++)
+            pm_buf_add(out, colour ? " " : &parts[i].letter, 1);
+        if (colour)
+            pm_buf_adds(out, "\033[0m");
+    }
+}
+
+static void print_legend(bool colour, struct pm_buf *out)
+{
+    for (int i = 0; i < PART_COUNT; i++)
+        pm_buf_addf(out, "%s%s%c%s %s", i > 0 ? "  " : "  ", colour ? parts[i].colour : "",
+                    colour ? ' ' : parts[i].letter, colour ? "\033[0m" : "", parts[i].name);
+    pm_buf_adds(out, "\n");
+}
+
+static void print_device(const json_t *device, uint64_t longest, size_t width, bool colour,
+                         struct pm_buf *out)
+{
+    struct bar bar = bar_of(device);
+    char used[32], there[32];
+
+    pm_buf_addf(out, "  %-4" PRIu64 "%4" PRIu64 " layers ", bar.device, bar.n_layers);
+    print_bar(&bar, longest, width, colour, out);
+    pm_buf_addf(out, "\n      %s of %s",
+                pm_format_bytes(used, sizeof(used), pm_number(device, "used_bytes")),
+                pm_format_bytes(there, sizeof(there), pm_number(device, "free_bytes")));
+    for (int i = 0; i <= RESERVE && bar.n_layers > 0; i++)
+        pm_buf_addf(out, "%s%s %s", i > 0 ? ", " : ": ", parts[i].name,
+                    pm_format_bytes(used, sizeof(used), pm_number(device, parts[i].member)));
+    pm_buf_adds(out, "\n");
+}
+
+void pm_plan_print(const json_t *answer, unsigned columns, bool colour, struct pm_buf *out)
+{
+    const json_t *devices = json_object_get(answer, "devices"), *device, *value;
+    size_t width = columns > LABEL_WIDTH + BAR_MIN ? columns - LABEL_WIDTH : 60, i;
+    uint64_t longest = longest_of(devices);
+    const char *name;
+    char text[32];
+
+    if (width > BAR_MAX)
+        width = BAR_MAX;
+    print_model(answer, out);
+    json_array_foreach(devices, i, device) print_device(device, longest, width, colour, out);
+    print_legend(colour, out);
+    pm_buf_addf(out, "host memory %s\n",
+                pm_format_bytes(text, sizeof(text), pm_number(answer, "host_bytes")));
+    if (!json_is_true(json_object_get(answer, "fits")))
+        return; /* flags of a plan that is none would only be copied */
+
+    pm_buf_adds(out, "flags ");
+    print_list(json_object_get(answer, "args"), " ", out);
+    pm_buf_adds(out, "\n");
+    json_object_foreach((json_t *)json_object_get(answer, "env"), name, value)
+        pm_buf_addf(out, "%s=%s\n", name, json_string_value(value));
+}
+
+/* ---- SVG ---------------------------------------------------------------------------------------------- */
+
+#define SVG_LEFT  90
+#define SVG_WIDTH 640
+#define SVG_ROW   44
+
+static void draw_text(struct pm_buf *out, double x, double y, const char *text)
+{
+    pm_buf_addf(out, "<text x=\"%.0f\" y=\"%.0f\">", x, y);
+    for (; *text; text++) {
+        if (*text == '<' || *text == '&')
+            pm_buf_adds(out, *text == '<' ? "&lt;" : "&amp;");
+        else
+            pm_buf_add(out, text, 1);
+    }
+    pm_buf_adds(out, "</text>\n");
+}
+
+static void draw_bar(const struct bar *bar, uint64_t longest, double y, struct pm_buf *out)
+{
+    double x = SVG_LEFT;
+    char text[32];
+
+    for (int i = 0; i < PART_COUNT; i++) {
+        double width = (double)bar->bytes[i] / (double)longest * SVG_WIDTH;
+
+        if (bar->bytes[i] == 0)
+            continue;
+        pm_buf_addf(out,
+                    "<rect x=\"%.1f\" y=\"%.0f\" width=\"%.1f\" height=\"22\" fill=\"%s\">"
+                    "<title>%s %s</title></rect>\n",
+                    x, y, width, parts[i].fill, parts[i].name,
+                    pm_format_bytes(text, sizeof(text), bar->bytes[i]));
+        x += width;
+    }
+}
+
+static void draw_legend(double y, struct pm_buf *out)
+{
+    for (int i = 0; i < PART_COUNT; i++) {
+        double x = SVG_LEFT + i * SVG_WIDTH / (double)PART_COUNT;
+
+        pm_buf_addf(out, "<rect x=\"%.0f\" y=\"%.0f\" width=\"12\" height=\"12\" fill=\"%s\"/>\n",
+                    x, y - 10, parts[i].fill);
+        draw_text(out, x + 17, y, parts[i].name);
+    }
+}
+
+void pm_plan_draw(const json_t *answer, struct pm_buf *out)
+{
+    const json_t *devices = json_object_get(answer, "devices"), *device;
+    uint64_t longest = longest_of(devices);
+    pm_auto_buf struct pm_buf text = {0};
+    size_t n = json_array_size(devices), i;
+    int height = (int)(n * SVG_ROW) + 96;
+
+    pm_buf_addf(out,
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+                "viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n"
+                "<rect width=\"100%%\" height=\"100%%\" fill=\"#ffffff\"/>\n",
+                SVG_LEFT + SVG_WIDTH + 20, height, SVG_LEFT + SVG_WIDTH + 20, height);
+    pm_plan_print_verdict(answer, &text);
+    text.n--; /* its line's end */
+    draw_text(out, 10, 20, pm_buf_text(&text));
+    pm_buf_clear(&text);
+    print_model(answer, &text);
+    text.n--;
+    draw_text(out, 10, 38, pm_buf_text(&text));
+    json_array_foreach(devices, i, device)
+    {
+        struct bar bar = bar_of(device);
+        double y = 54 + (double)i * SVG_ROW;
+        char label[64], used[32], there[32];
+
+        (void)snprintf(label, sizeof(label), "device %" PRIu64, bar.device);
+        draw_text(out, 10, y + 15, label);
+        draw_bar(&bar, longest, y, out);
+        (void)snprintf(label, sizeof(label), "%" PRIu64 " layers, %s of %s", bar.n_layers,
+                       pm_format_bytes(used, sizeof(used), pm_number(device, "used_bytes")),
+                       pm_format_bytes(there, sizeof(there), pm_number(device, "free_bytes")));
+        draw_text(out, SVG_LEFT, y + 36, label);
+    }
+    draw_legend(height - 14, out);
+    pm_buf_adds(out, "</svg>\n");
+}
