@@ -12,49 +12,89 @@ static uint64_t more(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* Which kinds of caches a step's tokens look at, and the widest row of one. */
-static void look_at_layers(const struct pm_model *model, bool *sees_all, bool *slides,
-                           uint64_t *widest)
+/* What the layers have that counts: kinds of caches, the widest row of one, the largest state. */
+struct layers {
+    bool sees_all, slides;
+    uint64_t row, state;
+};
+
+static struct layers look_at_layers(const struct pm_model *model)
 {
+    struct layers layers = {0};
+
     for (size_t i = 0; i < model->n_layers; i++) {
         const struct pm_model_layer *layer = &model->layers[i];
         uint64_t elements = layer->k_elements + layer->v_elements;
 
-        *sees_all |= elements > 0 && !layer->sliding;
-        *slides |= elements > 0 && layer->sliding;
-        *widest = more(*widest, elements);
+        layers.sees_all |= elements > 0 && !layer->sliding;
+        layers.slides |= elements > 0 && layer->sliding;
+        layers.row = more(layers.row, elements);
+        layers.state = more(layers.state, layer->state_elements);
     }
+
+    return layers;
+}
+
+static struct pm_sum work_of(const struct pm_model *model, const struct pm_compute_ask *ask,
+                             const struct layers *layers)
+{
+    struct pm_sum work = {0};
+
+    pm_sum_add_product(&work, 4 * ask->n_tokens, model->work_elements);
+    pm_sum_add_product(&work, 4 * ask->n_slots, layers->state);
+    if (ask->widened)
+        pm_sum_add_product(&work, 2 * layers->row, ask->cells);
+    if (ask->quantised)
+        pm_sum_add_product(&work, 4 * ask->n_tokens, model->n_embd);
+    return work;
+}
+
+static struct pm_sum mask_of(const struct pm_compute_ask *ask, const struct layers *layers)
+{
+    struct pm_sum mask = {0};
+
+    if (layers->sees_all)
+        pm_sum_add_product(&mask, 2 * ask->n_tokens, ask->stream_cells);
+    if (layers->slides)
+        pm_sum_add_product(&mask, 2 * ask->n_tokens, ask->stream_sliding_cells);
+    return mask;
+}
+
+static void add(struct pm_sum *to, uint64_t times, const struct pm_sum *what)
+{
+    pm_sum_add_product(to, times, what->bytes);
+    to->overflows |= what->overflows;
+}
+
+static struct pm_sum what_is_more(const struct pm_sum *a, const struct pm_sum *b)
+{
+    return (struct pm_sum){.bytes = a->bytes > b->bytes ? a->bytes - b->bytes : 0,
+                           .overflows = a->overflows || b->overflows};
 }
 
 void pm_compute_make(const struct pm_model *model, const struct pm_compute_ask *ask,
                      struct pm_compute *ret)
 {
-    struct pm_sum work = {0}, logits = {0}, mask = {0};
-    bool sees_all = false, slides = false;
-    uint64_t widest = 0;
+    struct layers layers = look_at_layers(model);
+    struct pm_sum work = work_of(model, ask, &layers), mask = mask_of(ask, &layers);
+    struct pm_sum row = {0}, logits = {0}, handed = {0}, returned = {0}, embeddings = {0};
 
-    look_at_layers(model, &sees_all, &slides, &widest);
-    *ret = (struct pm_compute){.single.bytes = MIB, .split.bytes = MIB};
-    pm_sum_add_product(&work, 4 * ask->n_tokens, model->work_elements);
-    if (ask->widened)
-        pm_sum_add_product(&work, 2 * widest, ask->cells);
+    pm_sum_add_product(&row, 4 * ask->n_tokens, model->n_embd);
     pm_sum_add_product(&logits, 4 * ask->n_outputs, model->n_vocab);
-    if (sees_all)
-        pm_sum_add_product(&mask, 2 * ask->n_tokens, ask->stream_cells);
-    if (slides)
-        pm_sum_add_product(&mask, 2 * ask->n_tokens, ask->stream_sliding_cells);
+    pm_sum_add_product(&handed, 4 * COPIES * ask->n_tokens, model->handed_elements);
+    pm_sum_add_product(&returned, 4 * COPIES * ask->n_tokens, model->returned_elements);
 
-    pm_sum_add_product(&ret->single, 4 * ROWS * ask->n_tokens, model->n_embd);
-    pm_sum_add(&ret->single, more(work.bytes, logits.bytes));
-    pm_sum_add(&ret->single, mask.bytes);
-
-    pm_sum_add_product(&ret->split, 4 * (ROWS + COPIES) * ask->n_tokens, model->n_embd);
-    pm_sum_add(&ret->split, work.bytes);
-    pm_sum_add_product(&ret->split, COPIES, mask.bytes);
-    pm_sum_add_product(&ret->split, 4 * COPIES * ask->n_tokens, model->handed_elements);
-    pm_sum_add_product(&ret->first, 4 * ROWS_FIRST * ask->n_tokens, model->n_embd);
-    pm_sum_add(&ret->last, logits.bytes > work.bytes ? logits.bytes - work.bytes : 0);
-
-    ret->single.overflows |= work.overflows || logits.overflows || mask.overflows;
-    ret->split.overflows |= work.overflows || logits.overflows || mask.overflows;
+    *ret = (struct pm_compute){.single.bytes = MIB, .split.bytes = MIB};
+    ret->last = what_is_more(&logits, &work);
+    add(&ret->single, ROWS, &row);
+    add(&ret->single, 1, &work);
+    add(&ret->single, 1, &ret->last);
+    add(&ret->single, 1, &mask);
+    add(&ret->split, ROWS + COPIES, &row);
+    add(&ret->split, 1, &work);
+    add(&ret->split, COPIES, &mask);
+    add(&ret->split, 1, &handed);
+    add(&ret->split, 1, &returned);
+    add(&embeddings, ROWS_FIRST, &row);
+    ret->first = what_is_more(&embeddings, &handed);
 }

@@ -14,7 +14,9 @@ struct pm_compute_ask {
     uint64_t n_outputs; /* of them those whose logits are kept */
     /* Of the caches, in all streams together; and of one stream, which is what a token sees. */
     uint64_t cells, stream_cells, stream_sliding_cells;
-    bool widened; /* the cache is of F32, and copied to F16 where attention reads it */
+    uint64_t n_slots;
+    bool widened;   /* the cache is of F32, and copied to F16 where attention reads it */
+    bool quantised; /* the cache is of blocks, and rotated where it is written and read */
 };
 
 struct pm_compute {
@@ -28,10 +30,12 @@ struct pm_compute {
  * Rows are of n_embd elements of 4 bytes for each token of a step.
  *
  *     single = 4 rows + max(work, logits) + mask + 1 MiB
- *     split  = 8 rows + work + 4 masks + 4 × handed + 1 MiB
- *     first  = 10 rows
+ *     split  = 8 rows + work + 4 masks + 4 × (handed + returned) + 1 MiB
+ *     first  = max(0, 10 rows − 4 × handed)
  *     last   = max(0, logits − work)
  *     mask   = 2 bytes a token and cell it sees, once for the layers that see all and once for those with a window
+ *
+ * work has the states of all slots, the copies of a cache that is widened, and one row more for a cache of blocks.
  *
  * The fours: devices of a split work at different steps at once, so that what comes in from outside is there four times
  * (llama.cpp's pipeline has four copies): the mask, what the device before hands over (1 row), and on the first device the

@@ -207,6 +207,8 @@ static void set_compute(const struct pm_model *model, const struct pm_estimate_a
         .cells = terms->cells * terms->n_streams,
         .stream_cells = terms->cells,
         .stream_sliding_cells = terms->sliding_cells,
+        .n_slots = terms->n_slots,
+        .quantised = terms->type_k->n_elements > 1 || terms->type_v->n_elements > 1,
         .widened = ask->cache_k == PM_CACHE_F32 || ask->cache_v == PM_CACHE_F32,
     };
     struct pm_compute compute;

@@ -44,9 +44,9 @@ struct pm_model {
     uint64_t input_bytes;  /* token_embd and what else is only looked up: stays on the host */
     uint64_t output_bytes; /* output*, and all that belongs to no layer; without tied_bytes */
     uint64_t tied_bytes;   /* token_embd once more, as the output where the file has none; else 0 */
-    /* What one step computes with, of 4 bytes each, for every token of it: in the layer that needs most, beside four rows of
-     * n_embd; and what two devices hand each other in a recurrent layer, beside one row (plan/work.h). */
-    uint64_t work_elements, handed_elements;
+    /* What one step computes with, of 4 bytes each, for every token of it: in the layer that needs most, beside rows of
+     * n_embd; and what two devices hand on and give back at a recurrent layer, beside one row (plan/work.h). */
+    uint64_t work_elements, handed_elements, returned_elements;
     /* Why no estimate can be made of it, as one sentence ("tensor 'x' is of type 99, …"); "" one can. */
     char no_estimate[224];
     size_t n_layers;

@@ -131,6 +131,7 @@ void pm_work_measure(const struct pm_widths *widths, const struct pm_keys *keys,
     model->work_elements = more(feed_forward(widths, keys, model), attention(widths, keys));
     if (recurs) {
         model->work_elements = more(model->work_elements, recurrent(widths, inner, model->n_embd));
-        model->handed_elements = widths->widest[PM_WIDTH_SSM_IN] + inner;
+        model->handed_elements = widths->widest[PM_WIDTH_SSM_IN];
+        model->returned_elements = inner;
     }
 }

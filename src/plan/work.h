@@ -37,7 +37,7 @@ struct pm_widths {
 
 void pm_widths_see(struct pm_widths *widths, const struct pm_gguf_tensor *tensor);
 
-/* Fills the model's work_elements and handed_elements; its layers are laid out, and `keys` settled. */
+/* Fills the model's work_, handed_ and returned_elements; its layers are laid out, and `keys` settled. */
 void pm_work_measure(const struct pm_widths *widths, const struct pm_keys *keys,
                      struct pm_model *model);
 

@@ -118,12 +118,13 @@ static void begin(struct gguf_maker *maker, const char *architecture, unsigned n
     gguf_number(maker, "*.attention.head_count", 16);
 }
 
-static void assert_work(struct gguf_maker *maker, uint64_t work, uint64_t handed)
+static void assert_work(struct gguf_maker *maker, uint64_t work, uint64_t handed, uint64_t returned)
 {
     struct pm_model *model = read_maker(maker);
 
     assert_int_equal(model->work_elements, work);
     assert_int_equal(model->handed_elements, handed);
+    assert_int_equal(model->returned_elements, returned);
     pm_model_unref(model);
     gguf_maker_fini(maker);
     *maker = (struct gguf_maker){0};
@@ -137,23 +138,23 @@ static void test_each_kind_of_layer_has_its_moment_that_needs_most(void **state)
     begin(&maker, "starcoder2", 1024);
     gguf_layer_tensor(&maker, 0, "ffn_up.weight", 1024, 4096, T_F16);
     gguf_layer_tensor(&maker, 0, "ffn_down.weight", 4096, 1024, T_F16);
-    assert_work(&maker, 4096, 0);
+    assert_work(&maker, 4096, 0, 0);
     begin(&maker, "llama", 1024);
     gguf_layer_tensor(&maker, 0, "ffn_gate.weight", 1024, 2816, T_F16);
     gguf_layer_tensor(&maker, 0, "ffn_up.weight", 1024, 2816, T_F16);
     gguf_layer_tensor(&maker, 0, "ffn_down.weight", 2816, 1024, T_F16);
-    assert_work(&maker, 3 * 2816, 0);
+    assert_work(&maker, 3 * 2816, 0, 0);
     begin(&maker, "phi3", 1024);
     gguf_layer_tensor(&maker, 0, "ffn_up.weight", 1024, 2 * 2816, T_F16);
     gguf_layer_tensor(&maker, 0, "ffn_down.weight", 2816, 1024, T_F16);
-    assert_work(&maker, 3 * 2816, 0);
+    assert_work(&maker, 3 * 2816, 0, 0);
 
     /* Attention wider than what follows. */
     begin(&maker, "llama", 1024);
     gguf_layer_tensor(&maker, 0, "attn_q.weight", 1024, 4096, T_F16);
     gguf_layer_tensor(&maker, 0, "attn_k.weight", 1024, 512, T_F16);
     gguf_layer_tensor(&maker, 0, "attn_v.weight", 1024, 256, T_F16);
-    assert_work(&maker, 2 * 4096 + 512 + 256, 0);
+    assert_work(&maker, 2 * 4096 + 512 + 256, 0, 0);
 
     /* MLA: DeepSeek-V3's. */
     begin(&maker, "deepseek2", 7168);
@@ -161,7 +162,7 @@ static void test_each_kind_of_layer_has_its_moment_that_needs_most(void **state)
     gguf_number(&maker, "*.attention.key_length_mla", 192);
     gguf_number(&maker, "*.rope.dimension_count", 64);
     gguf_layer_tensor(&maker, 0, "attn_q_b.weight", 1536, 16 * 192, T_F16);
-    assert_work(&maker, 16 * (192 + 64 + 512 + 576), 0);
+    assert_work(&maker, 16 * (192 + 64 + 512 + 576), 0, 0);
 
     /* Experts whose answers fit where gate and up were, and some whose do not. */
     begin(&maker, "qwen3moe", 2048);
@@ -169,13 +170,13 @@ static void test_each_kind_of_layer_has_its_moment_that_needs_most(void **state)
     gguf_experts(&maker, 0, "ffn_gate_exps.weight", 2048, 1024, 32, T_F16);
     gguf_experts(&maker, 0, "ffn_up_exps.weight", 2048, 1024, 32, T_F16);
     gguf_experts(&maker, 0, "ffn_down_exps.weight", 1024, 2048, 32, T_F16);
-    assert_work(&maker, 4 * 3 * 1024, 0);
+    assert_work(&maker, 4 * 3 * 1024, 0, 0);
     begin(&maker, "qwen3moe", 2048);
     gguf_number(&maker, "*.expert_used_count", 8);
     gguf_experts(&maker, 0, "ffn_gate_exps.weight", 2048, 768, 128, T_F16);
     gguf_experts(&maker, 0, "ffn_up_exps.weight", 2048, 768, 128, T_F16);
     gguf_experts(&maker, 0, "ffn_down_exps.weight", 768, 2048, 128, T_F16);
-    assert_work(&maker, 8 * 3 * 768 + 8 * 2048, 0);
+    assert_work(&maker, 8 * 3 * 768 + 8 * 2048, 0, 0);
 
     /* A recurrent layer. */
     begin(&maker, "mamba2", 1024);
@@ -185,7 +186,7 @@ static void test_each_kind_of_layer_has_its_moment_that_needs_most(void **state)
     gguf_number(&maker, "*.ssm.group_count", 1);
     gguf_layer_tensor(&maker, 0, "ssm_in.weight", 1024, 4384, T_F16);
     gguf_layer_tensor(&maker, 0, "ssm_conv1d.weight", 4, 2304, T_F32);
-    assert_work(&maker, 4384 + 2 * 2304 + 2048, 4384 + 2048);
+    assert_work(&maker, 4384 + 2 * 2304 + 2048, 4384, 2048);
 }
 
 static void test_widths_and_counts_of_strangers_do_not_overflow(void **state)
