@@ -45,6 +45,12 @@ static const struct shape shapes[] = {
     {"Placement", "chosen:$Candidate decided_by:s ties:i waits:b predicted_start_ms:i "
                   "error:$ErrorObject candidates:*Candidate!"},
     {"Candidate", "pool_id:s! replica_id:i! refused_by:s"},
+    {"Plan", "fits:b! model:o! context:i! slots:i! total_context:i! largest_context:i! "
+             "shortfall:$Shortfall host_bytes:i! devices:*PlanDevice! args:*s! env:o!"},
+    {"Shortfall", "device:i! bytes:i!"},
+    {"PlanDevice",
+     "device:i! uuid:s free_bytes:i! reserve_bytes:i! layers:i! weights_bytes:i kv_bytes:i "
+     "compute_bytes:i context_bytes:i used_bytes:i"},
     {"ReplicaDevice", "id:s! uuid:s index:i vram_total_bytes:i! vram_free_bytes:i planned_bytes:i! "
                       "measured_bytes:i layers:i compute_capability:*i"},
     {"DeviceList", "devices:*Device! driver:$Driver host:$Host"},

@@ -127,6 +127,11 @@ const struct pm_route pm_routes[] = {
         "model pin prefer avoid mask fallback", "Placement", 200,
         "where a request for `model` would go now, what refuses each other replica, and what "
         "decided; changes nothing"),
+    API(POST, "/v1/plan", READ, pm_plan_ask, NULL, "model devices context slots machine", "Plan",
+        200,
+        "whether the model of pool `model` fits, where, and with which flags; on its devices, or "
+        "on a `machine` that may not "
+        "be there; changes nothing"),
 
     API(GET, "/v1/events", READ, pm_events_stream, events_query, NULL, "sse", 200,
         "events as they happen: `hello`, the tail, then each; `missed` with a count when the "
@@ -156,7 +161,6 @@ const struct pm_route pm_routes[] = {
     LATER(GET | POST | PUT | DEL, "/upstream/{pool}/{path...}", ADMIN, "a pool's engine, raw"),
     LATER(POST, "/v1/audio/{path...}", INFER, "speech and transcription"),
     LATER(POST, "/v1/images/{path...}", INFER, "images"),
-    LATER(POST, "/v1/plan", READ, "whether a model fits"),
     LATER(POST, "/v1/preflight", READ, "whether this machine has what is needed"),
     LATER(GET, "/v1/catalog/{kind}", READ, "models or engines that are here"),
     LATER(POST | DEL, "/v1/catalog/{kind}/{path...}", ADMIN, "fetch, check and remove them"),

@@ -104,7 +104,9 @@ static void read_question(struct pm_cli *cli, struct question *question)
             question->ask.unified = true;
             continue;
         }
-        if (i + 1 == cli->argc)
+        if (word[0] == '-' && i + 1 == cli->argc)
+            pm_cli_die(2, "%s needs a value", word);
+        if (word[0] != '-')
             pm_cli_usage(cli);
         if (!read_text_option(question, word, cli->argv[i + 1]) &&
             !read_number_option(question, word, cli->argv[i + 1]))
@@ -125,8 +127,6 @@ static bool is_pool(const char *ref)
 
 static const char *path_of(const char *ref)
 {
-    if (pm_str_starts(ref, "file:"))
-        return ref + strlen("file:");
     if (pm_str_starts(ref, "hf:") || strstr(ref, "://"))
         pm_cli_die(1,
                    "%s is not a local file, and models are not downloaded yet; download the "

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/internal.h"
 #include "util/str.h"
 
 static long read_at(void *ctx, uint64_t offset, void *to, size_t n)
@@ -100,10 +101,11 @@ static int read_shards(struct shards *shards, const char *path, struct pm_model 
     return r < 0 ? pm_wrap(err, r, "%s", path) : r;
 }
 
-int pm_engine_read_model(const char *path, struct pm_model **ret, struct poolmgr_error *err)
+int pm_engine_read_model(const char *ref, struct pm_model **ret, struct poolmgr_error *err)
 {
+    const char *path = pm_model_path(ref);
     struct shards *shards = pm_xalloc(sizeof(*shards));
-    int r = read_shards(shards, path, ret, err);
+    int r = read_shards(shards, path ? path : ref, ret, err);
 
     shards_free(shards);
     return r;

@@ -15,6 +15,7 @@
 #include "gpu/gpu.h"
 #include "http/client.h"
 #include "manager/sink.h"
+#include "plan/model.h"
 #include "util/loop.h"
 
 struct pm_manager;
@@ -138,6 +139,17 @@ struct pm_handing *pm_manager_handoff(struct pm_manager *manager, struct pm_pool
                                       void (*fn)(void *ctx, const struct poolmgr_error *error),
                                       void *ctx);
 void pm_handing_free(struct pm_handing *handing); /* also after fn */
+
+/* ---- questions ------------------------------------------------------------------------------------- */
+
+/* Reads a model's file on the helper thread. fn is called once, never from inside this call, and the reading is over
+ * then: the model is borrowed, or NULL and `error` says why. */
+struct pm_reading;
+struct pm_reading *pm_manager_read_model(struct pm_manager *manager, const char *ref,
+                                         void (*fn)(void *ctx, struct pm_model *model,
+                                                    const struct poolmgr_error *error),
+                                         void *ctx);
+void pm_reading_cancel(struct pm_reading *reading); /* fn is not called any more */
 
 void pm_manager_shutdown(struct pm_manager *manager, bool at_once);
 void pm_manager_leave(struct pm_manager *manager);

@@ -416,7 +416,7 @@ def test_unknown_paths_wrong_methods_and_parts_not_built_are_told_apart(either):
     answer = d.post("/v1/models", {})
     refused(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
-    for method, path in (("POST", "/v1/plan"), ("GET", "/upstream/m/x")):
+    for method, path in (("GET", "/v1/nodes"), ("GET", "/upstream/m/x")):
         answer = request(d.port, method, path)
         refused(answer, 501, "unsupported")
         assert method in answer.json()["error"]["message"]

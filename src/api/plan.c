@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /v1/plan: would a pool's model fit on the devices there are, or would be. Asks, and changes nothing. */
+#include <string.h>
+
+#include "api/call.h"
+#include "api/member.h"
+#include "api/planning.h"
+#include "util/str.h"
+
+/* One question, until its model is read. */
+struct asking {
+    struct pm_reading *reading; /* NULL: done */
+    struct pm_pool_spec *spec;  /* a reference */
+    struct pm_planning planning;
+    struct pm_planning_device devices[PM_SHARES_MAX];
+    double ratios[PM_SHARES_MAX];
+};
+
+static void release(struct pm_call *call)
+{
+    struct asking *asking = call->state;
+
+    pm_reading_cancel(asking->reading);
+    pm_pool_spec_unref(asking->spec);
+    free(asking);
+}
+
+static void on_read(void *ctx, struct pm_model *model, const struct poolmgr_error *error)
+{
+    struct pm_call *call = ctx;
+    struct asking *asking = call->state;
+    struct poolmgr_error err = {0};
+    json_t *answer = NULL;
+
+    asking->reading = NULL;
+    if (error) {
+        pm_call_error(call, error);
+        return;
+    }
+
+    asking->planning.model = model;
+    if (pm_planning_answer(&asking->planning, &answer, &err) < 0)
+        pm_call_error(call, &err);
+    else
+        pm_call_json(call, 200, answer);
+}
+
+/* ---- what is asked; false: it was answered ------------------------------------------------------------ */
+
+static bool read_count(struct pm_call *call, const json_t *body, const char *name, uint64_t *ret)
+{
+    const json_t *value = json_object_get(body, name);
+
+    if (!value)
+        return true;
+    if (json_is_integer(value) && json_integer_value(value) > 0) {
+        *ret = (uint64_t)json_integer_value(value);
+        return true;
+    }
+    pm_call_fail(call, POOLMGR_E_INVALID_REQUEST, name, "'%s' must be a whole number above 0",
+                 name);
+    return false;
+}
+
+static bool read_machine(struct pm_call *call, const json_t *machine, struct asking *asking)
+{
+    const json_t *device;
+    size_t i;
+
+    if (!json_is_array(machine) || json_array_size(machine) == 0 ||
+        json_array_size(machine) > PM_SHARES_MAX) {
+        pm_call_fail(
+            call, POOLMGR_E_INVALID_REQUEST, "machine",
+            "'machine' must be a list of 1 to %d devices, as [{\"free_bytes\": 25769803776}]",
+            PM_SHARES_MAX);
+        return false;
+    }
+
+    json_array_foreach(machine, i, device)
+    {
+        struct pm_planning_device *to = &asking->devices[i];
+        const json_t *bytes = json_object_get(device, "free_bytes");
+
+        if (json_object_size(device) != 1 || !json_is_integer(bytes) ||
+            json_integer_value(bytes) <= 0) {
+            pm_call_fail(call, POOLMGR_E_INVALID_REQUEST, "machine",
+                         "a device of 'machine' has one member, 'free_bytes', above 0");
+            return false;
+        }
+        (void)snprintf(to->id, sizeof(to->id), "%zu", i);
+        to->index = i;
+        to->is = (struct pm_split_device){.free_bytes = (uint64_t)json_integer_value(bytes),
+                                          .reserve_bytes = PM_PLANNING_RESERVE_BYTES,
+                                          .order = i};
+    }
+    asking->planning.n_devices = i;
+    return true;
+}
+
+/* What the pool's own engines hold there: a plan takes their place. */
+static uint64_t held_by(const struct pm_core *core, const struct pm_pool_spec *spec, const char *id)
+{
+    struct pm_replica_device on;
+    uint64_t bytes = 0;
+
+    for (unsigned replica = 0; replica < spec->n_replicas; replica++) {
+        for (size_t i = 0; pm_core_replica_device(core, spec->id, replica, i, &on); i++)
+            bytes += strcmp(on.id, id) == 0 ? on.planned_bytes : 0;
+    }
+    return bytes;
+}
+
+static void take_devices(const struct pm_core *core, struct asking *asking)
+{
+    struct pm_device_view view;
+    size_t n = 0;
+
+    for (size_t i = 0; n < PM_SHARES_MAX && pm_core_device_at(core, i, &view); i++) {
+        struct pm_planning_device *to = &asking->devices[n];
+        uint64_t held = held_by(core, asking->spec, view.is.id);
+        uint64_t taken = view.planned_bytes + view.claimed_bytes - held;
+        uint64_t left = view.is.total_bytes > taken ? view.is.total_bytes - taken : 0;
+
+        if (view.is.state != PM_DEVICE_OK)
+            continue;
+        if (view.free_known && view.free_bytes + held < left)
+            left = view.free_bytes + held;
+        (void)pm_str_copy(to->id, sizeof(to->id), view.is.id);
+        if (!pm_parse_u64(view.is.id, &to->index))
+            to->index = i;
+        to->is = (struct pm_split_device){
+            .free_bytes = left, .reserve_bytes = view.is.reserve_bytes, .order = i};
+        n++;
+    }
+    asking->planning.n_devices = n;
+}
+
+/* Leaves those that the mask means, in its order. */
+static int choose(struct asking *asking, const struct pm_mask *mask, struct poolmgr_error *err)
+{
+    struct pm_planning_device chosen[PM_SHARES_MAX];
+    struct pm_gpu gpus[PM_SHARES_MAX];
+    size_t set[PM_SHARES_MAX], n = 0;
+    int r;
+
+    for (size_t i = 0; i < asking->planning.n_devices; i++) {
+        gpus[i] = (struct pm_gpu){
+            .index = (unsigned)asking->devices[i].index, .slot = -1, .gi = -1, .ci = -1};
+        (void)pm_str_copy(gpus[i].id, sizeof(gpus[i].id), asking->devices[i].id);
+    }
+
+    r = pm_mask_resolve(mask, gpus, asking->planning.n_devices, true, set, &n, NULL, err);
+    if (r < 0)
+        return r;
+
+    for (size_t i = 0; i < n; i++)
+        chosen[i] = asking->devices[set[i]];
+    memcpy(asking->devices, chosen, n * sizeof(chosen[0]));
+    asking->planning.n_devices = n;
+    return POOLMGR_OK;
+}
+
+static bool choose_devices(struct pm_call *call, const json_t *body, struct asking *asking)
+{
+    struct pm_mask *mask = pm_mask_ref(asking->spec->where);
+    struct poolmgr_error err = {0};
+    const char *text;
+    int r = POOLMGR_OK;
+
+    if (!pm_member_text(call, body, "devices", &text)) {
+        pm_mask_unref(mask);
+        return false;
+    }
+    if (text) {
+        pm_mask_unref(mask);
+        mask = NULL;
+        r = strcmp(text, "auto") == 0 ? POOLMGR_OK
+                                      : pm_mask_parse(text, strlen(text), &mask, NULL, &err);
+    }
+    if (r == POOLMGR_OK && mask)
+        r = choose(asking, mask, &err);
+    pm_mask_unref(mask);
+    if (r == POOLMGR_OK && asking->planning.n_devices == 0)
+        r = pm_fail(&err, POOLMGR_E_CONFLICT,
+                    "there is no device to plan on; say what there would be, as 'machine'");
+    if (r == POOLMGR_OK)
+        return true;
+    (void)pm_error_param(&err, 0, "devices");
+    pm_call_error(call, &err);
+    return false;
+}
+
+static bool find_pool(struct pm_call *call, const json_t *body, struct asking *asking)
+{
+    const struct pm_core *core = pm_manager_core(call->api->manager);
+    const struct pm_pool_spec *spec;
+    const char *model;
+
+    if (!pm_member_text(call, body, "model", &model))
+        return false;
+    spec = pm_core_route(core, model ? model : "");
+    if (!spec) {
+        pm_call_fail(call, POOLMGR_E_MODEL_NOT_FOUND, "model",
+                     "no pool serves '%.128s'; of a file `poolctl plan FILE` asks without a daemon",
+                     model ? model : "");
+        return false;
+    }
+    if (!spec->model.main || !spec->runs || spec->runs->family != PM_FAMILY_LLAMA_CPP) {
+        pm_call_fail(call, POOLMGR_E_UNSUPPORTED, "model",
+                     "what pool '%s' needs is not estimated: its engine reads no GGUF", spec->id);
+        return false;
+    }
+    asking->spec = pm_pool_spec_ref((struct pm_pool_spec *)spec);
+    return true;
+}
+
+static bool read_question(struct pm_call *call, const json_t *body, struct asking *asking)
+{
+    const json_t *machine = json_object_get(body, "machine");
+    struct pm_planning *planning = &asking->planning;
+
+    if (!find_pool(call, body, asking))
+        return false;
+
+    planning->ref = asking->spec->model.main;
+    planning->devices = asking->devices;
+    planning->ratios = asking->ratios;
+    planning->ask = pm_estimate_ask_default();
+    planning->ask.context = asking->spec->context;
+    planning->ask.n_slots = asking->spec->n_slots;
+    (void)pm_planning_read_split(asking->spec->tensor_split, &planning->mode, asking->ratios,
+                                 &planning->n_ratios);
+    if (machine ? !read_machine(call, machine, asking)
+                : (take_devices(pm_manager_core(call->api->manager), asking), false))
+        return false;
+
+    return read_count(call, body, "context", &planning->ask.context) &&
+           read_count(call, body, "slots", &planning->ask.n_slots) &&
+           choose_devices(call, body, asking);
+}
+
+void pm_plan_ask(struct pm_call *call)
+{
+    json_t *body = pm_call_body(call);
+    struct asking *asking;
+    bool good;
+
+    if (!body)
+        return;
+
+    asking = pm_xalloc(sizeof(*asking));
+    good = read_question(call, body, asking);
+    json_decref(body);
+    if (!good) {
+        pm_pool_spec_unref(asking->spec);
+        free(asking);
+        return;
+    }
+
+    call->state = asking;
+    call->gone = release;
+    asking->reading =
+        pm_manager_read_model(call->api->manager, asking->planning.ref, on_read, call);
+}

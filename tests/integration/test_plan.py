@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asking for a plan (VRAM-1, SPLIT-1): `poolctl plan` without a daemon and without a GPU, and POST /v1/plan."""
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+import pytest
+
+from poolmgr_test import Daemon, POOLCTL, ROOT, tiny_model
+
+sys.path.insert(0, str(ROOT / "tools"))
+import make_models  # noqa: E402
+
+GIB = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A model in its published shape, whose weights are holes."""
+    folder = tmp_path_factory.mktemp("models")
+    return lambda name: make_models.write(str(folder), name)
+
+
+def plan(*arguments, **environment):
+    return subprocess.run([str(POOLCTL), "plan", *arguments], capture_output=True, text=True, timeout=60, check=False,
+                          env={**os.environ, "COLUMNS": "90", "PATH": "/nowhere", **environment})
+
+
+def asked(*arguments):
+    done = plan(*arguments, "--json")
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_what_does_not_fit_is_said_with_the_bytes_and_the_largest_context_that_does(published):
+    path = published("qwen2.5-32b-real")
+    done = plan(path, "--ctx", "8192", "--machine", "11800MiB,11800MiB", "--compute", "512MiB")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0] == \
+        "does not fit: device 0 lacks 1.11 GiB; the largest context that fits is 3584 tokens"
+    assert "-ngl" not in done.stdout
+
+    status, answer = asked(path, "--ctx", "8192", "--machine", "11800MiB,11800MiB", "--compute", "512MiB")
+    assert (status, answer["fits"], answer["shortfall"]) == (1, False, {"device": 0, "bytes": 1193914368})
+    assert answer["largest_context"] == 3584
+    fits = plan(path, "--ctx", "3584", "--machine", "11800MiB,11800MiB", "--compute", "512MiB")
+    assert fits.returncode == 0
+
+
+def test_the_golden_plans_of_one_and_several_devices(published):
+    for name, context, machine, args, used in [
+            ("qwen2.5-32b-real", 8192, "11800MiB,11800MiB,7900MiB", ["-sm", "layer", "-ts", "25,26,14", "-ngl", "65"],
+             [8726188032, 8882692096, 5556629504]),
+            ("llama-3.1-8b-real", 8192, "7900MiB", ["-sm", "none", "-mg", "0", "-ngl", "33"], [6228009216]),
+            ("llama-3.1-70b-real", 8192, "24000MiB,24000MiB", ["-sm", "layer", "-ts", "41,40", "-ngl", "81"], None)]:
+        status, answer = asked(published(name), "--ctx", str(context), "--machine", machine, "--compute", "512MiB")
+        assert (status, answer["args"][:len(args)]) == (0, args), (name, answer)
+        assert answer["args"][-4:] == ["-c", str(context), "-np", "1"]
+        for device, bytes_used in zip(answer["devices"], used or []):
+            assert device["used_bytes"] - device["context_bytes"] == bytes_used
+            assert device["used_bytes"] == sum(device[part + "_bytes"] for part in
+                                               ("weights", "kv", "compute", "context"))
+
+
+def test_the_answer_has_the_shape_of_the_api(published):
+    status, answer = asked(published("qwen3-4b-real"), "--ctx", "4096", "--parallel", "2", "--machine", "24,8GiB")
+    assert status == 0
+    assert set(answer) == {"fits", "model", "context", "slots", "total_context", "largest_context", "host_bytes",
+                           "devices", "args", "env"}
+    assert (answer["context"], answer["slots"], answer["total_context"]) == (4096, 2, 8192)
+    assert (answer["model"]["architecture"], answer["model"]["layers"]) == ("qwen3", 36)
+    assert answer["host_bytes"] == 319065600
+    # One that fits is enough, and the smallest: device 1.
+    assert [d["layers"] for d in answer["devices"]] == [0, 37]
+    assert answer["devices"][1]["free_bytes"] == 8 * GIB and answer["devices"][1]["reserve_bytes"] == GIB
+    assert answer["env"] == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}
+
+
+def test_caches_and_what_is_kept_free_change_the_plan(published):
+    path = published("qwen3-4b-real")
+    kv = {}
+    for kind in ("f16", "q8_0", "q4_0"):
+        _, answer = asked(path, "--ctx", "32768", "--machine", "24", "--cache-k", kind, "--cache-v", kind)
+        kv[kind] = answer["devices"][0]["kv_bytes"] >> 20
+    assert kv == {"f16": 4608, "q8_0": 2448, "q4_0": 1296}
+    assert asked(path, "--ctx", "8192", "--machine", "5", "--reserve", "2GiB")[0] == 1
+    assert asked(path, "--ctx", "8192", "--machine", "5", "--reserve", "512MiB")[0] == 0
+
+
+def test_devices_and_ratios_are_chosen(published):
+    path = published("qwen3-4b-real")
+    _, answer = asked(path, "--ctx", "8192", "--machine", "24,24,24", "--devices", "2,0", "--split", "[0.5,0.5]")
+    assert [d["device"] for d in answer["devices"]] == [2, 0]
+    assert sorted(d["layers"] for d in answer["devices"]) == [18, 19]
+    for arguments, words in [(("--devices", "3"), "3"), (("--devices", "0,,1"), "--devices"),
+                             (("--devices", "cpu"), "made for GPUs"), (("--split", "[0.5,0.6,0]"), "not to 1"),
+                             (("--split", "[0.5,nan,0]"), "ratio 2"), (("--split", "[-1,2,0]"), "ratio 1"), (("--split", "[1]"), "1 ratios for 3 devices"),
+                             (("--split", "half"), "--split"), (("--cache-k", "f17"), "no type 'f17'"),
+                             (("--ctx", "99999999999"), "99999999999"), (("--reserve", "lots"), "no size"),
+                             (("--engine", "/nowhere/llama"), "cannot be run")]:
+        done = plan(path, "--machine", "24,24,24", *arguments)
+        assert done.returncode in (1, 2) and words in done.stderr, (arguments, done)
+        assert "nan" not in done.stdout
+
+
+def test_mistakes_are_told(published, tmp_path):
+    path = published("qwen3-4b-real")
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(100))
+    for arguments, words in [(("hf:Qwen/Qwen3-4B-GGUF", "--machine", "24"), "not downloaded yet"),
+                             ((str(tmp_path / "none.gguf"), "--machine", "24"), "none.gguf"),
+                             ((str(broken), "--machine", "24"), "version 0"),
+                             ((path, "--machine", "24,lots"), "'lots' is no size"),
+                             ((path, "--machine", ",".join(["24"] * 17)), "more than 16"),
+                             ((path, "--machine"), "needs a value"),
+                             ((), "usage: poolctl plan")]:
+        done = plan(*arguments)
+        assert done.returncode != 0 and words in done.stderr + done.stdout, (arguments, done)
+
+
+def test_a_machine_without_a_gpu_says_so_and_what_to_do(published):
+    done = plan(published("qwen3-4b-real"))
+    if done.returncode == 0:
+        pytest.skip("this machine has a GPU")
+    assert "--machine 24,12" in done.stderr
+
+
+def test_bars_fit_the_terminal_and_a_picture_is_drawn(published, tmp_path):
+    path = published("qwen2.5-32b-real")
+    for columns in (40, 80, 200):
+        done = plan(path, "--ctx", "8192", "--machine", "24000MiB,11800MiB", "--split", "[0.7,0.3]", COLUMNS=str(columns))
+        bars = [line for line in done.stdout.splitlines() if " layers " in line and "W" in line]
+        assert len(bars) == 2 and all(len(bar) <= max(columns, 90) for bar in bars)
+        assert len(bars[1].split()[-1]) < len(bars[0].split()[-1])
+        assert "\033" not in done.stdout
+
+    picture = tmp_path / "plan.svg"
+    done = plan(path, "--ctx", "8192", "--machine", "11800MiB,11800MiB", "--svg", str(picture))
+    root = xml.etree.ElementTree.fromstring(picture.read_text())
+    assert root.tag.endswith("svg")
+    titles = [t.text for t in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert sum(t.startswith("weights") for t in titles) == 2
+    assert any(t.startswith("lacking") for t in titles) == (done.returncode == 1)
+
+
+# ---- with a daemon ----------------------------------------------------------------------------------------
+
+
+def test_a_pool_is_planned_on_the_devices_of_its_daemon(either, published):
+    declared = {"devices": {"declared": {"0": "12GiB", "1": "8GiB"}, "reserve": "1GiB"}}
+    pools = {"small": Daemon.pool(model=tiny_model(), devices="1", vram="100MiB", context=1024, slots=2),
+             "large": Daemon.pool(model=published("qwen2.5-32b-real"), devices="0,1", vram="1GiB", context=8192,
+                                  slots=1, tensor_split="auto")}
+    d = either(pools, more=declared)
+    answer = d.post("/v1/plan", {"model": "small"}).json()
+    assert answer["fits"] and [x["device"] for x in answer["devices"]] == [1]
+    assert (answer["context"], answer["slots"]) == (1024, 2)
+    assert answer["devices"][0]["free_bytes"] == 8 * GIB
+
+    answer = d.post("/v1/plan", {"model": "large"}).json()
+    assert not answer["fits"] and answer["shortfall"]["bytes"] > 0
+    assert d.post("/v1/plan", {"model": "large", "machine": [{"free_bytes": 40 * GIB}], "devices": "0"}).json()["fits"]
+    answer = d.post("/v1/plan", {"model": "small", "context": 2048, "slots": 1, "devices": "0"}).json()
+    assert (answer["total_context"], answer["devices"][0]["device"]) == (2048, 0)
+
+    done = subprocess.run([str(POOLCTL), "--url", "unix:" + d.socket, "plan", "large"], capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 1 and done.stdout.startswith("does not fit: device ")
+    assert d.pool_state("small")["state"] == "cold"
+
+    for body, status, param in [({"model": "nobody"}, 404, "model"), ({"model": 3}, 400, "model"),
+                                ({"model": "small", "devices": "0,,1"}, 400, "devices"),
+                                ({"model": "small", "devices": "7"}, 400, "devices"),
+                                ({"model": "small", "context": -1}, 400, "context"),
+                                ({"model": "small", "slots": "two"}, 400, "slots"),
+                                ({"model": "small", "machine": []}, 400, "machine"),
+                                ({"model": "small", "machine": [{"free_bytes": 0}]}, 400, "machine"),
+                                ({"model": "small", "size": 3}, 400, "size")]:
+        answer = d.post("/v1/plan", body)
+        assert answer.status == status, (body, answer.body)
+        assert answer.json()["error"]["param"] == param, (body, answer.body)
+
+
+def test_a_model_that_cannot_be_read_is_said(daemon, tmp_path):
+    d = daemon({"gone": Daemon.pool(model=str(tmp_path / "gone.gguf"), devices="0", vram="1GiB")},
+               more={"devices": {"declared": {"0": "12GiB"}}})
+    answer = d.post("/v1/plan", {"model": "gone"})
+    assert "gone.gguf" in answer.json()["error"]["message"]
+    assert answer.status in (404, 503)
