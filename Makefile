@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export MODEL ENGINE PORT DURATION SEED ROUNDS STEPS
 
 .DEFAULT_GOAL := build
-.PHONY: build run demo test lint sim sim-mutants fuzz bench fresh deps deps-test clean help
+.PHONY: build run demo test lint sim sim-mutants fuzz bench estimate-table fresh deps deps-test clean help
 
 build: ## the programs, in build/release/src
 	@scripts/deps.sh build
@@ -38,6 +38,10 @@ fuzz: ## each fuzz target for DURATION=300 seconds
 bench: ## measurements
 	@scripts/deps.sh test
 	@scripts/bench.sh
+
+estimate-table: ## estimates of memory against a real engine, into docs/estimates.md
+	@scripts/deps.sh test
+	@scripts/estimate_table.sh
 
 fresh: ## make demo twice on a fresh Debian 12, as root and as a user with sudo
 	@scripts/fresh.sh

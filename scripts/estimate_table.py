@@ -193,7 +193,7 @@ def summary(found):
 
 def write(out, version, small, large):
     within, n_exact, n_short = summary(small)
-    text = open(os.path.join(ROOT, "scripts", "estimates.md")).read()
+    text = open(os.path.join(ROOT, "scripts", "estimates.md.in")).read()
     values = {
         "VERSION": version, "N": len(small), "WITHIN": within, "PERCENT": "%.0f" % (100 * within / len(small)),
         "EXACT": n_exact, "SHORT": n_short, "N_MODELS": len({row.model for row in small}),

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "cli/plan.h"
-#include "engine/readmodel.h"
+#include "engine/engine.h"
 #include "plan/ggml.h"
 #include "util/cleanup.h"
 #include "util/file.h"

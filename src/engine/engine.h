@@ -79,6 +79,9 @@ int pm_engine_command(const struct pm_engine_spec *engine, const struct pm_pool_
 int pm_engine_check_model(const struct pm_engine_spec *engine, const struct pm_pool_spec *pool,
                           struct pm_model **ret_model, uint64_t *ret_size,
                           struct poolmgr_error *err);
+/* The same of one GGUF, or of all its shards, alone: `ref` is a path, or "file:" and one; a relative one starts at the current
+ * folder. *ret: a reference. */
+int pm_engine_read_model(const char *ref, struct pm_model **ret, struct poolmgr_error *err);
 /* The i-th file of a model whose first one is `path`: "x-00001-of-00003.gguf" has three. False behind the last. */
 bool pm_engine_shard(const char *path, unsigned i, char *to, size_t size);
 

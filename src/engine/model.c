@@ -200,6 +200,14 @@ static int read_model(const char *path, struct pm_model **ret, uint64_t *ret_siz
     return r;
 }
 
+int pm_engine_read_model(const char *ref, struct pm_model **ret, struct poolmgr_error *err)
+{
+    const char *path = pm_model_path(ref);
+    uint64_t size;
+
+    return read_model(path ? path : ref, ret, &size, err);
+}
+
 static int check_there(const char *path, uint64_t *ret_size, struct poolmgr_error *err)
 {
     struct stat status;

@@ -2,7 +2,7 @@
 /* A model's header is read on the helper thread: a disk that sleeps holds up an answer, and nothing that runs. */
 #include <stdlib.h>
 
-#include "engine/readmodel.h"
+#include "engine/engine.h"
 #include "manager/internal.h"
 #include "util/cleanup.h"
 
