@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who holds a port: the listening socket's inode from /proc/net/tcp, then the process with a descriptor of it. */
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "http/holder.h"
 #include "http/internal.h"
 #include "util/cleanup.h"
 
@@ -32,14 +34,14 @@ static unsigned long listening_inode(const char *table, unsigned port)
     return inode;
 }
 
-static bool holds(const char *pid, const char *wanted)
+static bool holds(const char *root, const char *pid, const char *wanted)
 {
-    char path[288], link[64];
+    char path[PATH_MAX], link[64];
     struct dirent *entry;
     bool found = false;
     DIR *folder;
 
-    (void)snprintf(path, sizeof(path), "/proc/%s/fd", pid);
+    (void)snprintf(path, sizeof(path), "%s/proc/%s/fd", root, pid);
     folder = opendir(path);
     if (!folder)
         return false;
@@ -52,39 +54,53 @@ static bool holds(const char *pid, const char *wanted)
     return found;
 }
 
-static void name_process(const char *pid, char *to, size_t size)
+static void name_process(const char *root, const char *pid, struct pm_holder *ret)
 {
-    char path[288], name[32] = "";
+    char path[PATH_MAX];
     FILE *file;
 
-    (void)snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+    ret->pid = atoi(pid);
+    ret->name[0] = '\0';
+    (void)snprintf(path, sizeof(path), "%s/proc/%s/comm", root, pid);
     file = fopen(path, "re");
-    if (file) {
-        if (fgets(name, sizeof(name), file))
-            name[strcspn(name, "\n")] = '\0';
-        (void)fclose(file);
+    if (!file)
+        return;
+    if (fgets(ret->name, sizeof(ret->name), file))
+        ret->name[strcspn(ret->name, "\n")] = '\0';
+    (void)fclose(file);
+}
+
+bool pm_socket_holder(const char *root, unsigned long inode, struct pm_holder *ret)
+{
+    struct dirent *entry;
+    char wanted[64], path[PATH_MAX];
+    bool found = false;
+    DIR *processes;
+
+    (void)snprintf(path, sizeof(path), "%s/proc", root);
+    processes = opendir(path);
+    if (!processes)
+        return false;
+
+    (void)snprintf(wanted, sizeof(wanted), "socket:[%lu]", inode);
+    while (!found && (entry = readdir(processes))) {
+        found = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+                holds(root, entry->d_name, wanted);
+        if (found)
+            name_process(root, entry->d_name, ret);
     }
-    (void)snprintf(to, size, "held by pid %.10s (%s)", pid, name);
+    (void)closedir(processes);
+    return found;
 }
 
 void pm_port_holder(unsigned port, char *to, size_t size)
 {
     unsigned long inode = listening_inode("/proc/net/tcp", port);
-    struct dirent *entry;
-    char wanted[64];
-    DIR *processes;
+    struct pm_holder holder;
 
     to[0] = '\0';
     if (!inode)
         inode = listening_inode("/proc/net/tcp6", port);
-    processes = inode ? opendir("/proc") : NULL;
-    if (!processes)
-        return;
-
-    (void)snprintf(wanted, sizeof(wanted), "socket:[%lu]", inode);
-    while (!to[0] && (entry = readdir(processes))) {
-        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && holds(entry->d_name, wanted))
-            name_process(entry->d_name, to, size);
-    }
-    (void)closedir(processes);
+    if (inode && pm_socket_holder("", inode, &holder))
+        (void)snprintf(to, size, "held by pid %d (%s)", holder.pid, holder.name);
 }

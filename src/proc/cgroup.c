@@ -20,35 +20,43 @@
 
 #define TEXT_MAX (1024 * 1024)
 
-/* Where the v2 tree is: alone, or beside v1. */
-static const char *root_of_tree(void)
+/* Where the v2 tree is: alone, or beside v1. NULL: nowhere. */
+static char *top_of_tree(const char *root)
 {
-    if (access("/sys/fs/cgroup/cgroup.procs", F_OK) == 0)
-        return "/sys/fs/cgroup";
+    static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
 
-    return access("/sys/fs/cgroup/unified/cgroup.procs", F_OK) == 0 ? "/sys/fs/cgroup/unified"
-                                                                    : NULL;
+    for (size_t i = 0; i < PM_ARRAY_LEN(places); i++) {
+        pm_auto_free char *top = pm_xasprintf("%s%s", root, places[i]);
+        pm_auto_free char *procs = pm_xasprintf("%s/cgroup.procs", top);
+
+        if (access(procs, F_OK) == 0)
+            return pm_take(top);
+    }
+    return NULL;
 }
 
-/* The folder of the cgroup that this process is in; the caller's. */
-static char *own_cgroup(void)
+char *pm_cgroup_own(const char *root, char **ret_top)
 {
-    const char *root = root_of_tree();
+    pm_auto_free char *top = top_of_tree(root), *path = pm_xasprintf("%s/proc/self/cgroup", root);
     pm_auto_free char *text = NULL;
-    char *line;
+    char *line, *own;
 
-    if (!root || pm_read_file("/proc/self/cgroup", TEXT_MAX, &text, NULL, NULL) < 0)
+    if (!top || pm_read_file(path, TEXT_MAX, &text, NULL, NULL) < 0)
         return NULL;
 
     line = strstr(text, "0::/");
     if (!line || (line != text && line[-1] != '\n'))
         return NULL;
 
+    line += strlen("0::");
     line[strcspn(line, "\n")] = '\0';
-    return pm_xasprintf("%s%s", root, line + strlen("0::"));
+    own = pm_xasprintf("%s%s", top, line[1] ? line : "");
+    if (ret_top)
+        *ret_top = pm_take(top);
+    return own;
 }
 
-static bool is_delegated(const char *cgroup)
+bool pm_cgroup_is_delegated(const char *cgroup)
 {
     pm_auto_free char *procs = pm_xasprintf("%s/cgroup.procs", cgroup);
     char mark;
@@ -62,11 +70,11 @@ static bool is_delegated(const char *cgroup)
 
 bool pm_cgroup_make(const char *folder)
 {
-    pm_auto_free char *link = pm_xasprintf("%s/cgroup", folder), *own = own_cgroup();
+    pm_auto_free char *link = pm_xasprintf("%s/cgroup", folder), *own = pm_cgroup_own("", NULL);
     pm_auto_free char *made = NULL, *killer = NULL;
     const char *name = strrchr(folder, '/');
 
-    if (!own || !name || !is_delegated(own))
+    if (!own || !name || !pm_cgroup_is_delegated(own))
         return false;
 
     made = pm_xasprintf("%s/poolmgr-%s", own, name + 1);

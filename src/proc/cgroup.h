@@ -5,6 +5,12 @@
 
 #include <stdbool.h>
 
+/* The folder of the cgroup (v2) that this process is in, below `root` ("": this machine), and of the hierarchy's top;
+ * both the caller's. NULL: there is none. ret_top may be NULL. */
+char *pm_cgroup_own(const char *root, char **ret_top);
+/* It was handed to us: we may make others in it. */
+bool pm_cgroup_is_delegated(const char *cgroup);
+
 /* Makes it below the cgroup that this process is in, if that one was delegated, and leaves the link `cgroup` to it in
  * the instance's folder. False: there is none, and the tree is killed process by process. */
 bool pm_cgroup_make(const char *folder);
