@@ -76,6 +76,7 @@ void pm_change_remove(struct pm_call *call);
 void pm_commands_handoff(struct pm_call *call);  /* handoff.c */
 void pm_placement_explain(struct pm_call *call); /* placement.c */
 void pm_plan_ask(struct pm_call *call);          /* plan.c */
+void pm_preflight_ask(struct pm_call *call);     /* preflight.c */
 void pm_devices_list(struct pm_call *call);      /* devices.c */
 void pm_devices_clear(struct pm_call *call);
 void pm_operations_list(struct pm_call *call); /* operations.c */

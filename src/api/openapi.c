@@ -63,6 +63,8 @@ static const struct shape shapes[] = {
     {"Driver", "state:s! text:s version:s cuda:s"},
     {"Host", "memory_total_bytes:i! memory_available_bytes:i! memory_limit_bytes:i "
              "memory_capacity_bytes:i!"},
+    {"Preflight", "ok:b! checks:*Check!"},
+    {"Check", "code:s! group:s! status:s! finding:s value:s value_bytes:i text:s! fix:s"},
     {"OperationList", "operations:*Operation!"},
     {"Operation", "id:s kind:s! pool_id:s state:s! created_at:t ended_at:t progress:o result:o "
                   "error:$ErrorObject replaced_by:s"},

@@ -133,6 +133,10 @@ const struct pm_route pm_routes[] = {
         "on a `machine` that may not "
         "be there; changes nothing"),
 
+    API(POST, "/v1/preflight", READ, pm_preflight_ask, NULL, "mode", "Preflight", 200,
+        "whether this machine is fit for the configuration, or for one mode; looks, and changes "
+        "nothing"),
+
     API(GET, "/v1/events", READ, pm_events_stream, events_query, NULL, "sse", 200,
         "events as they happen: `hello`, the tail, then each; `missed` with a count when the "
         "reader was too slow"),
@@ -162,6 +166,7 @@ const struct pm_route pm_routes[] = {
     LATER(POST, "/v1/audio/{path...}", INFER, "speech and transcription"),
     LATER(POST, "/v1/images/{path...}", INFER, "images"),
     LATER(POST, "/v1/preflight", READ, "whether this machine has what is needed"),
+    LATER(POST, "/v1/plan", READ, "whether a model fits"),
     LATER(GET, "/v1/catalog/{kind}", READ, "models or engines that are here"),
     LATER(POST | DEL, "/v1/catalog/{kind}/{path...}", ADMIN, "fetch, check and remove them"),
     LATER(GET, "/v1/nodes", READ, "nodes of a gateway"),

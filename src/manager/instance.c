@@ -14,6 +14,7 @@
 
 #include "manager/internal.h"
 #include "proc/tree.h"
+#include "provision/start.h"
 #include "util/cleanup.h"
 
 #define WATCH_EVERY_MS    1000
@@ -202,6 +203,13 @@ static void on_spawned(void *ctx, pid_t pid)
     pm_manager_flush(manager);
 }
 
+/* What is short now, and may not be the next time. */
+static bool is_of_the_machine(int code)
+{
+    return code == POOLMGR_E_FOLDER_DENIED || code == POOLMGR_E_DISK_FULL ||
+           code == POOLMGR_E_DESCRIPTORS_SHORT || code == POOLMGR_E_MEMORY_SHORT;
+}
+
 static bool never_by_itself(int code)
 {
     return code == POOLMGR_E_ENGINE_MISSING || code == POOLMGR_E_UNSUPPORTED ||
@@ -213,7 +221,7 @@ static void spawn_failed(struct pm_instance *instance, int code, const char *tex
     struct pm_manager *manager = instance->manager;
     struct pm_failure failure = {
         .class = PM_CLASS_SPAWN,
-        .code = never_by_itself(code) ? code : 0,
+        .code = never_by_itself(code) || is_of_the_machine(code) ? code : 0,
         .permanent = never_by_itself(code),
     };
 
@@ -356,6 +364,21 @@ void pm_instance_free(struct pm_instance *instance)
     free(instance);
 }
 
+/* LOAD-2: what the launch would stumble over, before it. */
+static int check_machine(const struct pm_instance *instance, struct poolmgr_error *err)
+{
+    const struct pm_manager *manager = instance->manager;
+    struct pm_start_needs needs = {.instances_dir = manager->instances_dir};
+    struct pm_start_facts facts;
+    struct pm_pool_view view;
+
+    if (pm_start_keeps_model(instance->spec) &&
+        pm_core_pool(manager->core, instance->spec->id, pm_manager_now(manager), &view))
+        needs.memory_bytes = view.model_bytes;
+    pm_start_look(&needs, &facts);
+    return pm_start_judge(&facts, &needs, err);
+}
+
 static int launch(struct pm_instance *instance, const struct pm_plan *plan,
                   struct poolmgr_error *err)
 {
@@ -369,6 +392,10 @@ static int launch(struct pm_instance *instance, const struct pm_plan *plan,
     pm_auto_free char *meta = NULL;
     char log_path[PATH_MAX];
     int r;
+
+    r = check_machine(instance, err);
+    if (r < 0)
+        return r;
 
     r = pm_engine_command(instance->engine, instance->spec, instance->replica, folder, name, plan,
                           &traits, environ, &command, err);

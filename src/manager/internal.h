@@ -56,7 +56,9 @@ struct pm_manager {
 
     struct pm_worker *worker;
     struct pm_store *store;
-    struct pm_list records; /* of pools that are not handed over yet */
+    struct pm_list preflights;        /* that wait for the driver's answer */
+    struct pm_driver_ask *driver_ask; /* NULL: nobody asks it */
+    struct pm_list records;           /* of pools that are not handed over yet */
     struct pm_stager *stager;
     struct pm_programs *programs;
     struct pm_file_watches *file_watches;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "manager/internal.h"
+#include "provision/gather.h"
 #include "util/cleanup.h"
 
 static void arm_tick(struct pm_manager *manager)
@@ -191,6 +192,7 @@ int pm_manager_new(struct pm_loop *loop, const struct pm_manager_options *option
     pm_list_init(&manager->handings);
     pm_list_init(&manager->config_watches);
     pm_list_init(&manager->records);
+    pm_list_init(&manager->preflights);
     pm_operations_init(manager);
 
     r = set_up(manager, err);
@@ -228,6 +230,7 @@ void pm_manager_free(struct pm_manager *manager)
     pm_file_watches_free(manager->file_watches);
     pm_handoff_folder_free(manager->handoff_folder);
     pm_handings_forget(manager);
+    pm_driver_ask_free(manager->driver_ask);
     while ((link = pm_list_first(&manager->instances)))
         pm_instance_free(pm_container_of(link, struct pm_instance, link));
     pm_gpus_free(manager->gpus);

@@ -172,6 +172,19 @@ struct pm_config_watch *pm_manager_reload_config(struct pm_manager *manager,
                                                  void *ctx);
 void pm_config_watch_free(struct pm_config_watch *watch); /* also after fn */
 
+/* ---- is this machine fit (PRE-1) -------------------------------------------------------------------- */
+
+/* Looks at the machine with the configuration in force; mode is one of enum pm_mode, PM_MODE_COUNT: those of its
+ * engines. fn is called once, never from inside this call, with verdicts that are valid during the call. Freed before:
+ * fn is not called. */
+struct pm_preflight;
+struct pm_preflight_run;
+struct pm_preflight_run *pm_manager_preflight(struct pm_manager *manager, unsigned mode,
+                                              void (*fn)(void *ctx,
+                                                         const struct pm_preflight *preflight),
+                                              void *ctx);
+void pm_preflight_run_free(struct pm_preflight_run *run); /* also after fn; NULL is fine */
+
 /* LOG/<pool>.<replica>.log */
 void pm_manager_log_path(const struct pm_manager *manager, const char *pool_id, unsigned replica,
                          char *to, size_t size);
