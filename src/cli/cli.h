@@ -49,6 +49,7 @@ int pm_verb_devices(struct pm_cli *cli);
 int pm_verb_requests(struct pm_cli *cli);
 int pm_verb_operations(struct pm_cli *cli);
 int pm_verb_config(struct pm_cli *cli);
+int pm_verb_preflight(struct pm_cli *cli);
 int pm_verb_run(struct pm_cli *cli);
 int pm_verb_version(struct pm_cli *cli);
 
@@ -64,7 +65,9 @@ struct pm_answer {
 void pm_cli_ask(struct pm_cli *cli, const char *method, const char *path, const char *body,
                 struct pm_answer *ret, bool (*sink)(void *ctx, const char *data, size_t n),
                 void *ctx);
-/* The same, parsed. The caller owns the value. */
+/* Somebody listens where a daemon is looked for when no URL is given. */
+bool pm_cli_daemon_answers(void);
+/* The same as pm_cli_ask(), parsed. The caller owns the value. */
 json_t *pm_cli_ask_json(struct pm_cli *cli, const char *method, const char *path, const char *body);
 
 /* POST /v1/pools/POOL/VERB, and waiting for its operation (control.c); the exit status. */
@@ -96,6 +99,8 @@ void pm_table_print(const struct pm_table *table, unsigned columns, struct pm_bu
 const char *pm_text(const json_t *object, const char *name, const char *otherwise);
 uint64_t pm_number(const json_t *object, const char *name);
 void pm_print_json(const json_t *value);
+/* A preflight as text: a line a check, grouped, the fix on its own line. */
+void pm_print_preflight(const json_t *root, bool colour, struct pm_buf *out);
 /* Percent-encoded for a path. */
 char *pm_encode(const char *text);
 /* "12m" since an RFC 3339 instant; "-" when it cannot be read. */

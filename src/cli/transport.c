@@ -81,6 +81,16 @@ static int connect_tcp(const char *url)
     return fd;
 }
 
+bool pm_cli_daemon_answers(void)
+{
+    pm_auto_free char *own = users_socket();
+    pm_auto_close int fd = connect_unix(own);
+
+    if (fd < 0)
+        fd = connect_unix("/run/poolmgr/control.sock");
+    return fd >= 0;
+}
+
 static int connect_daemon(const struct pm_cli *cli)
 {
     pm_auto_free char *own = NULL;

@@ -41,6 +41,10 @@ const struct pm_verb pm_verbs[] = {
      "read a file as the daemon would; what the daemon runs with; let it read its file again; the "
      "JSON Schema",
      pm_verb_config},
+    {"preflight", "[--mode external|binary|container|package|source|models]",
+     "is this machine fit: what is missing, and the command that mends it; exit status 1 where it "
+     "is not. Works without a daemon",
+     pm_verb_preflight},
     {"run", "POOL [PROMPT]", "ask, and print the answer as it comes; the prompt may be piped in",
      pm_verb_run},
     {"version", "", "of poolctl and of the daemon", pm_verb_version},
