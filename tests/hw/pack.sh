@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# usage: tests/hw/pack.sh DEST [--no-engine]
+#   ENGINE_HOME=DIR   where the packed engine will be unpacked (/tmp/poolmgr-hw-engine): it is written into its programs
+#
+# Gathers everything that tests/hw/run needs in one folder, which then runs on any x86-64 machine with glibc 2.36 or
+# newer, Python 3 and an NVIDIA driver: DEST/run. With it goes a llama-server with GGML's Vulkan backend, packed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+[ $# -ge 1 ] || { sed -n '3,7p' "tests/hw/pack.sh" >&2; exit 2; }
+dest=$(realpath -m "$1")
+engine=true; [ "${2:-}" = --no-engine ] && engine=false
+home=${ENGINE_HOME:-/tmp/poolmgr-hw-engine}
+build=build/pack
+
+say() { printf 'pack: %s\n' "$*" >&2; }
+
+build_programs() {
+    [ -e $build/build.ninja ] || meson setup $build -Dbuildtype=release -Dwerror=false >/dev/null
+    local name
+    for name in orchestratord pool-managerd pool-shim pool-probe poolctl fault_engine hw libhwvram.so; do
+        grep -oE "^build [^ :]*/$name:" $build/build.ninja | sed 's/^build //; s/:$//' || say "there is no $name yet"
+    done >$build/programs
+    xargs ninja -C $build -j2 <$build/programs >$build/log || { cat $build/log >&2; exit 1; }
+}
+
+# The libraries that a system may lack lie beside the programs, which look there first. libc is the system's.
+gather() {
+    local file library
+    mkdir -p "$dest"
+    while read -r file; do
+        install -s "$build/$file" "$dest/"
+        for library in $(ldd "$build/$file" | awk '/libjansson|libyaml/ {print $3}'); do
+            cp -L "$library" "$dest/"
+        done
+        patchelf --set-rpath '$ORIGIN' "$dest/$(basename "$file")" 2>/dev/null || true # static ones have none
+    done <$build/programs
+    rm -rf "$dest/hwrun"
+    cp -r tests/hw/run tests/hw/hwrun tools/make_tiny_gguf.py LICENSE "$dest/"
+    rm -rf "$dest/hwrun/__pycache__"
+    git log -1 --format=%H >"$dest/commit"
+}
+
+# NVIDIA's Vulkan driver asks for X11's libraries, which a machine without a display may lack.
+pack_engine() {
+    local usr=$home/usr
+    tools/fetch_engine.sh "$home" libggml0-backend-vulkan libx11-6 libxext6 libglvnd0 >/dev/null
+    rm -f "$dest/engine.tar.xz"
+    tar -C "$home" --exclude='*/gconv/*' --exclude='usr/share' --exclude='*/ossl-modules/*' --exclude='usr/bin/llama-cli' \
+        --exclude='usr/bin/llama-bench' --exclude='usr/bin/llama-quantize' -c usr | xz -9 -T2 >"$dest/engine.tar.xz"
+    echo "$home" >"$dest/engine.home"
+    [ -d "$usr" ]
+}
+
+build_programs
+gather
+! $engine || pack_engine
+say "$dest is $(du -sm "$dest" | cut -f1) MB"

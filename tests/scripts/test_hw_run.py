@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tests/hw/run on a GPU that is a test double: it passes where all is as believed, finds every lie, and skips what is
+not there."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from poolmgr_test.paths import BUILD, ROOT
+
+HW = ROOT / "tests" / "hw"
+FAKE = BUILD / "tests" / "hw" / "libfake_gpu.so"
+
+
+def run(tmp_path, groups, gpu_lies="", smi_lies="", library=FAKE, more=(), **environment):
+    """(exit status, facts.json, report.md)"""
+    environment = dict(os.environ, FAKE_GPU=str(tmp_path / "gpu"), FAKE_SMI_HW=str(BUILD / "tests" / "hw" / "hw"),
+                       HW_NVML=str(FAKE), HW_CUDA=str(FAKE), FAKE_GPU_LIES=gpu_lies, FAKE_SMI_LIES=smi_lies,
+                       **environment)
+    out = tmp_path / "out"
+    done = subprocess.run([sys.executable, str(HW / "run"), "--out", str(out), "--build", str(BUILD), "--groups", groups,
+                           "--nvml", str(library), "--cuda", str(library), "--smi", str(HW / "fake" / "nvidia-smi"),
+                           "--patience", "0.5", *more], env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=100)
+    assert done.returncode in (0, 1), done.stdout.decode()
+    return done.returncode, json.loads((out / "facts.json").read_text()), (out / "report.md").read_text()
+
+
+def told(facts, status):
+    return [f["what"] for f in facts["findings"] if f["status"] == status]
+
+
+def test_on_a_machine_as_believed_everything_passes_that_can_be_checked(tmp_path):
+    status, facts, report = run(tmp_path, "1,2,3,4,5,7", FAKE_GPU_COUNT="2", FAKE_GPU_LAG="100")
+    assert (status, told(facts, "FAIL")) == (0, [])
+    for group in "123457":
+        assert [f for f in facts["findings"] if f["group"] == group and f["status"] == "PASS"], group
+    assert facts["ended"] and facts["title"] == "Fake GPU + Fake GPU, driver 580.0.0, CUDA 13.0"
+    assert "| PASS | an XID 31 or 13 event tells of it |" in report
+    assert len(facts["facts"]["group_4"]["matrix"]) > 20
+    killed = [f for name, f in facts["facts"]["group_3"].items() if name.startswith("kill -9 with")][0]
+    assert killed["back_ms"] >= 100 > killed["dead_ms"] >= 0      # the double keeps memory for so long
+
+
+@pytest.mark.parametrize("groups, lies", [
+    ("1", {"count": "every device that is counted has a handle",
+           "identity": "v1: total = free + used",
+           "tag": "memory_v2: wrong tags are refused",
+           "prefix": "a UUID's prefix finds nothing"}),
+    ("1,2", {"leak": "they leave no descriptor behind"}),
+    ("1,3", {"context": "a bare context costs something, and no more than the 512 MiB that the estimate charges",
+             "delta": "each of five allocations of 4096.0 MiB is seen at once, exactly but for 4 MiB",
+             "stride": "process rows, v3: 24 bytes apart",
+             "release": "kill -9 of a bare context: all memory comes back within 0.5 s"}),
+    ("1,4", {"visible": "CUDA_VISIBLE_DEVICES '0,0': none"}),
+    ("1,5", {"late": "a wait ends in time: not before, and at most 25 ms late",
+             "recovery": "field 230, recovery action: 0 on a healthy GPU"}),
+    ("1,5", {"no_xid": "XIDs can be waited for"}),
+    ("1,7", {"xid": "no event says that the GPU itself is ill"}),
+    ("1,7", {"no_fault": "a store to a bad address is error 700"}),
+])
+def test_what_is_not_as_believed_is_a_failure(tmp_path, groups, lies):
+    status, facts, report = run(tmp_path, groups, gpu_lies=",".join(lies))
+    failed = told(facts, "FAIL")
+    assert status == 1 and set(lies.values()) <= set(failed), failed
+    assert report.count("| FAIL | ") == len(failed)
+    assert told(facts, "PASS")      # the others are still checked
+
+
+def test_what_nvidia_smi_tells_otherwise_is_a_failure(tmp_path):
+    lies = {"memory.total": "1", "name": "Another", "driver_version": "1", "compute_mode": "Prohibited",
+            "mig.mode.current": "Enabled", "temperature.gpu": "95", "compute_cap": "[N/A]"}
+    _, facts, _ = run(tmp_path, "1", smi_lies=",".join("%s=%s" % lie for lie in lies.items()))
+    assert told(facts, "FAIL") == ["%s of GPU 0 is nvidia-smi's" % name for name in (
+        "name", "driver_version", "compute_mode", "mig.mode.current", "memory.total", "temperature.gpu")]
+    assert "compute_cap of GPU 0 is nvidia-smi's" in told(facts, "SKIP")
+
+
+def test_a_device_that_nvidia_smi_does_not_list_is_a_failure(tmp_path):
+    _, facts, _ = run(tmp_path, "1", smi_lies="uuid=GPU-0")
+    assert told(facts, "FAIL") == ["nvidia-smi lists the UUID that NVML tells"]
+
+
+def test_without_a_driver_all_is_skipped(tmp_path):
+    status, facts, _ = run(tmp_path, "1,2,3,4,5,6,7,8", gpu_lies="no_driver")
+    assert (status, told(facts, "FAIL")) == (0, [])
+    assert told(facts, "PASS") == ["every symbol that the probe requires is there"]     # all that a library alone proves
+
+
+def test_without_a_library_all_is_skipped(tmp_path):
+    status, facts, _ = run(tmp_path, "1,2,3,4,5,6,7,8", library="/nowhere/libnvidia-ml.so.1")
+    assert (status, told(facts, "FAIL"), told(facts, "PASS")) == (0, [], [])
+    assert [f for f in facts["findings"] if "cannot open shared object" in f["seen"]]
+
+
+def test_a_helper_that_crashes_costs_its_check_only(tmp_path):
+    status, facts, _ = run(tmp_path, "1", gpu_lies="crash")
+    crashed = [f for f in facts["findings"] if f["status"] == "FAIL"]
+    assert status == 1 and "signal 11" in crashed[0]["seen"], crashed
+    assert "every symbol that the probe requires is there" in told(facts, "PASS")
+
+
+def test_a_driver_that_hangs_does_not_hang_the_run(tmp_path):
+    status, facts, report = run(tmp_path, "1,2,7", gpu_lies="hang", more=["--seconds", "25"])
+    assert status == 1 and facts["ended"]
+    assert [f for f in facts["findings"] if "said nothing for" in f["seen"]], facts["findings"]
+    assert "(not ended)" not in report
