@@ -118,7 +118,7 @@ def fields(h):
     rows.append(("memory.free", "free", lambda d: memory[d["index"]]["v1_free"] // MIB, near(0, 64)))
     rows.append(("memory.reserved", "reserved", lambda d: memory[d["index"]]["v2_reserved"] // MIB, near(0, 1)))
     rows.append(("temperature.gpu", "degrees", lambda d: d.get("degrees"), near(0, 5)))
-    rows.append(("power.draw", "milliwatts", lambda d: d.get("milliwatts", 0) / 1000, near(0.4, 20)))
+    rows.append(("power.draw", "milliwatts", lambda d: d["milliwatts"] / 1000, near(0.4, 20)))
     rows.append(("utilization.gpu", "busy_percent", lambda d: d.get("busy_percent"), near(0, 20)))
     rows.append(("utilization.memory", "memory_busy", lambda d: d.get("memory_busy_percent"), near(0, 20)))
     rows.append(("ecc.errors.uncorrected.aggregate.total", "ecc", lambda d: d.get("ecc_aggregate"), exact))

@@ -52,8 +52,9 @@ def settled(look, seconds=4):
 def baseline(h, look):
     """What is free while nothing of ours runs, and what ran before has given back; Skip where others come and go."""
     seen, deadline = [], time.monotonic() + h.options.patience
-    while settled(look) < h.shared.get("free_at_first", 0) - QUIET and time.monotonic() < deadline:
-        pass
+    while settled(look) < h.shared.get("free_expected", 0) - QUIET:
+        if time.monotonic() > deadline:     # it was waited for once
+            h.shared["free_expected"] = free_now(look)
     for _ in range(10):
         seen.append(free_now(look))
         time.sleep(0.03)
@@ -221,7 +222,7 @@ def afterwards(h):
 def remember(h):
     """What is free before anything of ours runs."""
     look = watcher(h)
-    h.shared["free_at_first"] = baseline(h, look)
+    h.shared["free_at_first"] = h.shared["free_expected"] = baseline(h, look)
     h.report.note("free before anything of ours runs", mib(h.shared["free_at_first"]))
 
 
