@@ -37,9 +37,10 @@ gather() {
         patchelf --set-rpath '$ORIGIN' "$dest/$(basename "$file")" 2>/dev/null || true # static ones have none
     done <$build/programs
     rm -rf "$dest/hwrun"
-    cp -r tests/hw/run tests/hw/hwrun tools/make_tiny_gguf.py LICENSE "$dest/"
+    cp -r tests/hw/run tests/hw/hwrun tools/make_tiny_gguf.py "$dest/"
+    cp LICENSE "$dest/LICENSE.txt"
     rm -rf "$dest/hwrun/__pycache__"
-    git log -1 --format=%H >"$dest/commit"
+    git log -1 --format=%H >"$dest/commit.txt"
 }
 
 # NVIDIA's Vulkan driver asks for X11's libraries, which a machine without a display may lack.

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Group 6: the real daemon on the real GPU. Its engines are fault engines that take video memory by CUDA (vram.c)."""
+import json
 import os
 import signal
 import threading
 import time
 
 from . import memory
-from .child import ChildFailed, run
+from .child import ChildFailed, how, run
 from .harness import Skip
 from .report import mib
 from .service import Service
@@ -62,29 +63,65 @@ class Low(threading.Thread):
         return self.least
 
 
-def begin(h):
-    """The daemon finds the GPU, and tells what NVML tells."""
+def probe_once(h):
+    """pool-probe tells what NVML tells."""
+    probe = h.program("pool-probe")
+    if not probe:
+        raise Skip("pool-probe is not built here")
+    if not h.shared.get("devices"):
+        raise Skip("NVML told no device")
+    words = ["--nvml", os.path.abspath(h.options.nvml)] if "/" in h.options.nvml else []
+    begun = time.monotonic()
+    status, out, err = run([probe, "--once", *words], min(70, h.left()), h.environment)
+    took = time.monotonic() - begun
+    h.report.log("pool-probe --once: %d\n%s%s" % (status, out, err))
+    if status != 0:
+        raise ChildFailed("it ended with %s: %s" % (how(status), (out + err).strip()[-200:]))
+    told = json.loads(out)
+    h.report.fact("probe_once", told)
+    h.report.check("pool-probe finds that this machine is ok", told.get("node") == "ok", "%s %s, %.0f ms" % (
+        told.get("node"), told.get("text", ""), took * 1e3))
+    gpus = {gpu.get("id"): gpu for gpu in told.get("gpus", [])}
+    h.report.check("pool-probe tells the driver", told.get("driver") == h.shared["driver"]["version"], told.get("driver"))
+    for d in h.shared["devices"]:
+        gpu = gpus.get(d["uuid"], {})
+        memory_ = [f for f in h.shared["asked"] if f["fact"] == "memory" and f["index"] == d["index"]][0]
+        believed = {"name": d.get("name"), "pci": d["pci_bus_id"].lower(), "state": "ok",
+                    "total_bytes": memory_["v1_total"], "compute_capability": [d.get("cc_major"), d.get("cc_minor")]}
+        wrong = {k: gpu.get(k) for k, v in believed.items() if gpu.get(k) != v}
+        h.report.check("pool-probe tells GPU %d as NVML does" % d["index"], gpu and not wrong, wrong or gpu)
+        h.report.check("pool-probe tells its free memory", abs(gpu.get("free_bytes", 0) - memory_["v1_free"]) <=
+                       memory.QUIET, "%s, and NVML before %d" % (gpu.get("free_bytes"), memory_["v1_free"]))
+
+
+def service_with(h, pools, log_name):
+    """A daemon that has found its devices; Skip where it does not look for any."""
     if not h.shared.get("devices"):
         raise Skip("NVML told no device")
     for name in ("orchestratord", "pool-shim", "pool-probe", "fault_engine", "libhwvram.so"):
         if not h.program(name):
             raise Skip("%s is not built here" % name)
+    service = Service(h, config_of(h, h.model("tiny.gguf"), pools), log_name)
+    h.kept.append(service)
+    try:
+        service.until(lambda: any(d.get("state") not in (None, "unknown") for d in service.devices()), 20, "a device")
+    except ChildFailed:
+        if service.process.poll() is None and not service.children("pool-probe"):
+            raise Skip("this daemon does not look for devices") from None
+        raise
+    return service
+
+
+def begin(h):
+    """The daemon finds the GPU, and tells what NVML tells."""
     look = memory.watcher(h)
     before = memory.baseline(h, look)
     pools = {"big-a": int(before * 0.6), "big-b": int(before * 0.6), "small-a": int(before * 0.2),
              "small-b": int(before * 0.2)}
     if pools["small-a"] < GIB:
         raise Skip("only %s are free" % mib(before))
-    service = Service(h, config_of(h, h.model("tiny.gguf"), pools), "daemon.log")
-    h.kept.append(service)
-    h.shared.update(service=service, service_before=before, service_pools=pools)
-    try:
-        service.until(lambda: any(d.get("state") not in (None, "unknown") for d in service.devices()), 20, "a device")
-    except ChildFailed:
-        if service.process.poll() is None and not service.children("pool-probe"):
-            del h.shared["service"]
-            raise Skip("this daemon does not look for devices") from None
-        raise
+    service = service_with(h, pools, "daemon.log")
+    h.shared.update(service=service, service_before=before)
     found = service.devices()
     h.report.fact("devices", found)
     by_uuid = {uuid_of(d): d for d in found}
@@ -161,15 +198,15 @@ def two_that_fit(h):
     for pid in pids:
         with open("/proc/%d/environ" % pid, "rb") as f:
             environment += [v.decode() for v in f.read().split(b"\0") if v.startswith((b"CUDA_", b"NVIDIA_"))]
-    uuid = h.shared["devices"][0]["uuid"]
-    h.report.check("their engines got the full UUID in PCI order",
-                   environment.count("CUDA_DEVICE_ORDER=PCI_BUS_ID") == 2 and all(
-                       v.split("=", 1)[1] in [d["uuid"] for d in h.shared["devices"]]
-                       for v in environment if v.startswith("CUDA_VISIBLE_DEVICES=")), environment)
+    uuids = [d["uuid"] for d in h.shared["devices"]]
+    visible = [v.split("=", 1)[1] for v in environment if v.startswith("CUDA_VISIBLE_DEVICES=")]
+    h.report.check("their engines got a full UUID each, in PCI order",
+                   environment.count("CUDA_DEVICE_ORDER=PCI_BUS_ID") == 2 and len(visible) == 2 and
+                   all(v in uuids for v in visible), environment)
     measured = [d for name in names for r in service.pool(name)["replicas"] for d in r.get("devices", [])]
     h.report.fact("small_devices", measured)
     h.report.check("both are planned on a device", len(measured) == 2 and all(
-        uuid_of(d) == uuid or len(h.shared["devices"]) > 1 for d in measured), measured)
+        uuid_of(d) in uuids for d in measured), measured)
     time.sleep(1)
     free = [d.get("vram_free_bytes") for d in service.devices()]
     h.report.note("the daemon says free", free)
@@ -260,9 +297,9 @@ def stop(h):
     h.report.check("the daemon ends with status 0", status == 0, "%s after %.1f s" % (status, took))
     left = service.left_over()
     h.report.check("no engine of it is left", not left, left)
-    now = memory.settled(memory.watcher(h))
+    now = memory.returned(h, memory.watcher(h), before)
     h.report.check("all its memory has come back", now >= before - memory.QUIET, "%s free, %s before" % (
         mib(now), mib(before)))
 
 
-CHECKS = [begin, two_plans, two_that_fit, crash, probe_stopped, probe_killed, ask_poolctl, stop]
+CHECKS = [probe_once, begin, two_plans, two_that_fit, crash, probe_stopped, probe_killed, ask_poolctl, stop]

@@ -3,6 +3,7 @@
 import os
 
 from .harness import Skip
+from .daemon import GIB, service_with
 from .memory import user, watcher
 
 SENTENCE = "A kernel that stores to a bad address"
@@ -52,6 +53,18 @@ def bad_store(h):
         h.report.skip("field 230 asks for nothing afterwards", "it is not told here")
 
 
+def daemon_hears(h):
+    """The daemon hears of such a store, and keeps the device."""
+    service = service_with(h, {"idle": 2 * GIB}, "daemon-xid.log")
+    bad = user(h).cuda("kernel bad")
+    event = service.wait("xid", 10)
+    h.report.fact("daemon_xid", {"cuda": bad, "event": event, "devices": service.devices()})
+    h.report.check("the daemon hears of such a store", True, event.get("human", event))
+    h.report.check("and keeps the device", all(d.get("state") == "ok" for d in service.devices()), service.devices())
+    h.report.check("which it does not put in quarantine", not service.events("device_quarantined"))
+    h.report.check("that daemon ends with status 0", service.stop() == 0)
+
+
 def kernel_log(h):
     """The kernel's log names the XID and the process."""
     try:
@@ -79,4 +92,4 @@ def read_kernel_log():
         os.close(fd)
 
 
-CHECKS = [bad_store, kernel_log]
+CHECKS = [bad_store, daemon_hears, kernel_log]

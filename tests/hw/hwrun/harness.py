@@ -44,6 +44,10 @@ class Harness:
         self.environment = {k: v for k, v in os.environ.items()
                             if not k.startswith(("CUDA_", "NVIDIA_", "POOLMGR_", "HW_"))}
         self.environment.update({"HW_NVML": options.nvml, "HW_CUDA": options.cuda, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+        for name in os.listdir(HERE):   # a folder of pack.sh may have lost its modes on the way
+            path = os.path.join(HERE, name)
+            if "." not in name and os.path.isfile(path) and not os.access(path, os.X_OK):
+                os.chmod(path, 0o755)
         self.talks = []     # closed with the check that began them
         self.kept = []      # closed with the group
         self.kept_to_the_end = []
@@ -59,7 +63,7 @@ class Harness:
         for build in self.builds:
             for place in PLACES:
                 path = os.path.join(build, place, name)
-                if os.path.isfile(path) and os.access(path, os.R_OK):
+                if os.path.isfile(path):
                     return os.path.abspath(path)
         return None
 

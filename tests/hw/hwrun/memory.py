@@ -49,6 +49,14 @@ def settled(look, seconds=4):
     return last
 
 
+def returned(h, look, before):
+    """What is free once as much is as before, or patience has ended."""
+    deadline = time.monotonic() + h.options.patience
+    while free_now(look) < before - QUIET and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return free_now(look)
+
+
 def baseline(h, look):
     """What is free while nothing of ours runs, and what ran before has given back; Skip where others come and go."""
     seen, deadline = [], time.monotonic() + h.options.patience
@@ -214,7 +222,7 @@ def afterwards(h):
     first = h.shared.get("free_at_first")
     if first is None:
         raise Skip("it was not measured at first")
-    now = settled(look)
+    now = returned(h, look, first)
     h.report.check("nothing of ours is left on the device", now >= first - QUIET, "%s free, %s at first" % (
         mib(now), mib(first)))
 

@@ -20,7 +20,7 @@ class Service:
         self.config = os.path.join(self.folder, "config.yaml")
         with open(self.config, "w", encoding="utf-8") as f:
             json.dump(config, f, indent=1)     # which YAML is
-        environment = dict(h.environment)
+        environment = {k: v for k, v in h.environment.items() if not k.startswith("CUDA_")}
         for kind in ("RUNTIME", "STATE", "CACHE", "LOG"):
             environment["POOLMGR_%s_DIR" % kind] = os.path.join(self.folder, kind.lower())
         with open(self.log_path, "w", encoding="utf-8") as log:
