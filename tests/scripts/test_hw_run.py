@@ -14,16 +14,16 @@ HW = ROOT / "tests" / "hw"
 FAKE = BUILD / "tests" / "hw" / "libfake_gpu.so"
 
 
-def run(tmp_path, groups, gpu_lies="", smi_lies="", library=FAKE, more=(), **environment):
+def run(tmp_path, groups, gpu_lies="", smi_lies="", library=FAKE, cuda=None, more=(), **environment):
     """(exit status, facts.json, report.md)"""
-    environment = dict(os.environ, FAKE_GPU=str(tmp_path / "gpu"), FAKE_SMI_HW=str(BUILD / "tests" / "hw" / "hw"),
-                       HW_NVML=str(FAKE), HW_CUDA=str(FAKE), FAKE_GPU_LIES=gpu_lies, FAKE_SMI_LIES=smi_lies,
-                       **environment)
+    environment = {**os.environ, "FAKE_GPU": str(tmp_path / "gpu"), "FAKE_SMI_HW": str(BUILD / "tests" / "hw" / "hw"),
+                   "HW_NVML": str(FAKE), "HW_CUDA": str(FAKE), "FAKE_GPU_LIES": gpu_lies, "FAKE_SMI_LIES": smi_lies,
+                   **environment}
     out = tmp_path / "out"
-    done = subprocess.run([sys.executable, str(HW / "run"), "--out", str(out), "--build", str(BUILD), "--groups", groups,
-                           "--nvml", str(library), "--cuda", str(library), "--smi", str(HW / "fake" / "nvidia-smi"),
-                           "--patience", "0.5", *more], env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=100)
+    done = subprocess.run([sys.executable, str(HW / "run"), "--out", str(out), "--build", str(BUILD),
+                           "--groups", groups, "--nvml", str(library), "--cuda", str(cuda or library),
+                           "--smi", str(HW / "fake" / "nvidia-smi"), "--patience", "0.5", *more],
+                          env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100)
     assert done.returncode in (0, 1), done.stdout.decode()
     return done.returncode, json.loads((out / "facts.json").read_text()), (out / "report.md").read_text()
 
@@ -42,6 +42,18 @@ def test_on_a_machine_as_believed_everything_passes_that_can_be_checked(tmp_path
     assert len(facts["facts"]["group_4"]["matrix"]) > 20
     killed = [f for name, f in facts["facts"]["group_3"].items() if name.startswith("kill -9 with")][0]
     assert killed["back_ms"] >= 100 > killed["dead_ms"] >= 0      # the double keeps memory for so long
+
+
+def test_the_gpus_of_fake_nvml_are_as_believed_too(tmp_path):
+    fakegpu = BUILD / "tests" / "fake-nvml" / "fakegpu"
+    library = BUILD / "tests" / "fake-nvml" / "libnvidia-ml.so.1"
+    environment = {"FAKE_NVML": str(tmp_path / "gpus"), "HW_NVML": str(library)}
+    for words in (["create", "1", "80GiB"], ["option", "lag=100"]):
+        subprocess.run([str(fakegpu), *words], env=dict(os.environ, **environment), check=True)
+    status, facts, _ = run(tmp_path, "1,3,5,7", library=library, cuda=FAKE, **environment)
+    assert (status, told(facts, "FAIL")) == (0, [])
+    assert "process rows, list: the row of the large process says what it holds" in told(facts, "PASS")
+    assert "an XID 31 or 13 event tells of it" in told(facts, "PASS")
 
 
 @pytest.mark.parametrize("groups, lies", [
@@ -88,7 +100,7 @@ def test_a_device_that_nvidia_smi_does_not_list_is_a_failure(tmp_path):
 def test_without_a_driver_all_is_skipped(tmp_path):
     status, facts, _ = run(tmp_path, "1,2,3,4,5,6,7,8", gpu_lies="no_driver")
     assert (status, told(facts, "FAIL")) == (0, [])
-    assert told(facts, "PASS") == ["every symbol that the probe requires is there"]     # all that a library alone proves
+    assert told(facts, "PASS") == ["every symbol that the probe requires is there"]     # a library alone proves it
 
 
 def test_without_a_library_all_is_skipped(tmp_path):

@@ -178,7 +178,8 @@ def identities(h):
     mostly("v2: total = reserved + free + used",
            lambda s: s["v2_total"] == s["v2_reserved"] + s["v2_free"] + s["v2_used"],
            lambda s: "%d = %d + %d + %d" % (s["v2_total"], s["v2_reserved"], s["v2_free"], s["v2_used"]))
-    mostly("total and free are the same in both", lambda s: (s["v1_total"], s["v1_free"]) == (s["v2_total"], s["v2_free"]),
+    mostly("total and free are the same in both",
+           lambda s: (s["v1_total"], s["v1_free"]) == (s["v2_total"], s["v2_free"]),
            lambda s: "total %d, %d; free %d, %d" % (s["v1_total"], s["v2_total"], s["v1_free"], s["v2_free"]))
     mostly("v1's used is v2's used and reserved together",
            lambda s: s["v1_used"] == s["v2_used"] + s["v2_reserved"],

@@ -32,8 +32,8 @@ def config_of(h, model, pools):
         config["devices"]["nvml"] = os.path.abspath(h.options.nvml)
     for name, bytes_ in pools.items():
         config["pools"][name] = {
-            "model": model, "engine": "hw", "devices": "auto", "context": 512, "vram": "%dMiB" % (bytes_ >> 20), "pinned": True,
-            "idle_ttl": 0, "stop_grace": "3s",
+            "model": model, "engine": "hw", "devices": "auto", "context": 512, "vram": "%dMiB" % (bytes_ >> 20),
+            "pinned": True, "idle_ttl": 0, "stop_grace": "3s",
             # the context is part of what is declared
             "env": {"LD_PRELOAD": preload, "HW_VRAM": str(bytes_ - memory.CONTEXT_DEFAULT), "HW_VRAM_STEPS": "4",
                     "HW_CUDA": h.options.cuda}}
@@ -82,7 +82,8 @@ def probe_once(h):
     h.report.check("pool-probe finds that this machine is ok", told.get("node") == "ok", "%s %s, %.0f ms" % (
         told.get("node"), told.get("text", ""), took * 1e3))
     gpus = {gpu.get("id"): gpu for gpu in told.get("gpus", [])}
-    h.report.check("pool-probe tells the driver", told.get("driver") == h.shared["driver"]["version"], told.get("driver"))
+    h.report.check("pool-probe tells the driver", told.get("driver") == h.shared["driver"]["version"],
+                   told.get("driver"))
     for d in h.shared["devices"]:
         gpu = gpus.get(d["uuid"], {})
         memory_ = [f for f in h.shared["asked"] if f["fact"] == "memory" and f["index"] == d["index"]][0]
@@ -252,7 +253,8 @@ def probe_stopped(h):
         n, slowest * 1e3))
     h.report.check("a stopped probe is replaced within its deadline of 10 s, and a little", took < 20, "%.1f s" % took)
     service.until(lambda: all(d.get("state") == "ok" for d in service.devices()), 20, "a device that is known again")
-    h.report.note("the device was shown as unknown", "after %.1f s" % unknown_s if unknown_s is not None else "not seen")
+    h.report.note("the device was shown as unknown",
+                  "after %.1f s" % unknown_s if unknown_s is not None else "not seen")
     h.report.note("the device is known again", "%.1f s after the stop" % (time.monotonic() - begun))
     h.report.fact("probe_stopped", {"requests": n, "failed": failed, "slowest_s": slowest, "replaced_s": took})
 

@@ -130,8 +130,8 @@ def serve(h):
     port, log_path = free_port(), os.path.join(h.report.folder, "engine.log")
     begun = time.monotonic()
     with open(log_path, "w", encoding="utf-8") as log:
-        process = subprocess.Popen([path, "-m", model, "--host", "127.0.0.1", "--port", str(port), "-sm", "none", "-mg", "0",
-                                    "-ngl", "99", "-c", "8192", "-np", "2", "-lv", "4", "--no-ui"],
+        process = subprocess.Popen([path, "-m", model, "--host", "127.0.0.1", "--port", str(port), "-sm", "none",
+                                    "-mg", "0", "-ngl", "99", "-c", "8192", "-np", "2", "-lv", "4", "--no-ui"],
                                    env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    start_new_session=True)
     held = Process(process)

@@ -42,7 +42,8 @@ def bad_store(h):
     again = victim.cuda("memory")
     h.report.note("the process that did it goes on with", "code %d %s" % (again["code"], again["error"]))
     other = bystander.cuda("kernel good")
-    h.report.check("a process beside it is not touched", other["code"] == 0, "code %d %s" % (other["code"], other["error"]))
+    h.report.check("a process beside it is not touched", other["code"] == 0, "code %d %s" % (
+        other["code"], other["error"]))
     new = user(h).cuda("kernel good")
     h.report.check("a new process runs a kernel: the GPU is healthy", new["code"] == 0, "code %d %s" % (
         new["code"], new["error"]))

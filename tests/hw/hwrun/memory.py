@@ -104,7 +104,8 @@ def end(h, look, hold, before, sig, what):
     look.order("clear")
     free = free_now(look)
     patience = h.options.patience
-    found = look.order("end %d %d %d %d %d" % (sig, hold.pid, free, before - QUIET, patience * 1000), seconds=patience + 10)
+    found = look.order("end %d %d %d %d %d" % (sig, hold.pid, free, before - QUIET, patience * 1000),
+                       seconds=patience + 10)
     fact = [f for f in found if f["fact"] == "end"][0]
     fact["events"] = look.order("events 300")
     fact["held"] = before - free
