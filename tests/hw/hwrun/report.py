@@ -70,6 +70,10 @@ class Report:
     def text(self):
         lines = ["# %s" % self.title, "", "%s; `tests/hw/run` of %s." % (
             self.summary(), time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.begun))), ""]
+        failed = [row for row in self.rows if row[1] == FAIL]
+        if failed:
+            lines += ["Not as believed:", ""]
+            lines += ["- group %s: %s (%s)" % (row[0], row[2], row[3].replace("\n", " ")) for row in failed] + [""]
         for name, sentence in self.groups.items():
             lines += ["## %s. %s" % (name, sentence), "", "| | what | seen |", "| --- | --- | --- |"]
             lines += ["| %s | %s | %s |" % (row[1], cell(row[2]), cell(row[3])) for row in self.rows if row[0] == name]

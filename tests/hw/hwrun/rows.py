@@ -8,7 +8,8 @@ STRIDES = (32, 24, 16)
 
 
 def stride_of(n, written, data, pids=()):
-    """How many bytes one of `n` rows has; None where nothing tells. Known pids decide, else how far the library wrote."""
+    """How many bytes one of `n` rows has; None where nothing tells. Known pids decide, else how far
+    the library wrote."""
     if n == 0:
         return None
     if pids:
