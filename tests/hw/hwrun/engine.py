@@ -143,10 +143,10 @@ def serve(h):
             raise Skip("it was not ready in time: %s" % tail(log_path))
         time.sleep(0.1)
     ready_s = time.monotonic() - begun
-    loaded = memory.settled(look)
+    loaded = memory.settled(h, look)
     status, answer = chat(port)
     h.report.check("it answers a request", status == 200, "ready after %.1f s; %s" % (ready_s, answer[:80]))
-    used = memory.settled(look)
+    used = memory.settled(h, look)
     with open(log_path, encoding="utf-8", errors="replace") as f:
         text = f.read()
     buffers = [(device, what, float(size)) for device, what, size in BUFFER.findall(text)]

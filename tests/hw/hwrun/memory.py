@@ -38,11 +38,12 @@ def free_now(look):
     return look.order("memory")[0]["v1_free"]
 
 
-def settled(look, seconds=4):
-    """What is free once it has not moved for 0.4 s."""
+def settled(h, look, seconds=4):
+    """What is free once it has not moved for 0.4 s, or for a part of the patience where that is short."""
+    quiet = min(0.4, h.options.patience / 4)
     deadline, last, since = time.monotonic() + seconds, free_now(look), time.monotonic()
-    while time.monotonic() - since < 0.4 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while time.monotonic() - since < quiet and time.monotonic() < deadline:
+        time.sleep(0.03)
         now = free_now(look)
         if abs(now - last) > MIB:
             last, since = now, time.monotonic()
@@ -60,7 +61,7 @@ def returned(h, look, before):
 def baseline(h, look):
     """What is free while nothing of ours runs, and what ran before has given back; Skip where others come and go."""
     seen, deadline = [], time.monotonic() + h.options.patience
-    while settled(look) < h.shared.get("free_expected", 0) - QUIET:
+    while settled(h, look) < h.shared.get("free_expected", 0) - QUIET:
         if time.monotonic() > deadline:     # it was waited for once
             h.shared["free_expected"] = free_now(look)
     for _ in range(10):
@@ -76,11 +77,11 @@ def contexts(h):
     look = watcher(h)
     before = baseline(h, look)
     hold = user(h, context=None)
-    after_init = settled(look)
+    after_init = settled(h, look)
     answer = hold.order("context primary", seconds=60)[0]
-    after_context = settled(look)
+    after_context = settled(h, look)
     kernel = hold.cuda("kernel good")
-    after_kernel = settled(look)
+    after_kernel = settled(h, look)
     said = hold.cuda("memory")
     h.report.fact("context", {"before": before, "after_init": after_init, "after_context": after_context,
                               "after_kernel": after_kernel, "cuda": [answer, kernel, said]})
@@ -95,7 +96,7 @@ def contexts(h):
     h.report.note("CUDA says free", "%s; NVML %s" % (mib(said["free"]), mib(v2["v1_free"])))
     end(h, look, hold, before, signal.SIGKILL, "kill -9 of a bare context")
     own = user(h, context="own")
-    h.report.note("a context of one's own, not the primary one, costs", mib(before - settled(look)))
+    h.report.note("a context of one's own, not the primary one, costs", mib(before - settled(h, look)))
     own.close()
 
 
@@ -134,7 +135,7 @@ def steps(h):
     hold, second = user(h), user(h)
     for order in ("take %d" % (2 * MIB), "give"):   # the first write loads code of CUDA's, which is not to be measured
         hold.order(order)
-    bare = settled(look)
+    bare = settled(h, look)
     seen, last = [], bare
     for _ in range(5):
         answer = hold.order("take %d" % take, seconds=30)[0]
@@ -149,13 +150,13 @@ def steps(h):
                    "off by " + ", ".join(mib(s["delta"] - take) for s in seen))
     process_rows(h, look, {hold.pid: before - last - (before - bare) // 2, second.pid: (before - bare) // 2}, 5 * take)
     given = hold.cuda("give")
-    after = settled(look)
+    after = settled(h, look)
     h.report.check("what is freed comes back to the device while the process lives",
                    given["code"] == 0 and after >= bare - QUIET, mib(after - last))
     for _ in range(5):
         hold.order("take %d" % take, seconds=30)
     second.close()
-    settled(look)
+    settled(h, look)
     end(h, look, hold, before, signal.SIGKILL, "kill -9 with %s" % mib(5 * take))
 
 
