@@ -33,15 +33,13 @@ def told(facts, status):
 
 
 def test_on_a_machine_as_believed_everything_passes_that_can_be_checked(tmp_path):
-    status, facts, report = run(tmp_path, "1,2,3,4,5,7", FAKE_GPU_COUNT="2", FAKE_GPU_LAG="100")
+    status, facts, report = run(tmp_path, "1,2,4,5,7", FAKE_GPU_COUNT="2")
     assert (status, told(facts, "FAIL")) == (0, [])
-    for group in "123457":
+    for group in "12457":
         assert [f for f in facts["findings"] if f["group"] == group and f["status"] == "PASS"], group
     assert facts["ended"] and facts["title"] == "Fake GPU + Fake GPU, driver 580.0.0, CUDA 13.0"
     assert "| PASS | an XID 31 or 13 event tells of it |" in report
     assert len(facts["facts"]["group_4"]["matrix"]) > 20
-    killed = [f for name, f in facts["facts"]["group_3"].items() if name.startswith("kill -9 with")][0]
-    assert killed["back_ms"] >= 100 > killed["dead_ms"] >= 0      # the double keeps memory for so long
 
 
 def test_the_gpus_of_fake_nvml_are_as_believed_too(tmp_path):
@@ -52,6 +50,8 @@ def test_the_gpus_of_fake_nvml_are_as_believed_too(tmp_path):
         subprocess.run([str(fakegpu), *words], env=dict(os.environ, **environment), check=True)
     status, facts, _ = run(tmp_path, "1,3,7", library=library, cuda=FAKE, **environment)
     assert (status, told(facts, "FAIL")) == (0, [])
+    killed = [f for name, f in facts["facts"]["group_3"].items() if name.startswith("kill -9 with")][0]
+    assert killed["back_ms"] - killed["dead_ms"] >= 90      # they keep memory for 100 ms
     assert "process rows, list: the row of the large process says what it holds" in told(facts, "PASS")
     assert "an XID 31 or 13 event tells of it" in told(facts, "PASS")
 
