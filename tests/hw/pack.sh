@@ -18,6 +18,7 @@ say() { printf 'pack: %s\n' "$*" >&2; }
 
 build_programs() {
     [ -e $build/build.ninja ] || meson setup $build -Dbuildtype=release -Dwerror=false >/dev/null
+    ninja -C $build build.ninja >/dev/null # it may be older than the tree
     local name
     for name in orchestratord pool-managerd pool-shim pool-probe poolctl fault_engine hw libhwvram.so; do
         grep -oE "^build [^ :]*/$name:" $build/build.ninja | sed 's/^build //; s/:$//' || say "there is no $name yet"
@@ -43,15 +44,20 @@ gather() {
     git log -1 --format=%H >"$dest/commit.txt"
 }
 
-# NVIDIA's Vulkan driver asks for X11's libraries, which a machine without a display may lack.
+# NVIDIA's Vulkan driver asks for X11's libraries, which a machine without a display may lack. The place where the engine
+# will lie is written into the one program that goes along; its libraries are found from there.
 pack_engine() {
-    local usr=$home/usr
-    tools/fetch_engine.sh "$home" libggml0-backend-vulkan libx11-6 libxext6 libglvnd0 >/dev/null
-    rm -f "$dest/engine.tar.xz"
-    tar -C "$home" --exclude='*/gconv/*' --exclude='usr/share' --exclude='*/ossl-modules/*' --exclude='usr/bin/llama-cli' \
-        --exclude='usr/bin/llama-bench' --exclude='usr/bin/llama-quantize' -c usr | xz -9 -T2 >"$dest/engine.tar.xz"
+    local fetched=$PWD/$build/engine tree=$build/tree server
+    tools/fetch_engine.sh "$fetched" libggml0-backend-vulkan libx11-6 libxext6 libglvnd0 >/dev/null
+    rm -rf $tree
+    mkdir -p $tree
+    tar -C "$fetched" --exclude='*/gconv/*' --exclude='usr/share' --exclude='*/ossl-modules/*' -c usr | tar -C $tree -x
+    server=$tree/usr/bin/llama-server
+    find $tree/usr/bin -type f ! -name llama-server -delete
+    patchelf --set-interpreter "$home/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" "$server"
+    tar -C $tree -c usr | xz -9 -T2 >"$dest/engine.tar.xz"
     echo "$home" >"$dest/engine.home"
-    [ -d "$usr" ]
+    rm -rf $tree
 }
 
 build_programs

@@ -105,11 +105,12 @@ def service_with(h, pools, log_name):
     service = Service(h, config_of(h, h.model("tiny.gguf"), pools), log_name)
     h.kept.append(service)
     try:
-        service.until(lambda: any(d.get("state") not in (None, "unknown") for d in service.devices()), 20, "a device")
+        service.until(lambda: service.children("pool-probe"), 6, "the daemon's pool-probe")
     except ChildFailed:
-        if service.process.poll() is None and not service.children("pool-probe"):
+        if service.process.poll() is None:
             raise Skip("this daemon does not look for devices") from None
         raise
+    service.until(lambda: any(d.get("state") not in (None, "unknown") for d in service.devices()), 20, "a device")
     return service
 
 
