@@ -32,7 +32,8 @@ limited() { timeout --kill-after=30 --signal=INT 600 "$@"; }
 units() {
     local build=$1; shift
     scripts/build.sh "$build" || return # `set -e` does not reach in here
-    limited setarch -R meson test -C "build/$build" --no-rebuild --print-errorlogs "$@"
+    POOLMGR_TEST_ENGINE=${POOLMGR_TEST_ENGINE:-$PWD/build/engine/usr/bin/llama-server} \
+        limited setarch -R meson test -C "build/$build" --no-rebuild --print-errorlogs "$@"
 }
 
 python_tests() {

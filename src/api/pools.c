@@ -28,8 +28,7 @@ static json_t *pool_json(const struct pm_call *call, const struct pm_pool_view *
     const json_t *list = json_object_get(pool, "replicas");
 
     for (size_t i = 0; i < json_array_size(list); i++)
-        pm_put_replica_devices(json_array_get(list, i), manager, view->spec->id,
-                               (unsigned)i);
+        pm_put_replica_devices(json_array_get(list, i), manager, view->spec->id, (unsigned)i);
     return pool;
 }
 

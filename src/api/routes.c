@@ -165,8 +165,6 @@ const struct pm_route pm_routes[] = {
     LATER(GET | POST | PUT | DEL, "/upstream/{pool}/{path...}", ADMIN, "a pool's engine, raw"),
     LATER(POST, "/v1/audio/{path...}", INFER, "speech and transcription"),
     LATER(POST, "/v1/images/{path...}", INFER, "images"),
-    LATER(POST, "/v1/preflight", READ, "whether this machine has what is needed"),
-    LATER(POST, "/v1/plan", READ, "whether a model fits"),
     LATER(GET, "/v1/catalog/{kind}", READ, "models or engines that are here"),
     LATER(POST | DEL, "/v1/catalog/{kind}/{path...}", ADMIN, "fetch, check and remove them"),
     LATER(GET, "/v1/nodes", READ, "nodes of a gateway"),

@@ -4,8 +4,8 @@
 #define PM_API_SHAPES_H
 
 #include "api/json.h"
-#include "manager/manager.h"
 #include "config/config.h"
+#include "manager/manager.h"
 
 /* `replicas`: view->n_replicas of them. */
 json_t *pm_pool_json(const struct pm_pool_view *view, const struct pm_replica_view *replicas,

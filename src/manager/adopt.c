@@ -92,7 +92,8 @@ static bool plan_read(const json_t *meta, struct pm_plan *ret)
         json_int_t bytes = json_integer_value(json_object_get(device, "bytes"));
         json_int_t n_layers = json_integer_value(json_object_get(device, "layers"));
 
-        if (!id || bytes < 0 || n_layers < 0 || n_layers > UINT16_MAX || !pm_str_copy(ret->devices[i].id, sizeof ret->devices[i].id, id))
+        if (!id || bytes < 0 || n_layers < 0 || n_layers > UINT16_MAX ||
+            !pm_str_copy(ret->devices[i].id, sizeof ret->devices[i].id, id))
             return false;
         ret->devices[i].bytes = (uint64_t)bytes;
         ret->devices[i].n_layers = (unsigned)n_layers;
