@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/check.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -86,21 +87,27 @@ static uint64_t lacks(const struct pm_config *config, const struct pm_pool_spec 
     return needs > has ? needs - has : 0;
 }
 
-/* A mask needs all of its devices, auto any one; *ret is the one that decides. */
+/* It runs on all of its devices, or not at all: a map of bytes, or ratios. */
+static bool needs_all(const struct pm_pool_spec *spec)
+{
+    return spec->vram.devices.n > 0 || spec->tensor_split[0] == '[';
+}
+
+/* *ret is the device that decides. */
 static uint64_t lacks_for_ever(const struct pm_config *config, const struct pm_pool_spec *spec,
                                const char **ret)
 {
-    const struct pm_strv *devices = spec->mask.n > 0           ? &spec->mask
-                                    : spec->vram.devices.n > 0 ? &spec->vram.devices
-                                                               : &config->devices.declared.devices;
+    const struct pm_strv *devices = spec->vram.devices.n > 0 ? &spec->vram.devices
+                                    : spec->mask.n > 0       ? &spec->mask
+                                                             : &config->devices.declared.devices;
     uint64_t found = 0;
 
     for (size_t i = 0; i < devices->n; i++) {
         uint64_t missing = lacks(config, spec, devices->items[i]);
 
-        if (spec->mask.n == 0 && missing == 0)
+        if (!needs_all(spec) && missing == 0)
             return 0;
-        if (i == 0 || (spec->mask.n > 0 ? missing > found : missing < found)) {
+        if (i == 0 || (needs_all(spec) ? missing > found : missing < found)) {
             found = missing;
             *ret = devices->items[i];
         }
@@ -120,7 +127,8 @@ void pm_check_room(struct pm_config *config, const struct pm_pool_spec *spec)
     if (missing > 0)
         text = pm_xasprintf("pool '%s' can never start: device %s lacks %llu bytes for it",
                             spec->id, device, (unsigned long long)missing);
-    else if (spec->vram.each == 0 && spec->vram.devices.n == 0)
+    else if (spec->vram.each == 0 && spec->vram.devices.n == 0 && spec->runs &&
+             spec->runs->family != PM_FAMILY_LLAMA_CPP) /* whose models are estimated */
         text = pm_xasprintf("pool '%s' names no vram: what it needs on a device is not counted",
                             spec->id);
     if (text)
@@ -173,11 +181,42 @@ void pm_check_storm(struct pm_config *config, const struct pm_pool_spec *spec)
     pm_strv_add(&config->warnings, text);
 }
 
+/* SPLIT-1: one ratio a device, and nothing is left over. */
+static void check_split(struct pm_config_errors *errors, const struct pm_yaml *key,
+                        const struct pm_yaml *map, const struct pm_pool_spec *spec)
+{
+    const struct pm_yaml *node = map ? pm_yaml_get(map, "tensor_split") : NULL;
+    const char *text = spec->tensor_split;
+    double sum = 0;
+    size_t n = 0;
+
+    if (*text != '[')
+        return;
+    while (*text != '\0' && *text != ']') {
+        char *end;
+
+        sum += strtod(text + 1, &end);
+        n++;
+        text = end;
+    }
+    node = node ? node : key;
+    if (fabs(sum - 1) > 1e-6)
+        pm_config_error_at(errors, node->line, node->column,
+                           "'tensor_split' in pool '%s' has a sum of %.9g: ratios are parts of 1",
+                           spec->id, sum);
+    else if (spec->mask.n > 0 && n != spec->mask.n)
+        pm_config_error_at(errors, node->line, node->column,
+                           "'tensor_split' in pool '%s' has %zu ratios, and 'devices' %zu devices: "
+                           "give one for each",
+                           spec->id, n, spec->mask.n);
+}
+
 void pm_check_pool(struct pm_config_errors *errors, const struct pm_yaml *key,
                    const struct pm_yaml *map, const struct pm_config *config,
                    const struct pm_pool_spec *spec)
 {
     check_names(errors, key, spec);
+    check_split(errors, key, map->kind == PM_YAML_MAP ? map : NULL, spec);
     check_engine_of(errors, key, map->kind == PM_YAML_MAP ? map : NULL, config, spec);
 }
 

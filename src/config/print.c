@@ -218,8 +218,11 @@ static void describe_devices(const struct pm_config *config, const struct pm_poo
 
     if (strcmp(pool->devices, "cpu") == 0)
         pm_buf_adds(out, "  runs:    on the CPU");
-    else if (pool->where)
+    else if (pool->where && (pool->mask.n == 1 || pool->vram.devices.n > 0))
         pm_buf_addf(out, "  runs:    on device %s", pool->devices);
+    else if (pool->where)
+        pm_buf_addf(out, "  runs:    on %s of device %s",
+                    pool->tensor_split[0] == '[' ? "all" : "one", pool->devices);
     else if (config->devices.declared.devices.n == 0)
         pm_buf_adds(out, "  runs:    where the engine chooses");
     else
@@ -229,7 +232,7 @@ static void describe_devices(const struct pm_config *config, const struct pm_poo
                     vram->devices.items[i]);
     if (vram->devices.n == 0 && vram->each > 0)
         pm_buf_addf(out, ", %s%s", pm_print_bytes(size, sizeof(size), vram->each),
-                    pool->mask.n > 1 ? " of each" : "");
+                    pool->tensor_split[0] == '[' ? " of each" : "");
     pm_buf_adds(out, "\n");
 }
 

@@ -444,7 +444,9 @@ static void read_raw(struct pm_reading *reading, const struct pm_setting *row,
     json = pm_yaml_json(node);
     to = at(row, base);
     free(*to);
-    *to = json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT | PM_JSON_REALS);
+    *to = row->shape == PM_SHAPE_RATIOS && json_is_string(json) /* a word stays a word */
+              ? pm_xstrdup(json_string_value(json))
+              : json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT | PM_JSON_REALS);
     json_decref(json);
 }
 
@@ -639,6 +641,8 @@ static json_t *dump_value(const struct pm_setting *row, const void *base, bool s
     case PM_SIZES: return dump_sizes(value);
     case PM_PAIRS: return dump_pairs(value, secrets);
     case PM_RAW:
+        if (row->shape == PM_SHAPE_RATIOS && (*(char *const *)value)[0] != '[')
+            return json_string(*(char *const *)value);
         return *(char *const *)value ? json_loads(*(char *const *)value, JSON_DECODE_ANY, NULL)
                                      : NULL;
     default: return *(char *const *)value ? json_string(*(char *const *)value) : NULL;

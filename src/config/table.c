@@ -660,10 +660,10 @@ const struct pm_setting pm_pool_settings[] = {
     {.name = "tensor_split",
      .type = PM_RAW,
      .shape = PM_SHAPE_RATIOS,
-     .offset = PM_UNSTORED,
+     .offset = POOL(tensor_split),
      .fallback = "none",
-     .later = true,
-     .help = "auto, or ratios"},
+     .help = "none: one device of the mask; auto: several where no single one has room; or ratios, "
+             "one a device of the mask"},
     {.name = "replicas",
      .type = PM_UINT,
      .offset = POOL(n_replicas),
@@ -697,7 +697,9 @@ const struct pm_setting pm_pool_settings[] = {
      .offset = POOL(vram),
      .fallback = "0",
      .with_devices = true,
-     .help = "on each of its devices; or a map of device and size; 0: not counted"},
+     .help =
+         "what it needs on its device; or a map of devices and sizes: all of these; 0: estimated "
+         "from the model"},
     {.name = "start",
      .type = PM_WORD,
      .offset = POOL(start),

@@ -170,10 +170,8 @@ static void test_every_row_refuses_a_wrong_value_where_it_stands(void **state)
 
 static void test_what_has_no_effect_yet_is_checked_like_any_other(void **state)
 {
-    pm_auto(pm_config_free) struct pm_config *config =
-        parse("pools: { a: { model: m, tensor_split: [0.67, 0.33], filters: { strip: "
-              "[top_k], set: { temperature: 0.2 } } }, b: { model: m, tensor_split: auto "
-              "} }\n");
+    pm_auto(pm_config_free) struct pm_config *config = parse(
+        "pools: { a: { model: m, filters: { strip: [top_k], set: { temperature: 0.2 } } } }\n");
 
     (void)state;
     assert_non_null(config);
@@ -519,18 +517,51 @@ static void test_the_same_devices_are_no_change(void **state)
 static void test_a_pool_that_never_fits_is_taken_with_a_warning(void **state)
 {
     pm_auto(pm_config_free) struct pm_config *config =
-        parse(DECLARED "pools: { a: { model: m, vram: 30GiB }, b: { model: m }, c: { model: m, "
-                       "devices: \"0,1\", vram: 12GiB }, d: { model: m, vram: 23GiB } }\n");
+        parse(DECLARED
+              "pools: { a: { model: m, vram: 30GiB }, b: { model: m }, c: { model: m, "
+              "devices: \"0,1\", vram: { 0: 12GiB, 1: 12GiB } }, d: { model: m, vram: 23GiB } }\n");
 
     (void)state;
     assert_non_null(config);
-    assert_int_equal(config->warnings.n, 3);
+    assert_int_equal(config->warnings.n, 2);
     assert_string_equal(config->warnings.items[0],
                         "pool 'a' can never start: device 0 lacks 7516192768 bytes for it");
     assert_string_equal(config->warnings.items[1],
-                        "pool 'b' names no vram: what it needs on a device is not counted");
-    assert_string_equal(config->warnings.items[2],
                         "pool 'c' can never start: device 1 lacks 1073741824 bytes for it");
+}
+
+static void test_bytes_that_nobody_names_or_estimates_are_warned_of(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse(DECLARED "engines: { mine: { family: command, argv: [/bin/e] } }\n"
+                       "pools: { a: { engine: mine } }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(config->warnings.n, 1);
+    assert_string_equal(config->warnings.items[0],
+                        "pool 'a' names no vram: what it needs on a device is not counted");
+}
+
+static void test_how_a_pool_is_split_is_read_SPLIT_1(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config =
+        parse("pools: { a: { model: m, tensor_split: [0.67, 0.33] }, b: { model: m, tensor_split: "
+              "auto }, c: { model: m } }\n");
+
+    (void)state;
+    assert_non_null(config);
+    assert_string_equal(config->pools[0]->tensor_split, "[0.67,0.33]");
+    assert_string_equal(config->pools[1]->tensor_split, "auto");
+    assert_string_equal(config->pools[2]->tensor_split, "none");
+    assert_non_null(strstr(config->pools[0]->text, "\"tensor_split\":[0.67,0.33]"));
+    assert_non_null(strstr(config->pools[1]->text, "\"tensor_split\":\"auto\""));
+    assert_refused("pools: { a: { model: m, tensor_split: [0.6, 0.3] } }\n",
+                   "1:39: 'tensor_split' in pool 'a' has a sum of 0.9: ratios are parts of 1");
+    assert_refused(
+        DECLARED "pools: { a: { model: m, devices: '0', tensor_split: [0.5, 0.5] } }\n",
+        "2:53: 'tensor_split' in pool 'a' has 2 ratios, and 'devices' 1 devices: give one for "
+        "each");
 }
 
 static void test_listening_beyond_loopback_is_refused(void **state)
@@ -854,6 +885,8 @@ int main(void)
         cmocka_unit_test(test_the_same_devices_are_no_change),
         cmocka_unit_test(test_masks_and_sizes_that_name_no_device_are_refused_where_they_stand),
         cmocka_unit_test(test_a_pool_that_never_fits_is_taken_with_a_warning),
+        cmocka_unit_test(test_bytes_that_nobody_names_or_estimates_are_warned_of),
+        cmocka_unit_test(test_how_a_pool_is_split_is_read_SPLIT_1),
         cmocka_unit_test(test_listening_beyond_loopback_is_refused),
         cmocka_unit_test(test_a_socket_path_that_is_too_long_is_refused_and_names_the_pool),
         cmocka_unit_test(test_settings_without_effect_are_kept_and_named),
