@@ -127,7 +127,7 @@ static bool compare_cold(struct pm_place *place, struct pm_actions *out)
     return cause != PM_CAUSE_COUNT && pm_place_move(place, cause, out);
 }
 
-/* LOAD-2: what can never fit fails for good, before anything is fetched for it. */
+/* LOAD-2: what can never fit fails for good; where that is known, before anything is fetched for it. */
 static bool never_fits(struct pm_place *place, struct pm_actions *out)
 {
     struct pm_verdict verdict = {0};
@@ -143,6 +143,8 @@ static bool compare_staging(struct pm_place *place, struct pm_actions *out)
     if (unwanted(place) || !breaker_permits(place))
         return pm_place_move(place, PM_CAUSE_UNWANTED, out);
     pm_place_ask_stage(place, out); /* if it had to wait with its question */
+    if (pm_ways_estimated(place->pool->core, place->spec))
+        return false; /* of the model as it was: another one may lie there by now */
     return never_fits(place, out);
 }
 

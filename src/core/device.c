@@ -348,6 +348,8 @@ void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size
 
         set_size(core, device, &devices[i], out);
         pm_device_set_state(core, device, devices[i].state, out);
+        if (devices[i].free_known)
+            pm_vram_note_free(core, device, devices[i].free_bytes);
     }
     for (size_t i = 0; i < core->n_devices; i++) {
         if (!core->devices[i].is_listed)
@@ -408,6 +410,8 @@ bool pm_core_device_at(const struct pm_core *core, size_t i, struct pm_device_vi
     memset(ret, 0, sizeof(*ret));
     ret->is = device->is;
     ret->is.state = pm_device_state(device);
+    ret->is.free_known = device->free_known;
+    ret->is.free_bytes = device->free_bytes;
     ret->planned_bytes = core->ledger.accounts[i].charged;
     ret->claimed_bytes = core->ledger.accounts[i].reserved;
     ret->free_known = device->free_known;

@@ -661,6 +661,7 @@ void pm_vram_note_end(struct pm_place *place, struct pm_actions *out);
 bool pm_vram_must_return(const struct pm_place *place);
 enum pm_cause pm_vram_returned(const struct pm_place *place);
 uint64_t pm_vram_return_due(const struct pm_place *place);
+void pm_vram_note_free(struct pm_core *core, struct pm_known_device *device, uint64_t free_bytes);
 /* In use there by others than our engines, as far as is known. */
 uint64_t pm_vram_foreign(const struct pm_core *core, uint32_t number);
 

@@ -233,7 +233,7 @@ static struct pm_place *next_returned(const struct pm_core *core)
     return NULL;
 }
 
-static void note_free(struct pm_core *core, struct pm_known_device *device, uint64_t free_bytes)
+void pm_vram_note_free(struct pm_core *core, struct pm_known_device *device, uint64_t free_bytes)
 {
     if (!device->free_known || free_bytes > device->free_bytes)
         device->risen_ms = core->now_ms;
@@ -288,7 +288,7 @@ void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_byt
     if (!device || core->leaving)
         return;
 
-    note_free(core, device, free_bytes);
+    pm_vram_note_free(core, device, free_bytes);
     device->processes_known = processes_known;
     settle_those_there(core, (uint32_t)(device - core->devices), out);
     trust_again(core, device, out);

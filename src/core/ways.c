@@ -442,6 +442,12 @@ const struct pm_ways *pm_ways_of(const struct pm_core *core, const struct pm_poo
     return ways;
 }
 
+bool pm_ways_estimated(const struct pm_core *core, const struct pm_pool_spec *spec)
+{
+    return pm_ways_needed(core, spec) && core->n_devices > 0 && !is_declared(spec) &&
+           pm_ways_of(core, spec)->estimated;
+}
+
 void pm_ways_know(struct pm_core *core, const struct pm_pool_spec *spec, struct pm_model *model,
                   uint64_t size_bytes)
 {

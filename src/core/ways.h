@@ -63,6 +63,8 @@ bool pm_ways_on_cpu(const struct pm_core *core, const struct pm_pool_spec *spec)
 const char *pm_ways_why_cpu(const struct pm_core *core, const struct pm_pool_spec *spec);
 /* Never NULL; borrowed until the next input. */
 const struct pm_ways *pm_ways_of(const struct pm_core *core, const struct pm_pool_spec *spec);
+/* Whether its bytes are an estimate of a model, which may be another one by the next time. */
+bool pm_ways_estimated(const struct pm_core *core, const struct pm_pool_spec *spec);
 /* Whether all that it may use is among the devices of a mask. */
 bool pm_ways_within(const struct pm_core *core, const struct pm_pool_spec *spec,
                     const struct pm_mask *mask);

@@ -185,12 +185,22 @@ uint64_t devices_bytes(const struct pm_pool_spec *spec, int device)
 
 /* ---- the list ------------------------------------------------------------------------------------------------------- */
 
+static uint64_t free_now(const struct sim *sim, int device);
+
+/* Where somebody looks, what is free is told with the list. */
 static void list(struct sim *sim)
 {
     struct pm_device devices[SIM_DEVICES];
 
-    for (int i = 0; i < sim->world.n_devices; i++)
+    for (int i = 0; i < sim->world.n_devices; i++) {
         devices[i] = sim->world.devices[i].is;
+        devices[i].free_known = sim->world.sees_memory;
+        devices[i].free_bytes = free_now(sim, i);
+        if (!sim->world.sees_memory)
+            continue;
+        sim->books.devices[i].free_known = true;
+        sim->books.devices[i].free_bytes = devices[i].free_bytes;
+    }
     sim->books.listed = true;
     pm_core_devices(sim->core, devices, (size_t)sim->world.n_devices, sim->now_ms, &sim->out);
 }
@@ -495,6 +505,13 @@ static uint64_t in_use(const struct sim *sim, int device)
     return sum + sim->world.devices[device].foreign_bytes;
 }
 
+static uint64_t free_now(const struct sim *sim, int device)
+{
+    uint64_t used = in_use(sim, device), total = sim->world.devices[device].is.total_bytes;
+
+    return used < total ? total - used : 0;
+}
+
 /* Its memory comes back a while after its end. */
 void devices_engine_ends(struct sim *sim, int index)
 {
@@ -589,8 +606,7 @@ void devices_measured(struct sim *sim, int index)
 void devices_memory(struct sim *sim, int index)
 {
     struct world_device *device = &sim->world.devices[index];
-    uint64_t used = in_use(sim, index), total = device->is.total_bytes;
-    uint64_t free_bytes = used < total ? total - used : 0;
+    uint64_t free_bytes = free_now(sim, index);
 
     world_schedule(sim, &device->memory, sim->now_ms + (is_watched(sim, index) ? 500 : 60000));
     if (!sim->books.listed)

@@ -142,7 +142,7 @@ void inv11_at(struct sim *sim, const struct pm_action *action)
         return;
     HOLDS(sim, 11, pool, "a plan has devices of the mask: one, or all that have bytes of their own",
           is_as_asked(sim, spec, action->plan), "%s", spec->devices);
-    if (devices_model(sim, spec))
+    if (devices_model(sim, spec) && book_is_pools(sim, pool, action->spec))
         look_at_split(sim, pool, action->plan, devices_model(sim, spec));
     for (size_t i = 0; i < action->plan->n_devices; i++) {
         int device = device_of(sim, action->plan->devices[i].id);

@@ -118,6 +118,21 @@ static void test_foreign_memory_counts_as_absent_and_is_named_VRAM_1(void **s)
     assert_int_equal(place("a").state, PM_STARTING);
 }
 
+static void test_what_is_free_is_known_before_the_first_start_on_a_new_device(void **s)
+{
+    (void)spec_of("a", 18);
+    begin();
+    add_device(24);
+    devices[0].free_known = true;
+    devices[0].free_bytes = 12 * GIB;
+    pm_core_configure(world.core,
+                      &(struct pm_core_options){.discovers = true, .max_parallel_starts = 2},
+                      world.now_ms, &world.out);
+    list_devices();
+    (void)wish("a");
+    assert_int_equal(place("a").state, PM_WAITING);
+}
+
 static void test_one_byte_less_than_what_is_told_as_missing_is_not_enough(void **s)
 {
     add_device(24);
@@ -270,6 +285,19 @@ static void test_an_estimate_that_never_fits_says_what_would(void **s)
                    single_bytes(model) - 23 * GIB);
     assert_non_null(strstr(error->message, text));
     assert_string_equal(error->hint, "the largest context that fits is 256 tokens; or fewer slots");
+}
+
+/* SUP-6 */
+static void test_a_smaller_model_in_the_place_of_one_that_never_fits_is_tried(void **s)
+{
+    add_device(24);
+    (void)spec_of("a", 0);
+    begin();
+    (void)wish_with("a", make_model(32, GIB));
+    assert_int_equal(place("a").state, PM_FAILED);
+    pm_core_file_changed(world.core, "a", world.now_ms, &world.out);
+    (void)wish_with("a", make_model(16, GIB));
+    assert_int_equal(place("a").state, PM_STARTING);
 }
 
 static void test_arguments_of_the_user_count_in_the_estimate(void **s)
@@ -721,6 +749,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_foreign_memory_counts_as_absent_and_is_named_VRAM_1),
+        TEST(test_what_is_free_is_known_before_the_first_start_on_a_new_device),
         TEST(test_one_byte_less_than_what_is_told_as_missing_is_not_enough),
         TEST(test_memory_of_others_in_the_way_keeps_nobody_waiting),
         TEST(test_two_that_load_at_once_do_not_over_commit_LOAD_2),
@@ -731,6 +760,7 @@ int main(void)
         TEST(test_undeclared_bytes_are_estimated_from_the_model),
         TEST(test_a_declared_number_stands_above_the_estimate),
         TEST(test_an_estimate_that_never_fits_says_what_would),
+        TEST(test_a_smaller_model_in_the_place_of_one_that_never_fits_is_tried),
         TEST(test_arguments_of_the_user_count_in_the_estimate),
         TEST(test_none_is_one_device_though_two_together_would_do),
         TEST(test_auto_is_one_device_where_one_fits_and_else_a_split_SPLIT_1),
