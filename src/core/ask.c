@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a spec asks of an estimate. What a user wrote in `args` comes last on the engine's command line and wins there;
+ * What a spec asks of an estimate and a plan. What a user wrote in `args` comes last on the engine's command line and wins there;
  * so it does here, as far as it changes how much memory is taken. These are llama.cpp's words: a family that reads GGUF
  * files. A value that is not understood is the engine's to refuse.
  */
@@ -83,4 +83,33 @@ struct pm_estimate_ask pm_spec_ask(const struct pm_pool_spec *spec)
     if (total > 0)
         ask.context = ask.n_slots > 0 ? (total + ask.n_slots - 1) / ask.n_slots : total;
     return ask;
+}
+
+/* ---- how it is to lie on devices ------------------------------------------------------------------------ */
+
+size_t pm_spec_ratios(const struct pm_pool_spec *spec, double *ret)
+{
+    const char *text = spec->tensor_split;
+    size_t n = 0;
+    char *end;
+
+    if (*text != '[')
+        return 0;
+    while (*text != '\0' && *text != ']' && n < PM_SHARES_MAX) {
+        ret[n++] = strtod(text + 1, &end);
+        text = end + strspn(end, " ");
+    }
+    return n;
+}
+
+enum pm_split_mode pm_spec_split_mode(const struct pm_pool_spec *spec)
+{
+    if (spec->tensor_split[0] == '[')
+        return PM_SPLIT_FIXED;
+    return strcmp(spec->tensor_split, "auto") == 0 ? PM_SPLIT_AUTO : PM_SPLIT_NONE;
+}
+
+bool pm_spec_declares(const struct pm_pool_spec *spec)
+{
+    return spec->vram.each > 0 || spec->vram.devices.n > 0;
 }

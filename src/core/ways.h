@@ -87,5 +87,16 @@ void pm_ways_fini(struct pm_core *core);
 
 /* ask.c */
 struct pm_estimate_ask pm_spec_ask(const struct pm_pool_spec *spec);
+enum pm_split_mode pm_spec_split_mode(const struct pm_pool_spec *spec);
+size_t pm_spec_ratios(const struct pm_pool_spec *spec, double *ret); /* PM_SHARES_MAX at most */
+bool pm_spec_declares(const struct pm_pool_spec *spec);              /* bytes */
+
+/* reach.c: the devices of its mask, or the error why they cannot be told */
+void pm_ways_resolve(const struct pm_core *core, struct pm_ways *ways);
+bool pm_ways_account(const struct pm_core *core, const char *key, uint32_t *ret,
+                     struct poolmgr_error *err); /* the one device that a key of a map names */
+
+/* lay.c: the ways over these */
+void pm_ways_lay(const struct pm_core *core, struct pm_ways *ways);
 
 #endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which devices a spec may use: what its mask means among those that are known (MASK-1), now. Where no mask is given it is
+ * all that can be used.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/inner.h"
+#include "util/error.h"
+#include "util/str.h"
+
+static void find_accounts(const struct pm_core *core, const struct pm_mask *mask, bool one_engine,
+                          struct pm_ways *ways)
+{
+    size_t *set = pm_xalloc((core->n_devices + 1) * sizeof(*set)), n = 0;
+
+    if (pm_mask_resolve(mask, core->seen_gpus, core->n_devices, one_engine, set, &n, NULL,
+                        &ways->error) == POOLMGR_OK) {
+        ways->accounts = pm_xalloc((n + 1) * sizeof(*ways->accounts));
+        for (size_t i = 0; i < n; i++)
+            ways->accounts[ways->n_accounts++] = (uint32_t)set[i];
+    }
+    free(set);
+}
+
+void pm_ways_resolve(const struct pm_core *core, struct pm_ways *ways)
+{
+    const struct pm_pool_spec *spec = ways->spec;
+    bool one_engine = pm_spec_split_mode(spec) == PM_SPLIT_FIXED || spec->vram.devices.n > 1;
+
+    find_accounts(core, spec->where ? spec->where : core->everything, one_engine, ways);
+}
+
+/* The device that a key of a map names. */
+bool pm_ways_account(const struct pm_core *core, const char *key, uint32_t *ret,
+                     struct poolmgr_error *err)
+{
+    const struct pm_known_device *device = pm_device_find(core, key);
+    struct pm_mask *mask = NULL;
+    size_t *set, n = 0;
+
+    if (device) {
+        *ret = (uint32_t)(device - core->devices);
+        return true;
+    }
+    if (pm_mask_parse(key, strlen(key), &mask, NULL, err) < 0)
+        return false;
+    set = pm_xalloc((core->n_devices + 1) * sizeof(*set));
+    if (pm_mask_resolve(mask, core->seen_gpus, core->n_devices, false, set, &n, NULL, err) ==
+            POOLMGR_OK &&
+        n == 1)
+        *ret = (uint32_t)set[0];
+    else if (n != 1)
+        (void)pm_fail(err, POOLMGR_E_MASK_NOT_FOUND, "'vram' says '%.64s', which is not one device",
+                      key);
+    pm_mask_unref(mask);
+    free(set);
+    return n == 1;
+}
+
+static bool holds(const size_t *set, size_t n, uint32_t account)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (set[i] == account)
+            return true;
+    }
+    return false;
+}
+
+bool pm_ways_within(const struct pm_core *core, const struct pm_pool_spec *spec,
+                    const struct pm_mask *mask)
+{
+    const struct pm_ways *ways;
+    bool all = true;
+    size_t *set, n = 0;
+
+    if (pm_ways_on_cpu(core, spec) || pm_mask_is_cpu(mask))
+        return pm_ways_on_cpu(core, spec) && pm_mask_is_cpu(mask);
+    ways = pm_ways_of(core, spec);
+    set = pm_xalloc((core->n_devices + 1) * sizeof(*set));
+    if (pm_mask_resolve(mask, core->seen_gpus, core->n_devices, false, set, &n, NULL, NULL) < 0)
+        n = 0;
+    for (size_t i = 0; i < ways->n_accounts; i++)
+        all = all && holds(set, n, ways->accounts[i]);
+    free(set);
+    return all && n > 0 && ways->error.code == 0;
+}
