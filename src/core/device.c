@@ -127,63 +127,6 @@ bool pm_device_fails_under(const struct pm_place *place)
     return false;
 }
 
-/* ---- what is told of them --------------------------------------------------------------------------- */
-
-/* One that was declared is known by its name in the file alone. */
-static void give_identity(struct pm_known_device *device, size_t position)
-{
-    struct pm_gpu *gpu = &device->is.is_gpu;
-    struct pm_mask *mask = NULL;
-
-    if (gpu->id[0] != '\0') {
-        if (gpu->slot >= 0)
-            (void)snprintf(device->name, sizeof(device->name), "GPU %u:%d", gpu->index, gpu->slot);
-        else
-            (void)snprintf(device->name, sizeof(device->name), "GPU %u", gpu->index);
-        return;
-    }
-    if (pm_mask_parse(device->is.id, strlen(device->is.id), &mask, NULL, NULL) < 0 ||
-        !pm_mask_declares(mask, gpu)) {
-        gpu->slot = -1;
-        gpu->index = PM_MASK_INDEX_MAX + 1 + (unsigned)position; /* only `all` finds it */
-        (void)pm_str_copy(gpu->id, sizeof(gpu->id), device->is.id);
-    }
-    pm_mask_unref(mask);
-    (void)snprintf(device->name, sizeof(device->name), "device %.20s", device->is.id);
-}
-
-static bool same_gpu(const struct pm_gpu *a, const struct pm_gpu *b)
-{
-    return a->vendor == b->vendor && strcmp(a->id, b->id) == 0 && a->index == b->index &&
-           a->slot == b->slot && strcmp(a->pci, b->pci) == 0 && a->mig_mode == b->mig_mode &&
-           a->hidden == b->hidden && a->prohibited == b->prohibited;
-}
-
-/* Whether it works is said by its state. */
-static void show_to_masks(struct pm_core *core, const struct pm_known_device *device)
-{
-    size_t number = (size_t)(device - core->devices);
-
-    core->seen_gpus[number] = device->is.is_gpu;
-    core->seen_gpus[number].unhealthy = false;
-    pm_ways_changed(core);
-    pm_core_changed(core);
-}
-
-/* One that is gone has no index any more: who has its place on the bus now has it. */
-static void forget_indexes(struct pm_core *core)
-{
-    for (size_t i = 0; i < core->n_devices; i++) {
-        struct pm_gpu *gpu = &core->seen_gpus[i];
-
-        for (size_t k = 0; k < core->n_devices && !core->devices[i].is_listed; k++) {
-            if (core->devices[k].is_listed && core->seen_gpus[k].vendor == gpu->vendor &&
-                core->seen_gpus[k].index == gpu->index && core->seen_gpus[k].slot == gpu->slot)
-                gpu->index = PM_MASK_INDEX_MAX + 1 + (unsigned)i;
-        }
-    }
-}
-
 /* ---- the list --------------------------------------------------------------------------------------- */
 
 static struct pm_known_device *add(struct pm_core *core, const struct pm_device *is,
@@ -197,9 +140,9 @@ static struct pm_known_device *add(struct pm_core *core, const struct pm_device 
     device = &core->devices[core->n_devices++];
     memset(device, 0, sizeof(*device));
     device->is = *is;
-    give_identity(device, core->n_devices - 1);
+    pm_device_identify(device, core->n_devices - 1);
     (void)pm_ledger_open(&core->ledger, minus(is->total_bytes, is->reserve_bytes));
-    show_to_masks(core, device);
+    pm_device_show(core, device);
     if (is->state == PM_DEVICE_OK)
         tell_found(device, out);
     else
@@ -290,12 +233,12 @@ static bool set_identity(struct pm_core *core, struct pm_known_device *device,
 {
     struct pm_known_device now = {.is = *is};
 
-    give_identity(&now, (size_t)(device - core->devices));
-    if (same_gpu(&now.is.is_gpu, &device->is.is_gpu))
+    pm_device_identify(&now, (size_t)(device - core->devices));
+    if (pm_device_is_same(&now.is.is_gpu, &device->is.is_gpu))
         return false;
     device->is.is_gpu = now.is.is_gpu;
     memcpy(device->name, now.name, sizeof(device->name));
-    show_to_masks(core, device);
+    pm_device_show(core, device);
     return true;
 }
 
@@ -340,7 +283,7 @@ void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size
     pm_core_enter(core, now_ms, out);
     others = take_list(core, devices, n, out);
     if (others) {
-        forget_indexes(core);
+        pm_devices_forget_indexes(core);
         pm_ways_changed(core);
     }
     for (size_t i = 0; i < n; i++) {

@@ -646,6 +646,13 @@ void pm_tell_device(const struct pm_known_device *device, enum pm_event_kind kin
                     struct pm_actions *out, const char *format, ...)
     __attribute__((__format__(__printf__, 4, 5)));
 
+/* identity.c: who a device is */
+void pm_device_identify(struct pm_known_device *device, size_t position); /* fills its name, too */
+bool pm_device_is_same(const struct pm_gpu *a, const struct pm_gpu *b);
+void pm_device_show(struct pm_core *core, const struct pm_known_device *device); /* to masks */
+/* One that is gone has no index any more: who has its place on the bus now has it. */
+void pm_devices_forget_indexes(struct pm_core *core);
+
 /* driver.c: driver errors (SUP-8) */
 void pm_device_note_failure(const struct pm_place *place, struct pm_actions *out);
 bool pm_device_blames(const struct pm_place *place); /* its exit follows a driver error */
