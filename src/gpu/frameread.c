@@ -313,7 +313,7 @@ int pm_gpu_frame_read(const char *data, size_t n, struct pm_gpu_frame *ret,
     frame.kind = (enum pm_gpu_frame_kind)get_word(&in, "kind", kind_word, PM_GPU_FRAME_KIND_COUNT);
     if (in.r == POOLMGR_OK && frame.kind == PM_GPU_FRAME_SNAPSHOT)
         get_snapshot(&in, &frame.snapshot);
-    if (in.r == POOLMGR_OK && frame.kind == PM_GPU_FRAME_EVENT)
+    else if (frame.kind == PM_GPU_FRAME_EVENT)
         get_event(&in, &frame.event);
     if (in.r < 0) {
         pm_gpu_frame_fini(&frame);

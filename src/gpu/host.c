@@ -159,8 +159,7 @@ static const char *below(const char *path, const char *mount_root)
 {
     size_t n = strcmp(mount_root, "/") == 0 ? 0 : strlen(mount_root);
 
-    if (strstr(path, "/..") || strncmp(path, mount_root, n) != 0 ||
-        (path[n] != '/' && path[n] != '\0'))
+    if (strncmp(path, mount_root, n) != 0 || (path[n] != '/' && path[n] != '\0'))
         return "/";
     return path[n] ? path + n : "/";
 }

@@ -284,6 +284,24 @@ static void test_in_a_hurry_it_looks_five_times_a_second(void **state)
     assert_in_range(n_looked, 0, 1);
 }
 
+static void test_who_asks_while_it_looks_is_answered_by_a_look_behind_it(void **state)
+{
+    (void)state;
+    begin_well();
+    fake_lock(fake);
+    fake_rule(fake, "nvmlDeviceGetCount_v2", true)->delay_ms = 150;
+    fake_unlock(fake);
+    pm_probe_hurry(probe, false);
+    turn(50); /* asked */
+    turn(50);
+    pm_probe_hurry(probe, false);
+    n_looked = 0;
+    for (uint64_t until_ms = pm_monotonic_ms() + 3000;
+         pm_monotonic_ms() < until_ms && n_looked < 2;)
+        turn(20);
+    assert_int_equal(n_looked, 2); /* in less than it waits by itself */
+}
+
 static void test_an_idle_program_is_woken_less_than_once_a_second(void **state)
 {
     uint64_t until_ms, turns;
@@ -581,6 +599,8 @@ static void test_it_ends_when_its_reader_is_gone(void **state)
     char *argv[] = {(char *)"pool-probe", (char *)"--nvml", library, NULL};
     struct pm_child is;
     struct pollfd ended;
+    struct pm_gpu_frame frame;
+    struct pm_buf in = {0};
     char how[64], byte;
     int fds[2];
 
@@ -588,7 +608,13 @@ static void test_it_ends_when_its_reader_is_gone(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     assert_int_equal(pm_child_spawn(program, argv, fds[1], 3, &is, NULL), 0);
     (void)close(fds[1]);
-    assert_int_equal(read(fds[0], &byte, 1), 1); /* it is up */
+    do { /* until it has said all it has to say, and waits */
+        assert_int_equal(read(fds[0], &byte, 1), 1);
+        pm_buf_add(&in, &byte, 1);
+    } while (pm_gpu_frame_take(&in, &frame, NULL) == 0);
+    pm_gpu_frame_fini(&frame);
+    pm_buf_fini(&in);
+    (void)poll(NULL, 0, 50);
     (void)close(fds[0]);
     ended = (struct pollfd){.fd = is.pid_fd, .events = POLLIN};
     assert_int_equal(poll(&ended, 1, DEADLINE_MS), 1);
@@ -865,6 +891,7 @@ int main(void)
         TEST(test_what_changes_is_told_once_and_nothing_else_is),
         TEST(test_a_gauge_is_fresh_and_nobody_is_woken_for_it),
         TEST(test_in_a_hurry_it_looks_five_times_a_second),
+        TEST(test_who_asks_while_it_looks_is_answered_by_a_look_behind_it),
         TEST(test_an_idle_program_is_woken_less_than_once_a_second),
         TEST(test_an_event_is_told_with_the_drivers_answer),
         TEST(test_a_driver_that_hangs_holds_up_nobody_and_is_begun_anew),
