@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@ static const char help[] =
     "  --once       print one snapshot and end\n"
     "  --fd N       serve a daemon over the socket that is descriptor N (3)\n"
     "  --nvml LIB   the library to load, an absolute path; default: libnvidia-ml.so.1\n"
-    "  --root DIR   in front of /proc and /sys\n"
+    "  --root DIR   in front of /proc and /sys; default: what POOL_PROBE_ROOT says, or nothing\n"
     "  --version\n";
 
 static const struct option options[] = {
@@ -57,7 +58,7 @@ static int serve(int fd, const char *nvml, const char *root)
 
 int main(int argc, char **argv)
 {
-    const char *nvml = NULL, *root = NULL;
+    const char *nvml = NULL, *root = getenv("POOL_PROBE_ROOT");
     uint64_t fd = PM_PROBE_FD;
     bool once = false;
     int option;

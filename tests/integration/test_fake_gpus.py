@@ -118,6 +118,7 @@ def test_pool_probe_by_hand_prints_one_line(gpus):
     assert snapshot["node"] == "ok"
     assert [d["id"] for d in snapshot["gpus"]] == [g.uuid(0), g.uuid(1)]
     assert snapshot["gpus"][1]["processes"] == [{"pid": 999999, "bytes": 3 * GIB}]
+    assert snapshot["gpus"][1]["processes_complete"]
 
 
 @pytest.mark.parametrize("words,says", [

@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 
-from .paths import FAKE_NVML, FAKEGPU
+from .paths import FAKE_NVML, FAKEGPU, ROOT
 
 
 class FakeGpus:
@@ -17,7 +17,8 @@ class FakeGpus:
     def __init__(self, count=1, size="24GiB"):
         handle, self.file = tempfile.mkstemp(prefix="pmt-gpus-", dir="/tmp")
         os.close(handle)
-        self.environment = {"FAKE_NVML": self.file}
+        # Wherever this test runs, pool-probe believes that it is shown the processes of all pid namespaces.
+        self.environment = {"FAKE_NVML": self.file, "POOL_PROBE_ROOT": str(ROOT / "tests" / "trees" / "first-namespace")}
         self.tell("create", count, size)
 
     def tell(self, *words):
