@@ -19,6 +19,7 @@
 #include "gpu/host.h"
 #include "gpu/inner.h"
 #include "gpu/serve.h"
+#include "gpu/xidbook.h"
 #include "util/str.h"
 
 #define LOOK_FOR_GPUS_MS 60000 /* where there is none */
@@ -52,8 +53,9 @@ struct pm_probe {
     bool often, again; /* again: ask as soon as it has answered */
 
     uint64_t backoff_ms, begun_ms, rest_ms;
-    bool resting;                /* its end was our wish */
-    enum pm_node_state said;     /* by this child, in its last snapshot */
+    bool resting;            /* its end was our wish */
+    enum pm_node_state said; /* by this child, in its last snapshot */
+    struct pm_xid_book xids;
     struct pm_gpu_snapshot good; /* the last one with a driver that works */
     struct pm_gpu_snapshot last; /* handed out */
     bool has_last;
@@ -66,43 +68,49 @@ static void begin(struct pm_probe *probe);
 
 /* ---- what is handed out ----------------------------------------------------------------------------- */
 
-/* Takes the snapshot. */
-static void hand_out(struct pm_probe *probe, struct pm_gpu_snapshot *snapshot)
-{
-    bool same = probe->has_last && pm_gpu_snapshot_same(&probe->last, snapshot);
-
-    pm_gpu_snapshot_fini(&probe->last);
-    probe->last = *snapshot;
-    probe->has_last = true;
-    memset(snapshot, 0, sizeof(*snapshot));
-    if (!same)
-        probe->handler->on_snapshot(probe->ctx, &probe->last);
-}
-
-/* The machine as it was known, with the driver in this state now. */
-static void hand_out_state(struct pm_probe *probe, enum pm_node_state node, const char *text)
+/* The machine as it was seen last, what XIDs made of it, and the state of its driver now. */
+static void hand_out(struct pm_probe *probe, enum pm_node_state node, const char *text)
 {
     struct pm_gpu_snapshot snapshot;
+    bool same;
 
     pm_gpu_snapshot_copy(&snapshot, &probe->good);
     snapshot.node = node;
     (void)pm_str_copy(snapshot.text, sizeof(snapshot.text), text);
-    pm_gpu_overlay(&snapshot);
-    hand_out(probe, &snapshot);
+    if (node != PM_NODE_OK)
+        pm_gpu_overlay(&snapshot);
+    pm_xid_book_apply(&probe->xids, &snapshot);
+
+    same = probe->has_last && pm_gpu_snapshot_same(&probe->last, &snapshot);
+    pm_gpu_snapshot_fini(&probe->last);
+    probe->last = snapshot;
+    probe->has_last = true;
+    if (!same)
+        probe->handler->on_snapshot(probe->ctx, &probe->last);
 }
 
+/* Takes a good one. */
 static void take_snapshot(struct pm_probe *probe, struct pm_gpu_snapshot *snapshot)
 {
     probe->said = snapshot->node;
-    if (snapshot->node != PM_NODE_OK) {
-        hand_out_state(probe, snapshot->node, snapshot->text);
-        return;
+    if (snapshot->node == PM_NODE_OK) {
+        pm_gpu_keep_vanished(snapshot, &probe->good);
+        pm_xid_book_see(&probe->xids, snapshot);
+        pm_gpu_snapshot_fini(&probe->good);
+        probe->good = *snapshot;
+        memset(snapshot, 0, sizeof(*snapshot));
     }
+    hand_out(probe, probe->said, probe->said == PM_NODE_OK ? "" : snapshot->text);
+}
 
-    pm_gpu_keep_vanished(snapshot, &probe->good);
-    pm_gpu_snapshot_fini(&probe->good);
-    pm_gpu_snapshot_copy(&probe->good, snapshot);
-    hand_out(probe, snapshot);
+/* An error of the driver. */
+static void take_event(struct pm_probe *probe, const struct pm_gpu_event *event)
+{
+    bool differs = pm_xid_book_note(&probe->xids, event, pm_loop_now_ms(probe->loop));
+
+    probe->handler->on_event(probe->ctx, event);
+    if (!probe->released && differs && probe->said == PM_NODE_OK && probe->has_last)
+        hand_out(probe, PM_NODE_OK, "");
 }
 
 /* ---- the clock -------------------------------------------------------------------------------------- */
@@ -157,7 +165,7 @@ static void lose(struct pm_probe *probe, const char *text)
     if (probe->handler->on_lost)
         probe->handler->on_lost(probe->ctx, text);
     if (!probe->released)
-        hand_out_state(probe, PM_NODE_UNRESPONSIVE, text);
+        hand_out(probe, PM_NODE_UNRESPONSIVE, text);
 }
 
 static void on_timer(struct pm_timer *timer)
@@ -184,7 +192,7 @@ static void on_frame(struct pm_probe *probe, struct pm_gpu_frame *frame)
         break;
     case PM_GPU_FRAME_HEARTBEAT: answered(probe); break;
     case PM_GPU_FRAME_EVENT:
-        probe->handler->on_event(probe->ctx, &frame->event);
+        take_event(probe, &frame->event);
         if (!probe->released)
             pm_probe_hurry(probe, probe->often); /* something changed there */
         break;
@@ -344,7 +352,7 @@ static void begin(struct pm_probe *probe)
 
     if (!has_hardware(probe)) {
         set_timer(probe, LOOK_FOR_GPUS_MS);
-        hand_out_state(probe, PM_NODE_NONE, "");
+        hand_out(probe, PM_NODE_NONE, "");
         return;
     }
 
@@ -374,6 +382,7 @@ static void free_now(struct pm_task *task)
 
     pm_gpu_snapshot_fini(&probe->good);
     pm_gpu_snapshot_fini(&probe->last);
+    pm_xid_book_fini(&probe->xids);
     pm_buf_fini(&probe->in);
     free(probe->program);
     free(probe->nvml);
@@ -426,6 +435,7 @@ void pm_probe_hurry(struct pm_probe *probe, bool often)
 void pm_probe_rest(struct pm_probe *probe, uint64_t ms)
 {
     probe->rest_ms = ms;
+    pm_xid_book_fini(&probe->xids); /* what follows is changed hardware */
     if (probe->phase == PHASE_NONE) {
         set_timer(probe, ms);
         return;

@@ -30,10 +30,13 @@ struct pm_probe_options {
 /* Called on the loop, never from inside a function below. What is handed in is valid during the call. */
 struct pm_probe_handler {
     /* Something differs from the last time, or it is the first. Always all devices: those that were known and cannot
-     * be seen now are in it as they were, with the state that tells why (UNKNOWN, MISMATCH, BLOCKED, LOST). */
+     * be seen now are in it as they were, with the state that tells why (UNKNOWN, MISMATCH, BLOCKED, LOST). States hold
+     * what XIDs said, too, until a reset is seen (gpu/xid.h). What never told its name (pm_gpu_is_nameless()) is there to
+     * be shown, and no device to plan for. */
     void (*on_snapshot)(void *ctx, const struct pm_gpu_snapshot *snapshot);
     /* A look has ended, with or without a difference: memory that was waited for is there, or is not. May be NULL. */
     void (*on_looked)(void *ctx);
+    /* A snapshot with what it makes of the device follows, if it makes something of it. */
     void (*on_event)(void *ctx, const struct pm_gpu_event *event);
     /* The child hung, crashed or could not be run; a snapshot that says so follows. */
     void (*on_lost)(void *ctx, const char *text);
@@ -50,7 +53,8 @@ void pm_probe_pace(struct pm_probe *probe, bool often);
 /* The same, and looks now; if it looks already, once more behind that. Not from on_looked: it would never rest. */
 void pm_probe_hurry(struct pm_probe *probe, bool often);
 
-/* Lets go of the driver for `ms`, which resets and changes of MIG need; then begins anew. 0: begins anew at once. */
+/* Lets go of the driver for `ms`, which resets and changes of MIG need; then begins anew, and forgets what XIDs said
+ * before. 0: begins anew at once. */
 void pm_probe_rest(struct pm_probe *probe, uint64_t ms);
 
 /* The last snapshot handed out; NULL before the first. Valid until the loop goes on. */

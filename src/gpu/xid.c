@@ -190,22 +190,21 @@ static bool was_reset(const struct pm_xid_memory *memory, const struct pm_gpu_se
             (gpu->n_ecc_uncorrected >= 0 && gpu->n_ecc_uncorrected < memory->n_ecc));
 }
 
-enum pm_device_state pm_xid_state(struct pm_xid_memory *memory, const struct pm_gpu_seen *gpu)
+void pm_xid_see(struct pm_xid_memory *memory, const struct pm_gpu_seen *gpu)
 {
-    if (memory->says == PM_DEVICE_OK)
-        return gpu->state;
-
-    if (was_reset(memory, gpu)) {
+    if (memory->says != PM_DEVICE_OK && was_reset(memory, gpu))
         memory->says = PM_DEVICE_OK;
-        return PM_DEVICE_OK;
-    }
 
     memory->asked = memory->asked || gpu->recovery > 0;
     memory->gone =
         memory->gone || gpu->state == PM_DEVICE_LOST || gpu->state == PM_DEVICE_RESET_REQUIRED;
     if (gpu->n_ecc_uncorrected > memory->n_ecc)
         memory->n_ecc = gpu->n_ecc_uncorrected;
-    return gpu->state > memory->says ? gpu->state : memory->says;
+}
+
+enum pm_device_state pm_xid_state(const struct pm_xid_memory *memory, enum pm_device_state seen)
+{
+    return seen > memory->says ? seen : memory->says;
 }
 
 struct pm_xid_verdict pm_xid_judge(int xid, int recovery, bool own_stop, uint64_t now_ms,

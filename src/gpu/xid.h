@@ -42,12 +42,14 @@ struct pm_xid_verdict pm_xid_judge(int xid, int recovery, bool own_stop, uint64_
                                    struct pm_xid_memory *memory);
 
 /*
- * What state a GPU is in, by what is seen of it now and by what its XIDs said before: a driver that cannot ask for a
- * reset shows a GPU that needs one as if nothing were wrong. An XID's word holds until a reset is seen: the driver asked
- * for something and does not any more, the GPU was lost or unusable and is back, or its count of errors began anew; or
- * until an operator says so (zeros in *memory). To be called with each snapshot; MIG instances share their GPU's state.
+ * A driver that cannot ask for a reset shows a GPU that needs one as if nothing were wrong. So the word of an XID holds
+ * until a reset is seen: the driver asked for something and does not any more, the GPU was lost or unusable and is back,
+ * or its count of errors began anew; or until an operator says so (zeros in *memory). To be called with each look.
  */
-enum pm_device_state pm_xid_state(struct pm_xid_memory *memory, const struct pm_gpu_seen *gpu);
+void pm_xid_see(struct pm_xid_memory *memory, const struct pm_gpu_seen *gpu);
+
+/* What state a GPU is in that is seen in this one. Its instances share it. */
+enum pm_device_state pm_xid_state(const struct pm_xid_memory *memory, enum pm_device_state seen);
 
 /* What an XID asks for without a memory and without the driver's answer: what the table says (ASK: NOTE). */
 enum pm_xid_action pm_xid_action(int xid);

@@ -348,6 +348,50 @@ static void test_an_event_is_told_with_the_drivers_answer(void **state)
     assert_int_equal(event.xid, 0);
 }
 
+static void tell_xid(int index, uint64_t xid)
+{
+    struct fake_event is = {
+        .gpu = index, .type = 0x8, .data = xid, .gi = UINT32_MAX, .ci = UINT32_MAX};
+    unsigned before = n_events;
+
+    fake_lock(fake);
+    fake_tell(fake, &is);
+    fake_unlock(fake);
+    UNTIL(n_events > before);
+}
+
+static void test_what_an_xid_says_holds_whatever_the_driver_shows(void **state)
+{
+    (void)state;
+    fake->gpus[0].recovery = fake->gpus[1].recovery = -1; /* it cannot ask */
+    fake_slot_add(1, 0, 5 * FAKE_GIB);
+    begin_well();
+    tell_xid(0, 31);
+    tell_xid(1, 48);
+    assert_int_equal(gpu(0)->state, PM_DEVICE_OK);
+    assert_int_equal(gpu(1)->state, PM_DEVICE_RESET_REQUIRED);
+    assert_string_equal(gpu(1)->text,
+                        "XID 48, double bit memory error: must be reset: nvidia-smi --gpu-reset");
+    assert_int_equal(gpu(2)->state, PM_DEVICE_RESET_REQUIRED); /* its instance */
+    assert_true(gpu(1)->is.unhealthy && gpu(2)->is.unhealthy);
+    assert_int_equal(n_snapshots, 2);
+    assert_int_equal(kill(child(), SIGKILL), 0); /* another child, and still */
+    UNTIL(n_lost == 1 && node_is(PM_NODE_OK));
+    assert_int_equal(gpu(1)->state, PM_DEVICE_RESET_REQUIRED);
+    tell_xid(1, 79);
+    assert_int_equal(gpu(1)->state, PM_DEVICE_LOST);
+    tell_xid(0, 95);
+    look();
+    assert_true(fake_take(fake, 0, -1, 999999, FAKE_GIB));
+    look();
+    assert_int_equal(gpu(0)->state, PM_DEVICE_RESET_REQUIRED);
+    assert_int_equal(gpu(1)->state,
+                     PM_DEVICE_LOST); /* what one of them shows is no news of the other */
+    pm_probe_rest(probe, 0);          /* an operator did what was to be done */
+    UNTIL(gpu(1)->state == PM_DEVICE_OK);
+    assert_int_equal(gpu(2)->state, PM_DEVICE_OK);
+}
+
 /* ---- what hangs, crashes and lies ------------------------------------------------------------------- */
 
 static void test_a_driver_that_hangs_holds_up_nobody_and_is_begun_anew(void **state)
@@ -769,6 +813,7 @@ static void test_whatever_happens_it_comes_back_to_the_truth(void **state)
                 turn(10);
         }
         heal();
+        pm_probe_rest(probe, 0);
         pm_probe_times = patient; /* this machine may be slow */
         pm_probe_hurry(probe, true);
         UNTIL(is_true());
@@ -894,6 +939,7 @@ int main(void)
         TEST(test_who_asks_while_it_looks_is_answered_by_a_look_behind_it),
         TEST(test_an_idle_program_is_woken_less_than_once_a_second),
         TEST(test_an_event_is_told_with_the_drivers_answer),
+        TEST(test_what_an_xid_says_holds_whatever_the_driver_shows),
         TEST(test_a_driver_that_hangs_holds_up_nobody_and_is_begun_anew),
         TEST(test_a_first_call_that_hangs_has_a_deadline_of_its_own),
         TEST(test_a_child_that_cannot_be_killed_is_waited_for_without_waiting),

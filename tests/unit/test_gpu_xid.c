@@ -129,7 +129,8 @@ static enum pm_device_state state_of(struct pm_xid_memory *memory, enum pm_devic
 {
     struct pm_gpu_seen gpu = gpu_that(state, recovery, n_ecc);
 
-    return pm_xid_state(memory, &gpu);
+    pm_xid_see(memory, &gpu);
+    return pm_xid_state(memory, gpu.state);
 }
 
 static void test_without_an_xid_a_device_is_as_it_is_seen(void **state)
