@@ -14,6 +14,7 @@ import collections
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,6 @@ sys.path.insert(0, os.path.join(ROOT, "tools"))
 import make_models  # noqa: E402
 
 MIB = 1 << 20
-BASE_PORT = 19700
 PLENTY = 64 << 30                      # bytes of each device: what fits is not the question here
 PRINTED = 0.0051                       # MiB: the engine rounds each line to two digits
 
@@ -49,20 +49,28 @@ Row = collections.namedtuple("Row", "model arch recipe setting estimated engine"
 Parts = collections.namedtuple("Parts", "weights kv compute n_lines")      # MiB, of one device
 
 
+def free_ports(n):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
 class Servers:
     """One ggml-rpc-server a device."""
 
     def __init__(self, folder, n):
-        self.endpoints = ["127.0.0.1:%d" % (BASE_PORT + i) for i in range(n)]
+        ports = free_ports(n)
+        self.endpoints = ["127.0.0.1:%d" % port for port in ports]
         self.processes = [subprocess.Popen([os.path.join(folder, "usr/bin/ggml-rpc-server"), "-H", "127.0.0.1",
-                                            "-p", str(BASE_PORT + i)],
+                                            "-p", str(port)],
                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                          for i in range(n)]
+                          for port in ports]
         time.sleep(0.5)
         for process in self.processes:
             if process.poll() is not None:
-                sys.exit("estimate_table.py: ggml-rpc-server ended with %d; is port %d taken?"
-                         % (process.returncode, BASE_PORT))
+                sys.exit("estimate_table.py: ggml-rpc-server ended with %d" % process.returncode)
 
     def __enter__(self):
         return self

@@ -43,7 +43,8 @@ python_tests() {
 }
 
 runner lint "$out/lint.log" scripts/lint.sh
-runner engine "$out/engine.txt" bash -c 'tools/fetch_engine.sh build/engine && echo "ok engine" >build/test/engine.txt'
+runner engine "$out/engine.txt" bash -c 'tools/fetch_engine.sh build/engine &&
+    tools/fetch_engine.sh build/engine-rpc llama.cpp-tools-extra libggml0-backend-rpc && echo "ok engine" >build/test/engine.txt'
 runner unit build/asan/meson-logs/testlog.junit.xml units asan --suite unit --suite fuzz
 runner integration "$out/integration.xml" python_tests integration
 runner bdd "$out/bdd.xml" python_tests bdd
