@@ -160,26 +160,38 @@ static int choose(struct asking *asking, const struct pm_mask *mask, struct pool
     return POOLMGR_OK;
 }
 
+/* The question's mask, else the pool's, which does not name devices of another machine. *ret NULL: all there are. */
+static int read_mask(const struct asking *asking, const char *text, bool elsewhere,
+                     struct pm_mask **ret, struct poolmgr_error *err)
+{
+    const struct pm_pool_spec *spec = asking->spec;
+
+    if (text && strcmp(text, "auto") != 0)
+        return pm_mask_parse(text, strlen(text), ret, NULL, err);
+    if (text || elsewhere)
+        return POOLMGR_OK;
+    if (strcmp(spec->devices, "cpu") == 0)
+        return pm_fail(
+            err, POOLMGR_E_CONFLICT,
+            "pool '%s' is on the CPU, and plans are made for GPUs; name some as 'devices'",
+            spec->id);
+    if (spec->where)
+        *ret = pm_mask_ref(spec->where);
+    return POOLMGR_OK;
+}
+
 static bool choose_devices(struct pm_call *call, const json_t *body, struct asking *asking)
 {
-    struct pm_mask *mask = pm_mask_ref(asking->spec->where);
+    pm_auto(pm_mask_unref) struct pm_mask *mask = NULL;
     struct poolmgr_error err = {0};
     const char *text;
-    int r = POOLMGR_OK;
+    int r;
 
-    if (!pm_member_text(call, body, "devices", &text)) {
-        pm_mask_unref(mask);
+    if (!pm_member_text(call, body, "devices", &text))
         return false;
-    }
-    if (text) {
-        pm_mask_unref(mask);
-        mask = NULL;
-        r = strcmp(text, "auto") == 0 ? POOLMGR_OK
-                                      : pm_mask_parse(text, strlen(text), &mask, NULL, &err);
-    }
+    r = read_mask(asking, text, json_object_get(body, "machine"), &mask, &err);
     if (r == POOLMGR_OK && mask)
         r = choose(asking, mask, &err);
-    pm_mask_unref(mask);
     if (r == POOLMGR_OK && asking->planning.n_devices == 0)
         r = pm_fail(&err, POOLMGR_E_CONFLICT,
                     "there is no device to plan on; say what there would be, as 'machine'");

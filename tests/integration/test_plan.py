@@ -183,6 +183,20 @@ def test_a_pool_is_planned_on_the_devices_of_its_daemon(either, published):
         assert answer.json()["error"]["param"] == param, (body, answer.body)
 
 
+def test_a_pool_without_devices_is_planned_on_a_machine_that_may_be(either, published):
+    d = either({"cpu": Daemon.pool(model=published("qwen3-4b-real")), "auto": Daemon.pool(devices="auto")})
+    refused = d.post("/v1/plan", {"model": "cpu"})
+    assert (refused.status, refused.json()["error"]["param"]) == (409, "devices")
+    assert "is on the CPU" in refused.json()["error"]["message"]
+    refused = d.post("/v1/plan", {"model": "auto"})
+    assert refused.status == 409 and "no device" in refused.json()["error"]["message"]
+    assert d.post("/v1/plan", {"model": "cpu", "machine": [{"free_bytes": 24 * GIB}]}).json()["fits"]
+    assert d.post("/v1/plan", {"model": "cpu", "devices": "none"}).status == 409
+    done = subprocess.run([str(POOLCTL), "--url", "unix:" + d.socket, "plan", "cpu", "--machine", "8,8"],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.startswith("fits; ")) == (0, True), done
+
+
 def test_a_model_that_cannot_be_read_is_said(daemon, tmp_path):
     d = daemon({"gone": Daemon.pool(model=str(tmp_path / "gone.gguf"), devices="0", vram="1GiB")},
                more={"devices": {"declared": {"0": "12GiB"}}})
