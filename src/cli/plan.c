@@ -16,9 +16,6 @@
 #include "util/file.h"
 #include "util/str.h"
 
-/* From this build on llama-server keeps room for the logits of one token a slot only, and knows -fit. */
-#define BUILD_FEW_OUTPUTS 9600
-
 struct question {
     const char *ref;
     const char *devices, *machine, *split, *svg, *engine;
@@ -167,7 +164,7 @@ static json_t *answer_here(const struct question *question)
     struct poolmgr_error err = {0};
     struct pm_model *model = NULL;
     struct pm_planning planning = {.ref = question->ref, .ask = question->ask, .ratios = ratios};
-    uint64_t build;
+    struct pm_plan_engine engine = {0};
     json_t *answer = NULL;
 
     if (!pm_planning_read_split(question->split ? question->split : "auto", &planning.mode, ratios,
@@ -181,9 +178,10 @@ static json_t *answer_here(const struct question *question)
     planning.model = model;
     planning.ask.context = question->context;
     planning.ask.n_slots = question->n_slots;
-    build = pm_plan_engine_build(question->engine);
-    planning.knows_fit = build >= BUILD_FEW_OUTPUTS;
-    if (build >= BUILD_FEW_OUTPUTS)
+    if (question->engine)
+        engine = pm_plan_look_at_engine(question->engine);
+    planning.knows_fit = engine.knows_fit;
+    if (engine.few_outputs)
         planning.ask.n_outputs = question->n_slots > 0 ? question->n_slots : 1;
     if (pm_planning_answer(&planning, &answer, &err) < 0)
         pm_cli_die(err.code == POOLMGR_E_CONFIG_INVALID ? 2 : 1, "%s%s%s", err.message,

@@ -17,8 +17,12 @@ size_t pm_plan_look_at_machine(struct pm_planning_device *devices);
 /* Those that a mask means, in its order; ends the program when it means none of them. */
 size_t pm_plan_choose(const char *mask, struct pm_planning_device *devices, size_t n);
 
-/* The build of a llama-server, as it says with --version; 0: nobody knows. `program` NULL: the one of PATH. */
-uint64_t pm_plan_engine_build(const char *program);
+/* What a llama-server knows, by its --help; ends the program when it cannot be run. */
+struct pm_plan_engine {
+    bool knows_fit;   /* it moves layers by itself unless -fit off says no */
+    bool few_outputs; /* it keeps room for the logits of one token a slot, not of a whole step */
+};
+struct pm_plan_engine pm_plan_look_at_engine(const char *program);
 
 /* ---- planview.c: answers of pm_planning_answer(), and of POST /v1/plan, for people -------------------- */
 

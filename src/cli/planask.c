@@ -215,26 +215,17 @@ size_t pm_plan_choose(const char *mask, struct pm_planning_device *devices, size
 
 /* ---- an engine ---------------------------------------------------------------------------------------- */
 
-/* "version: 0.7.0 (build 11669, …)" of new ones, "version: 6123 (a1b2c3d)" of old. */
-uint64_t pm_plan_engine_build(const char *program)
+/* The limit of logits is a little older than --kv-unified-per-slot: who knows the one has the other. */
+struct pm_plan_engine pm_plan_look_at_engine(const char *program)
 {
-    char *const argv[] = {(char *)(program ? program : "llama-server"), (char *)"--version", NULL};
+    char *const argv[] = {(char *)program, (char *)"--help", NULL};
     pm_auto_buf struct pm_buf out = {0};
-    const char *at;
-    unsigned long build = 0;
 
-    if (!ask_program(argv, true, &out)) {
-        if (program)
-            pm_cli_die(2, "--engine: %s cannot be run", program);
-        return 0;
-    }
+    if (!ask_program(argv, true, &out))
+        pm_cli_die(2, "--engine: %s cannot be run", program);
 
-    at = strstr(pm_buf_text(&out), "version: ");
-    if (!at)
-        return 0;
-    if (strstr(at, "(build "))
-        (void)sscanf(strstr(at, "(build "), "(build %lu", &build);
-    else if (sscanf(at, "version: %lu (", &build) != 1)
-        return 0;
-    return build;
+    return (struct pm_plan_engine){
+        .knows_fit = strstr(pm_buf_text(&out), "-fit,") != NULL,
+        .few_outputs = strstr(pm_buf_text(&out), "--kv-unified-per-slot") != NULL,
+    };
 }

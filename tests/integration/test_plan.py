@@ -8,7 +8,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from poolmgr_test import Daemon, POOLCTL, ROOT, tiny_model
+from poolmgr_test import Daemon, ENGINE, POOLCTL, ROOT, tiny_model
 
 sys.path.insert(0, str(ROOT / "tools"))
 import make_models  # noqa: E402
@@ -25,7 +25,7 @@ def published(tmp_path_factory):
 
 def plan(*arguments, **environment):
     return subprocess.run([str(POOLCTL), "plan", *arguments], capture_output=True, text=True, timeout=60, check=False,
-                          env={**os.environ, "COLUMNS": "90", "PATH": "/nowhere", **environment})
+                          env={**os.environ, "COLUMNS": "90", **environment})
 
 
 def asked(*arguments):
@@ -103,6 +103,19 @@ def test_devices_and_ratios_are_chosen(published):
         done = plan(path, "--machine", "24,24,24", *arguments)
         assert done.returncode in (1, 2) and words in done.stderr, (arguments, done)
         assert "nan" not in done.stdout
+
+
+def test_an_engine_is_asked_what_it_keeps_room_for(published):
+    path = published("qwen3-4b-real")
+    _, unknown = asked(path, "--ctx", "8192", "--machine", "24")
+    _, known = asked(path, "--ctx", "8192", "--machine", "24", "--engine", ENGINE)
+    assert "-fit" not in unknown["args"]
+    for member in ("weights_bytes", "kv_bytes"):
+        assert known["devices"][0][member] == unknown["devices"][0][member]
+    if "-fit" not in known["args"]:
+        pytest.skip("an old engine")
+    # The logits of 512 tokens, or of one: then the feed-forward part is what counts.
+    assert [plan["devices"][0]["compute_bytes"] >> 20 for plan in (unknown, known)] == [325, 86]
 
 
 def test_mistakes_are_told(published, tmp_path):
