@@ -78,7 +78,6 @@ static bool read_machine(struct pm_call *call, const json_t *machine, struct ask
 
     json_array_foreach(machine, i, device)
     {
-        struct pm_planning_device *to = &asking->devices[i];
         const json_t *bytes = json_object_get(device, "free_bytes");
 
         if (json_object_size(device) != 1 || !json_is_integer(bytes) ||
@@ -87,11 +86,7 @@ static bool read_machine(struct pm_call *call, const json_t *machine, struct ask
                          "a device of 'machine' has one member, 'free_bytes', above 0");
             return false;
         }
-        (void)snprintf(to->id, sizeof(to->id), "%zu", i);
-        to->index = i;
-        to->is = (struct pm_split_device){.free_bytes = (uint64_t)json_integer_value(bytes),
-                                          .reserve_bytes = PM_PLANNING_RESERVE_BYTES,
-                                          .order = i};
+        asking->devices[i] = pm_planning_imagine(i, (uint64_t)json_integer_value(bytes));
     }
     asking->planning.n_devices = i;
     return true;
@@ -119,45 +114,20 @@ static void take_devices(const struct pm_core *core, struct asking *asking)
         struct pm_planning_device *to = &asking->devices[n];
         uint64_t held = held_by(core, asking->spec, view.is.id);
         uint64_t taken = view.planned_bytes + view.claimed_bytes - held;
-        uint64_t left = view.is.total_bytes > taken ? view.is.total_bytes - taken : 0;
+        uint64_t left = view.is.total_bytes > taken ? view.is.total_bytes - taken : 0, index;
 
         if (view.is.state != PM_DEVICE_OK)
             continue;
         if (view.free_known && view.free_bytes + held < left)
             left = view.free_bytes + held;
-        (void)pm_str_copy(to->id, sizeof(to->id), view.is.id);
-        if (!pm_parse_u64(view.is.id, &to->index))
-            to->index = i;
-        to->is = (struct pm_split_device){
-            .free_bytes = left, .reserve_bytes = view.is.reserve_bytes, .order = i};
+        *to = pm_planning_imagine(i, left);
+        (void)pm_str_copy(to->gpu.id, sizeof(to->gpu.id), view.is.id);
+        if (pm_parse_u64(view.is.id, &index) && index <= PM_MASK_INDEX_MAX)
+            to->gpu.index = (unsigned)index;
+        to->is.reserve_bytes = view.is.reserve_bytes;
         n++;
     }
     asking->planning.n_devices = n;
-}
-
-/* Leaves those that the mask means, in its order. */
-static int choose(struct asking *asking, const struct pm_mask *mask, struct poolmgr_error *err)
-{
-    struct pm_planning_device chosen[PM_SHARES_MAX];
-    struct pm_gpu gpus[PM_SHARES_MAX];
-    size_t set[PM_SHARES_MAX], n = 0;
-    int r;
-
-    for (size_t i = 0; i < asking->planning.n_devices; i++) {
-        gpus[i] = (struct pm_gpu){
-            .index = (unsigned)asking->devices[i].index, .slot = -1, .gi = -1, .ci = -1};
-        (void)pm_str_copy(gpus[i].id, sizeof(gpus[i].id), asking->devices[i].id);
-    }
-
-    r = pm_mask_resolve(mask, gpus, asking->planning.n_devices, true, set, &n, NULL, err);
-    if (r < 0)
-        return r;
-
-    for (size_t i = 0; i < n; i++)
-        chosen[i] = asking->devices[set[i]];
-    memcpy(asking->devices, chosen, n * sizeof(chosen[0]));
-    asking->planning.n_devices = n;
-    return POOLMGR_OK;
 }
 
 /* The question's mask, else the pool's, which does not name devices of another machine. *ret NULL: all there are. */
@@ -191,7 +161,8 @@ static bool choose_devices(struct pm_call *call, const json_t *body, struct aski
         return false;
     r = read_mask(asking, text, json_object_get(body, "machine"), &mask, &err);
     if (r == POOLMGR_OK && mask)
-        r = choose(asking, mask, &err);
+        r = pm_planning_choose(mask, asking->devices, asking->planning.n_devices,
+                               &asking->planning.n_devices, &err);
     if (r == POOLMGR_OK && asking->planning.n_devices == 0)
         r = pm_fail(&err, POOLMGR_E_CONFLICT,
                     "there is no device to plan on; say what there would be, as 'machine'");

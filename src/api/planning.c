@@ -108,9 +108,9 @@ static json_t *device_json(const struct work *work, size_t i)
     const struct pm_split *split = &work->split;
     json_t *object = json_object();
 
-    put_number(object, "device", device->index);
-    if (pm_str_starts(device->id, "GPU-") || pm_str_starts(device->id, "MIG-"))
-        put_text(object, "uuid", device->id);
+    put_number(object, "device", device->gpu.index);
+    if (pm_str_starts(device->gpu.id, "GPU-") || pm_str_starts(device->gpu.id, "MIG-"))
+        put_text(object, "uuid", device->gpu.id);
     put_number(object, "free_bytes", device->is.free_bytes);
     put_number(object, "reserve_bytes", device->is.reserve_bytes);
     put_number(object, "layers", split->counts[i]);
@@ -172,7 +172,7 @@ static json_t *env_json(const struct work *work)
     json_t *env = json_object();
 
     for (size_t i = 0; i < split->n_used; i++)
-        pm_buf_addf(&ids, "%s%s", i > 0 ? "," : "", work->planning->devices[split->used[i]].id);
+        pm_buf_addf(&ids, "%s%s", i > 0 ? "," : "", work->planning->devices[split->used[i]].gpu.id);
     put_text(env, "CUDA_DEVICE_ORDER", "PCI_BUS_ID");
     put_text(env, "CUDA_VISIBLE_DEVICES", pm_buf_text(&ids));
     return env;
@@ -191,10 +191,11 @@ static json_t *answer_json(const struct work *work)
     put_number(answer, "total_context", estimate->total_context);
     put_number(answer, "largest_context", work->largest_context);
     if (!work->fits)
-        (void)json_object_set_new(answer, "shortfall",
-                                  json_pack("{s:I,s:I}", "device",
-                                            (json_int_t)planning->devices[work->short_device].index,
-                                            "bytes", (json_int_t)work->short_bytes));
+        (void)json_object_set_new(
+            answer, "shortfall",
+            json_pack("{s:I,s:I}", "device",
+                      (json_int_t)planning->devices[work->short_device].gpu.index, "bytes",
+                      (json_int_t)work->short_bytes));
     put_number(answer, "host_bytes", estimate->host_bytes);
     for (size_t i = 0; i < planning->n_devices; i++)
         (void)json_array_append_new(devices, device_json(work, i));
@@ -216,6 +217,37 @@ int pm_planning_answer(const struct pm_planning *planning, json_t **ret, struct 
 }
 
 /* ---- what is asked ------------------------------------------------------------------------------------ */
+
+int pm_planning_choose(const struct pm_mask *mask, struct pm_planning_device *devices, size_t n,
+                       size_t *ret_n, struct poolmgr_error *err)
+{
+    struct pm_planning_device chosen[PM_SHARES_MAX];
+    struct pm_gpu gpus[PM_SHARES_MAX];
+    size_t set[PM_SHARES_MAX], n_set = 0;
+    int r;
+
+    for (size_t i = 0; i < n; i++)
+        gpus[i] = devices[i].gpu;
+    r = pm_mask_resolve(mask, gpus, n, true, set, &n_set, NULL, err);
+    if (r < 0)
+        return r;
+
+    for (size_t i = 0; i < n_set; i++)
+        chosen[i] = devices[set[i]];
+    memcpy(devices, chosen, n_set * sizeof(chosen[0]));
+    *ret_n = n_set;
+    return POOLMGR_OK;
+}
+
+struct pm_planning_device pm_planning_imagine(size_t i, uint64_t free_bytes)
+{
+    struct pm_planning_device device = {
+        .gpu = {.vendor = PM_VENDOR_NVIDIA, .index = (unsigned)i, .slot = -1, .gi = -1, .ci = -1},
+        .is = {.free_bytes = free_bytes, .reserve_bytes = PM_PLANNING_RESERVE_BYTES, .order = i}};
+
+    (void)snprintf(device.gpu.id, sizeof(device.gpu.id), "%zu", i);
+    return device;
+}
 
 bool pm_planning_read_split(const char *text, enum pm_split_mode *ret, double *ratios,
                             size_t *ret_n)

@@ -14,9 +14,8 @@
 #define PM_PLANNING_RESERVE_BYTES (UINT64_C(1) << 30) /* what devices.reserve is by default */
 
 struct pm_planning_device {
-    char id[PM_DEVICE_ID_MAX + 1]; /* as an engine's environment names it: a UUID, or an index */
-    uint64_t index;                /* as people name it */
-    struct pm_split_device is;     /* context_bytes 0: the estimate's */
+    struct pm_gpu gpu; /* its id is what an engine's environment names it by: a UUID, or an index */
+    struct pm_split_device is; /* context_bytes 0: the estimate's */
 };
 
 struct pm_planning {
@@ -39,6 +38,13 @@ struct pm_planning {
  * @return POOLMGR_OK, whether it fits or not; what pm_estimate_make() and pm_split_plan() return.
  */
 int pm_planning_answer(const struct pm_planning *planning, json_t **ret, struct poolmgr_error *err);
+
+/* Leaves those of n devices that the mask means, in its order, and says how many. What pm_mask_resolve() refuses. */
+int pm_planning_choose(const struct pm_mask *mask, struct pm_planning_device *devices, size_t n,
+                       size_t *ret_n, struct poolmgr_error *err);
+
+/* The i-th device of a machine that is only spoken of. */
+struct pm_planning_device pm_planning_imagine(size_t i, uint64_t free_bytes);
 
 /* "none", "auto", or "[0.67,0.33]" as a pool's tensor_split has it. False: none of them. ratios: PM_SHARES_MAX. */
 bool pm_planning_read_split(const char *text, enum pm_split_mode *ret, double *ratios,

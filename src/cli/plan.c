@@ -139,13 +139,8 @@ static size_t find_devices(const struct question *question, struct pm_planning_d
 
     if (question->machine) {
         n = pm_plan_read_machine(question->machine, free_bytes);
-        for (size_t i = 0; i < n; i++) {
-            (void)snprintf(devices[i].id, sizeof(devices[i].id), "%zu", i);
-            devices[i].index = i;
-            devices[i].is = (struct pm_split_device){.free_bytes = free_bytes[i],
-                                                     .reserve_bytes = PM_PLANNING_RESERVE_BYTES,
-                                                     .order = i};
-        }
+        for (size_t i = 0; i < n; i++)
+            devices[i] = pm_planning_imagine(i, free_bytes[i]);
     } else {
         n = pm_plan_look_at_machine(devices);
     }

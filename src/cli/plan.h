@@ -15,7 +15,7 @@ size_t pm_plan_read_machine(const char *text, uint64_t free_bytes[PM_SHARES_MAX]
 size_t pm_plan_look_at_machine(struct pm_planning_device *devices);
 
 /* Those that a mask means, in its order; ends the program when it means none of them. */
-size_t pm_plan_choose(const char *mask, struct pm_planning_device *devices, size_t n);
+size_t pm_plan_choose(const char *text, struct pm_planning_device *devices, size_t n);
 
 /* What a llama-server knows, by its --help; ends the program when it cannot be run. */
 struct pm_plan_engine {

@@ -141,10 +141,8 @@ static size_t take_devices(const struct pm_gpu_snapshot *snapshot,
 
         if (gpu->is.mig_mode || gpu->is.hidden || gpu->is.unhealthy || !gpu->free_known)
             continue;
-        (void)pm_str_copy(devices[n].id, sizeof(devices[n].id), gpu->is.id);
-        devices[n].index = gpu->is.index;
-        devices[n].is = (struct pm_split_device){
-            .free_bytes = gpu->free_bytes, .reserve_bytes = PM_PLANNING_RESERVE_BYTES, .order = n};
+        devices[n] = pm_planning_imagine(n, gpu->free_bytes);
+        devices[n].gpu = gpu->is;
         n++;
     }
 
@@ -179,38 +177,22 @@ size_t pm_plan_look_at_machine(struct pm_planning_device *devices)
 
 /* ---- a mask ------------------------------------------------------------------------------------------- */
 
-size_t pm_plan_choose(const char *mask, struct pm_planning_device *devices, size_t n)
+size_t pm_plan_choose(const char *text, struct pm_planning_device *devices, size_t n)
 {
-    struct pm_planning_device chosen[PM_SHARES_MAX];
-    struct pm_gpu gpus[PM_SHARES_MAX];
-    size_t set[PM_SHARES_MAX], n_set = 0;
     struct poolmgr_error err = {0};
-    struct pm_mask *read = NULL;
+    struct pm_mask *mask = NULL;
 
-    if (pm_mask_parse(mask, strlen(mask), &read, NULL, &err) < 0)
+    if (pm_mask_parse(text, strlen(text), &mask, NULL, &err) < 0)
         pm_cli_die(2, "--devices: %s", err.message);
-    if (pm_mask_is_cpu(read))
+    if (pm_mask_is_cpu(mask))
         pm_cli_die(2,
                    "--devices %s: a plan is made for GPUs; on the CPU a model takes what "
                    "its file has and its cache",
-                   mask);
-
-    for (size_t i = 0; i < n; i++) {
-        gpus[i] = (struct pm_gpu){.vendor = PM_VENDOR_NVIDIA,
-                                  .index = (unsigned)devices[i].index,
-                                  .slot = -1,
-                                  .gi = -1,
-                                  .ci = -1};
-        (void)pm_str_copy(gpus[i].id, sizeof(gpus[i].id), devices[i].id);
-    }
-    if (pm_mask_resolve(read, gpus, n, true, set, &n_set, NULL, &err) < 0)
+                   text);
+    if (pm_planning_choose(mask, devices, n, &n, &err) < 0)
         pm_cli_die(2, "--devices: %s", err.message);
-
-    for (size_t i = 0; i < n_set; i++)
-        chosen[i] = devices[set[i]];
-    memcpy(devices, chosen, n_set * sizeof(chosen[0]));
-    pm_mask_unref(read);
-    return n_set;
+    pm_mask_unref(mask);
+    return n;
 }
 
 /* ---- an engine ---------------------------------------------------------------------------------------- */
