@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A preflight of this daemon's machine (PRE-1). Files and folders are looked at on the helper thread, since a disk may
- * hang; then the driver is asked by a child, while the loop goes on; then the facts are judged. The configuration may
- * be another one by then: what is to be looked at and what is needed are copied out of it first.
+ * hang; then what was seen of the GPUs last is taken, or where nobody watches them the driver is asked by a child, while
+ * the loop goes on; then the facts are judged. The configuration may be another one by then: what is to be looked at
+ * and what is needed are copied out of it first.
  */
 #include "provision/preflight.h"
 
@@ -63,20 +64,34 @@ static void on_answer(void *ctx, enum pm_asked how, const char *text,
         pm_gpu_snapshot_fini(snapshot);
 }
 
+/* Devices that are declared are not watched: then it is asked for this. */
 static void ask_driver(struct pm_preflight_run *run)
 {
     struct pm_manager *manager = run->manager;
-    pm_auto_free char *program = manager->driver_ask ? NULL : pm_find_pool_probe();
+    const char *program = manager->options.probe_path;
 
-    if (!manager->driver_ask && !program) {
+    if (!program) {
         pm_facts_answered(&run->facts, PM_ASKED_MISSING, NULL, NULL);
         finish(run);
         return;
     }
     pm_list_append(&manager->preflights, &run->asking);
-    if (program)
+    if (!manager->driver_ask)
         manager->driver_ask = pm_driver_ask_new(manager->loop, program, run->gather.nvml,
                                                 PM_ASK_DRIVER_MS, on_answer, manager);
+}
+
+/* What the manager saw last is as good as a new look: it looks by itself. */
+static bool take_last(struct pm_preflight_run *run)
+{
+    const struct pm_gpu_snapshot *last = pm_manager_gpus(run->manager);
+    struct pm_gpu_snapshot copy;
+
+    if (!last)
+        return false;
+    pm_gpu_snapshot_copy(&copy, last);
+    pm_facts_answered(&run->facts, PM_ASKED_ANSWERED, "", &copy);
+    return true;
 }
 
 /* ---- the helper thread ------------------------------------------------------------------------------ */
@@ -95,7 +110,7 @@ static void on_looked(struct pm_work *work)
     run->working = false;
     if (!run->fn)
         run_free(run);
-    else if (pm_driver_to_be_asked(&run->gather, &run->facts))
+    else if (!take_last(run) && pm_driver_to_be_asked(&run->gather, &run->facts))
         ask_driver(run);
     else
         finish(run);
