@@ -13,8 +13,5 @@ from .processes import alive, instances_of, wait_until
 from .rpc import RPC_ENGINE, RpcDevice, buffers, rpc_is_here
 
 __all__ = ["Answer", "BUILD", "Daemon", "DaemonFailed", "ENGINE", "Engine", "FAULT_ENGINE", "FULL", "FakeGpus", "Load", "POOLCTL",
-           "ROOT", "TEXT", "alive", "free_port", "get", "instances_of", "open_request", "post_json", "read_answer",
-           "request", "times", "tiny_model", "wait_until"]
-__all__ = ["Answer", "BUILD", "Daemon", "DaemonFailed", "ENGINE", "Engine", "FAULT_ENGINE", "FULL", "Load", "POOLCTL",
            "ROOT", "RPC_ENGINE", "RpcDevice", "TEXT", "alive", "buffers", "free_port", "get", "instances_of",
            "open_request", "post_json", "read_answer", "request", "rpc_is_here", "times", "tiny_model", "wait_until"]
