@@ -210,23 +210,33 @@ void pm_config_docs(struct pm_buf *out)
 
 /* ---- a plan for people ------------------------------------------------------------------------------ */
 
+static void describe_place(const struct pm_config *config, const struct pm_pool_spec *pool,
+                           struct pm_buf *out)
+{
+    bool all = pool->vram.devices.n > 1 || (pool->where && pm_mask_is_one(pool->where));
+
+    if (strcmp(pool->devices, "cpu") == 0)
+        pm_buf_adds(out, "on the CPU");
+    else if (pool->tensor_split[0] == '[')
+        pm_buf_addf(out, "split %s over %s", pool->tensor_split, pool->devices);
+    else if (all && pool->where)
+        pm_buf_addf(out, "on device %s", pool->devices);
+    else
+        pm_buf_addf(out, "on one device%s%s%s",
+                    strcmp(pool->tensor_split, "auto") == 0 ? " or more" : "",
+                    pool->where ? " of " : "", pool->where ? pool->devices : "");
+    if (strcmp(pool->devices, "auto") == 0 && config->devices.declared.devices.n == 0)
+        pm_buf_adds(out, ", or on the CPU where there is none");
+}
+
 static void describe_devices(const struct pm_config *config, const struct pm_pool_spec *pool,
                              struct pm_buf *out)
 {
     const struct pm_device_sizes *vram = &pool->vram;
     char size[32];
 
-    if (strcmp(pool->devices, "cpu") == 0)
-        pm_buf_adds(out, "  runs:    on the CPU");
-    else if (pool->where && (pool->mask.n == 1 || pool->vram.devices.n > 0))
-        pm_buf_addf(out, "  runs:    on device %s", pool->devices);
-    else if (pool->where)
-        pm_buf_addf(out, "  runs:    on %s of device %s",
-                    pool->tensor_split[0] == '[' ? "all" : "one", pool->devices);
-    else if (config->devices.declared.devices.n == 0)
-        pm_buf_adds(out, "  runs:    where the engine chooses");
-    else
-        pm_buf_adds(out, "  runs:    on one device");
+    pm_buf_adds(out, "  runs:    ");
+    describe_place(config, pool, out);
     for (size_t i = 0; i < vram->devices.n; i++)
         pm_buf_addf(out, ", %s of %s", pm_print_bytes(size, sizeof(size), vram->bytes[i]),
                     vram->devices.items[i]);

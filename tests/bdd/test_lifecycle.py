@@ -70,7 +70,8 @@ def pool_of_size(world, start, name, size):
 
 @given(words('a pool "{name}" on the devices "{mask}" that needs "{size}"'))
 def pool_on_devices(world, name, mask, size):
-    world.faulty(name, "", devices=mask, vram=size)
+    each = mask.split(",")      # one size is for one device; of several each has its own
+    world.faulty(name, "", devices=mask, vram={device: size for device in each} if len(each) > 1 else size)
 
 
 @given(words('a pool "{name}" that needs "{size}" whose engine loads for "{n:d}ms"'))
