@@ -154,6 +154,7 @@ static void on_endpoint(void *ctx, const struct pm_ready *ready)
     (void)pm_str_copy(instance->engine_version, sizeof instance->engine_version,
                       ready->engine_version);
     arm_watch(instance);
+    pm_measure_ready(instance->measure);
     pm_core_endpoint_ready(manager->core, instance->token, &told, pm_manager_now(manager),
                            &manager->actions);
     pm_manager_flush(manager);
@@ -360,6 +361,7 @@ void pm_instance_free(struct pm_instance *instance)
     pm_instance_unfollow(instance);
     (void)pm_map_remove_u64(&instance->manager->by_token, instance->token.serial);
     pm_list_remove(&instance->link);
+    pm_measure_free(instance->measure);
     pm_pool_spec_unref(instance->spec);
     free(instance);
 }
@@ -407,6 +409,8 @@ static int launch(struct pm_instance *instance, const struct pm_plan *plan,
     meta = pm_meta_write(instance->engine, instance->spec, &command, plan);
     pm_manager_log_path(instance->manager, instance->spec->id, instance->replica, log_path,
                         sizeof log_path);
+    if (plan && plan->n_devices > 0)
+        instance->measure = pm_measure_new(instance->manager, instance->token, plan, log_path);
 
     struct pm_launch what = {
         .instances_dir = instance->manager->instances_dir,

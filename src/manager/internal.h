@@ -19,6 +19,7 @@
 #include "util/map.h"
 #include "util/worker.h"
 
+struct pm_measure;
 struct pm_programs;
 struct pm_stager;
 struct pm_file_watches;
@@ -94,6 +95,7 @@ struct pm_instance {
     bool pid_ended;
     uint64_t n_leases;
     struct pm_timer watch_timer; /* memory and CPU time, while it starts or works */
+    struct pm_measure *measure;  /* NULL: it has no devices, or began before us */
     struct pm_timer retry_timer; /* the endpoint was somebody else's */
     struct pm_task signal_task;  /* SIGTERM, at the end of the turn */
     uint64_t rss_max_bytes, cpu_ms, cpu_at_ms;
@@ -178,6 +180,12 @@ void pm_gpus_mind(struct pm_instance *instance);
 struct pm_stager *pm_stager_new(struct pm_manager *manager);
 void pm_stager_free(struct pm_stager *stager); /* behind the worker */
 void pm_stager_begin(struct pm_stager *stager, struct pm_token token, struct pm_pool_spec *spec);
+
+/* Reads what an engine says of the devices of its plan, and tells core; its log has only what came before it. */
+struct pm_measure *pm_measure_new(struct pm_manager *manager, struct pm_token token,
+                                  const struct pm_plan *plan, const char *log_path);
+void pm_measure_ready(struct pm_measure *measure); /* NULL is fine, and for _free */
+void pm_measure_free(struct pm_measure *measure);
 
 struct pm_programs *pm_programs_new(struct pm_manager *manager);
 void pm_programs_free(struct pm_programs *programs);  /* behind the worker */
