@@ -2,8 +2,9 @@
 """What real engines are started with: the devices of their plan, and nothing of what the daemon inherited (MASK-1)."""
 import pathlib
 
-from poolmgr_test import Daemon, ENGINE, request
+from poolmgr_test import Daemon, ENGINE, request, wait_until
 
+MIB = 1 << 20
 DECLARED = {"devices": {"declared": {"0": "24GiB", "1": "12GiB"}}}
 INHERITED = {"CUDA_VISIBLE_DEVICES": "7", "HIP_VISIBLE_DEVICES": "3", "ZE_AFFINITY_MASK": "1", "LLAMA_ARG_RPC": "127.0.0.1:1",
              "LLAMA_ARG_N_GPU_LAYERS": "1"}
@@ -53,6 +54,28 @@ def test_a_program_whose_help_hangs_is_started_as_an_old_one(daemon, tmp_path):
             assert path.read_bytes() != b"sleep\0" + b"600\0"
         except OSError:
             continue
+
+
+def test_what_an_engine_says_of_its_memory_takes_the_estimates_place(daemon, tmp_path):
+    """VRAM-1: weights, cache and compute buffer of its log, and what is counted for a context of CUDA; by the plan's order.
+    The log has a former start in it, which does not count."""
+    said = "using device CUDA0 (A) - 1 MiB free|CUDA0 model buffer size = 100.50 MiB|CUDA0 KV buffer size = 8.00 MiB|" \
+           "constructing llama_context|CUDA0 compute buffer size = 20.00 MiB"
+    program = tmp_path / "llama-server"
+    program.write_text('#!/bin/sh\n[ "$1" = --help ] || echo "%s" | tr "|" "\\n" | sed "s/^/x: /" >&2\nexec "%s" "$@"\n' % (said, ENGINE),
+                       encoding="utf-8")
+    program.chmod(0o755)
+    d = daemon({"one": Daemon.pool(engine="talks", devices="1", args=[])},
+               {**DECLARED, "engines": {"talks": {"family": "llama.cpp", "path": str(program)}}})
+    wanted = 512 * MIB + int(128.5 * MIB)
+
+    def planned():
+        return [device["planned_bytes"] for device in d.get("/v1/devices").json()["devices"]]
+
+    for _ in range(2):
+        d.use("one")
+        wait_until(lambda: planned() == [0, wanted], 60, "what it says is what is planned")
+        assert d.post("/v1/pools/one/stop?wait=30s").status == 200
 
 
 def test_a_faulty_mask_is_refused_with_its_byte(daemon):

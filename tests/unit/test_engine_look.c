@@ -140,19 +140,6 @@ static void test_another_program_in_its_place_has_another_signature(void **state
     assert_null(pm_engine_signature(&engine, environment));
 }
 
-/* The engine of the tests, where there is one. */
-static void test_a_real_server_says_it(void **state)
-{
-    struct pm_engine_spec real = engine;
-    struct pm_engine_traits traits;
-
-    real.path = getenv("POOLMGR_TEST_ENGINE");
-    if (!real.path)
-        return; /* nobody says where one is; skip() under TAP is a failure */
-    assert_true(pm_engine_look(&real, environment, 30000, &traits));
-    assert_true(traits.fit && traits.trace);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,7 +148,6 @@ int main(void)
         cmocka_unit_test(test_who_hangs_or_floods_holds_nobody_up),
         cmocka_unit_test(test_what_cannot_be_run_says_nothing),
         cmocka_unit_test(test_another_program_in_its_place_has_another_signature),
-        cmocka_unit_test(test_a_real_server_says_it),
     };
 
     return cmocka_run_group_tests_name("engine: looks", tests, set_up, tear_down);
