@@ -164,7 +164,7 @@ bool pm_engine_look(const struct pm_engine_spec *engine, char **environment, uin
     pm_engine_inherit(&cpu, environment, &inherited);
     for (size_t i = 0; i < engine->env.names.n; i++)
         pm_environment_set(&inherited, engine->env.names.items[i], engine->env.values.items[i]);
-    whole = run_help(program, inherited.items, timeout_ms, &help);
+    whole = run_help(program, inherited.items, timeout_ms, &help) && help.n > 0;
     if (whole)
         pm_engine_read_help(pm_buf_text(&help), ret);
     pm_choice_fini(&cpu);
