@@ -48,6 +48,8 @@ int pm_manager_clear_device(struct pm_manager *manager, const char *id, struct p
     int r =
         pm_core_device_clear(manager->core, id, pm_manager_now(manager), &manager->actions, err);
 
+    if (r != POOLMGR_E_NOT_FOUND && manager->gpus)
+        pm_gpus_forgive(manager->gpus);
     pm_manager_flush(manager);
     return r;
 }

@@ -86,28 +86,33 @@ static uint64_t reserve_of(const struct pm_device_sizes *reserve, const struct p
     return reserve->each;
 }
 
+/* One whose name nobody could read yet is no device that could be known again. */
 static void list(struct pm_gpu_watch *gpus, const struct pm_gpu_snapshot *snapshot)
 {
     struct pm_manager *manager = gpus->manager;
     pm_auto_free struct pm_device *devices = pm_xalloc((snapshot->n + 1) * sizeof *devices);
     pm_auto_free struct pm_gpu *seen = pm_xalloc((snapshot->n + 1) * sizeof *seen);
+    size_t n = 0;
 
     for (size_t i = 0; i < snapshot->n; i++)
         seen[i] = snapshot->gpus[i].is;
     for (size_t i = 0; i < snapshot->n; i++) {
         const struct pm_gpu_seen *gpu = &snapshot->gpus[i];
 
-        memcpy(devices[i].id, gpu->is.id, sizeof devices[i].id);
-        devices[i].is_gpu = gpu->is;
-        devices[i].total_bytes = gpu->total_bytes;
-        devices[i].reserve_bytes =
+        if (pm_gpu_is_nameless(gpu->is.id))
+            continue;
+        memcpy(devices[n].id, gpu->is.id, sizeof devices[n].id);
+        devices[n].is_gpu = gpu->is;
+        devices[n].total_bytes = gpu->total_bytes;
+        devices[n].reserve_bytes =
             reserve_of(&manager->config->devices.reserve, seen, snapshot->n, i);
-        devices[i].state = gpu->state;
+        devices[n].free_known = gpu->free_known;
+        devices[n].free_bytes = gpu->free_bytes;
+        devices[n++].state = gpu->state;
     }
     pm_core_gpus(manager->core, what_there_is(gpus, snapshot), snapshot->text,
                  pm_manager_now(manager), &manager->actions);
-    pm_core_devices(manager->core, devices, snapshot->n, pm_manager_now(manager),
-                    &manager->actions);
+    pm_core_devices(manager->core, devices, n, pm_manager_now(manager), &manager->actions);
 }
 
 /* ---- whose memory it is ----------------------------------------------------------------------------- */
@@ -337,6 +342,11 @@ void pm_gpus_mind(struct pm_instance *instance)
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */
+
+void pm_gpus_forgive(struct pm_gpu_watch *gpus)
+{
+    pm_probe_rest(gpus->probe, 0);
+}
 
 void pm_gpus_list(struct pm_gpu_watch *gpus)
 {

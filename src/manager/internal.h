@@ -173,6 +173,8 @@ void pm_manager_list_devices(struct pm_manager *manager); /* again: what is kept
 int pm_gpus_new(struct pm_manager *manager, struct pm_gpu_watch **ret, struct poolmgr_error *err);
 void pm_gpus_free(struct pm_gpu_watch *gpus); /* NULL is fine */
 void pm_gpus_list(struct pm_gpu_watch *gpus);
+/* What errors made of devices is forgotten: they are what their driver says now. */
+void pm_gpus_forgive(struct pm_gpu_watch *gpus);
 /* The engine loads, serves or ends: how often devices are looked at may change. */
 void pm_gpus_mind(struct pm_instance *instance);
 
