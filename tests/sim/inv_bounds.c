@@ -3,7 +3,7 @@
 #include "invariants.h"
 
 #define SLACK_MS         1000
-#define REAPING_MS       2000
+#define REAPING_MS       3500  /* a lost SIGKILL is sent again after a second */
 #define LONGEST_GRACE_MS 10000 /* that is drawn: whose limits hold after a reload nobody can tell */
 
 void inv31_at(struct sim *sim, const struct pm_action *action)
