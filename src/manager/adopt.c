@@ -61,6 +61,8 @@ static void spec_hash(const struct pm_engine_spec *engine, const struct pm_pool_
     hash_text(&hash, spec->model.draft);
     hash_list(&hash, &spec->model.lora);
     hash_text(&hash, spec->devices);
+    if (strcmp(spec->tensor_split, "none") != 0) /* the hash of all others stays as it was */
+        hash_text(&hash, spec->tensor_split);
     hash_number(&hash, spec->n_slots);
     hash_number(&hash, spec->context);
     hash_list(&hash, &spec->args);
@@ -74,10 +76,9 @@ static json_t *plan_json(const struct pm_plan *plan)
     json_t *devices = json_array();
 
     for (size_t i = 0; i < plan->n_devices; i++)
-        (void)json_array_append_new(devices,
-                                    json_pack("{s:s, s:I, s:I}", "id", plan->devices[i].id, "bytes",
-                                              (json_int_t)plan->devices[i].bytes, "layers",
-                                              (json_int_t)plan->devices[i].n_layers));
+        (void)json_array_append_new(devices, json_pack("{s:s, s:I, s:i}", "id", plan->devices[i].id,
+                                                       "bytes", (json_int_t)plan->devices[i].bytes,
+                                                       "layers", (int)plan->devices[i].n_layers));
     return devices;
 }
 
@@ -90,14 +91,14 @@ static bool plan_read(const json_t *meta, struct pm_plan *ret)
         const json_t *device = json_array_get(devices, i);
         const char *id = json_string_value(json_object_get(device, "id"));
         json_int_t bytes = json_integer_value(json_object_get(device, "bytes"));
-        json_int_t n_layers = json_integer_value(json_object_get(device, "layers"));
+        json_int_t layers = json_integer_value(json_object_get(device, "layers"));
 
-        if (!id || bytes < 0 || n_layers < 0 || n_layers > UINT16_MAX ||
+        if (!id || bytes < 0 || layers < 0 || layers > PM_MODEL_LAYERS_MAX + 1 ||
             !pm_str_copy(ret->devices[i].id, sizeof ret->devices[i].id, id))
             return false;
         ret->devices[i].bytes = (uint64_t)bytes;
-        ret->devices[i].n_layers = (unsigned)n_layers;
-        ret->n_layers += (unsigned)n_layers;
+        ret->devices[i].n_layers = (unsigned)layers;
+        ret->n_layers += (unsigned)layers;
         ret->n_devices++;
     }
     return ret->n_devices > 0;
