@@ -208,9 +208,7 @@ static bool read_question(struct pm_call *call, const json_t *body, struct askin
     planning->ref = asking->spec->model.main;
     planning->devices = asking->devices;
     planning->ratios = asking->ratios;
-    planning->ask = pm_estimate_ask_default();
-    planning->ask.context = asking->spec->context;
-    planning->ask.n_slots = asking->spec->n_slots;
+    planning->ask = pm_spec_ask(asking->spec);
     (void)pm_planning_read_split(asking->spec->tensor_split, &planning->mode, asking->ratios,
                                  &planning->n_ratios);
     if (machine ? !read_machine(call, machine, asking)

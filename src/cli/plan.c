@@ -21,6 +21,7 @@ struct question {
     const char *devices, *machine, *split, *svg, *engine;
     uint64_t context, n_slots, reserve_bytes;
     bool has_reserve;
+    const char *of_a_file; /* an option that a pool's own settings stand against; NULL none */
     struct pm_estimate_ask ask;
 };
 
@@ -49,6 +50,9 @@ static unsigned read_type(const char *text, const char *option)
 
 static bool read_text_option(struct question *question, const char *name, const char *value)
 {
+    if (strcmp(name, "--split") == 0 || strcmp(name, "--engine") == 0)
+        question->of_a_file = name;
+
     if (strcmp(name, "--devices") == 0)
         question->devices = value;
     else if (strcmp(name, "--machine") == 0)
@@ -68,6 +72,8 @@ static bool read_number_option(struct question *question, const char *name, cons
 {
     struct pm_estimate_ask *ask = &question->ask;
 
+    if (strcmp(name, "--ctx") != 0 && strcmp(name, "--parallel") != 0)
+        question->of_a_file = name;
     if (strcmp(name, "--ctx") == 0)
         question->context = pm_cli_number(value, "--ctx");
     else if (strcmp(name, "--parallel") == 0)
@@ -98,6 +104,7 @@ static void read_question(struct pm_cli *cli, struct question *question)
             continue;
         }
         if (strcmp(word, "--unified") == 0) {
+            question->of_a_file = word;
             question->ask.unified = true;
             continue;
         }
@@ -191,6 +198,10 @@ static json_t *ask_daemon(struct pm_cli *cli, const struct question *question)
 {
     json_t *body = json_pack("{s:s}", "model", question->ref), *answer;
     pm_auto_free char *text = NULL;
+
+    if (question->of_a_file)
+        pm_cli_die(2, "%s goes with a file; a pool is planned with its own settings",
+                   question->of_a_file);
 
     if (question->devices)
         (void)json_object_set_new(body, "devices", json_string(question->devices));

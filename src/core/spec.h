@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/words.h"
+#include "plan/estimate.h"
 #include "plan/mask.h"
 #include "util/str.h"
 
@@ -149,6 +150,9 @@ uint64_t pm_spec_identity(const struct pm_pool_spec *spec);
 
 struct pm_pool_spec *pm_pool_spec_new(
     const char *id); /* with the defaults of INTERFACES §3; refs = 1 */
+/* What is asked of an estimate: the pool's context and slots, and what its engine's arguments and its own say of the cache. */
+struct pm_estimate_ask pm_spec_ask(const struct pm_pool_spec *spec);
+
 struct pm_pool_spec *pm_pool_spec_ref(struct pm_pool_spec *spec);
 void pm_pool_spec_unref(struct pm_pool_spec *spec); /* NULL is fine */
 

@@ -86,7 +86,6 @@ void pm_ways_changed(struct pm_core *core); /* all are to be made anew */
 void pm_ways_fini(struct pm_core *core);
 
 /* ask.c */
-struct pm_estimate_ask pm_spec_ask(const struct pm_pool_spec *spec);
 enum pm_split_mode pm_spec_split_mode(const struct pm_pool_spec *spec);
 size_t pm_spec_ratios(const struct pm_pool_spec *spec, double *ret); /* PM_SHARES_MAX at most */
 bool pm_spec_declares(const struct pm_pool_spec *spec);              /* bytes */

@@ -163,15 +163,19 @@ def test_bars_fit_the_terminal_and_a_picture_is_drawn(published, tmp_path):
 
 def test_a_pool_is_planned_on_the_devices_of_its_daemon(either, published):
     declared = {"devices": {"declared": {"0": "12GiB", "1": "8GiB"}, "reserve": "1GiB"}}
+    quantised = ["-ctk", "q8_0", "-ctv", "q8_0"]
     pools = {"small": Daemon.pool(model=tiny_model(), devices="1", vram="100MiB", context=1024, slots=2),
              "large": Daemon.pool(model=published("qwen2.5-32b-real"), devices="0,1", vram="1GiB", context=8192,
-                                  slots=1, tensor_split="auto")}
+                                  slots=1, tensor_split="auto"),
+             "quant": Daemon.pool(model=published("qwen3-4b-real"), devices="0", context=32768, slots=1, args=quantised)}
     d = either(pools, more=declared)
     answer = d.post("/v1/plan", {"model": "small"}).json()
     assert answer["fits"] and [x["device"] for x in answer["devices"]] == [1]
     assert (answer["context"], answer["slots"]) == (1024, 2)
     assert answer["devices"][0]["free_bytes"] == 8 * GIB
 
+    answer = d.post("/v1/plan", {"model": "quant"}).json()
+    assert answer["devices"][0]["kv_bytes"] == 2448 << 20
     answer = d.post("/v1/plan", {"model": "large"}).json()
     assert not answer["fits"] and answer["shortfall"]["bytes"] > 0
     assert d.post("/v1/plan", {"model": "large", "machine": [{"free_bytes": 40 * GIB}], "devices": "0"}).json()["fits"]
@@ -182,6 +186,10 @@ def test_a_pool_is_planned_on_the_devices_of_its_daemon(either, published):
                           timeout=60, check=False)
     assert done.returncode == 1 and done.stdout.startswith("does not fit: device ")
     assert d.pool_state("small")["state"] == "cold"
+    for option in (("--cache-k", "q8_0"), ("--reserve", "1GiB"), ("--unified",), ("--split", "auto")):
+        done = subprocess.run([str(POOLCTL), "--url", "unix:" + d.socket, "plan", "large", *option],
+                              capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, "goes with a file" in done.stderr) == (2, True), done
 
     for body, status, param in [({"model": "nobody"}, 404, "model"), ({"model": 3}, 400, "model"),
                                 ({"model": "small", "devices": "0,,1"}, 400, "devices"),
