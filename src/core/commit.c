@@ -15,21 +15,31 @@ static struct pm_op *op_of(struct pm_link *link)
 
 /* ---- asking --------------------------------------------------------------------------------------------------- */
 
+/* A drain that runs has stored what comes after it, and what is stored beside it says the same. */
+static enum pm_intent intent_of(const struct pm_pool *pool)
+{
+    const struct pm_op *drain = pm_pool_op(pool, PM_OP_DRAIN);
+
+    if (!drain)
+        return pool->intent;
+    return drain->then == PM_THEN_HOLD ? PM_DRAINING : PM_DISABLED;
+}
+
 static enum pm_intent intent_after(const struct pm_op *op)
 {
     if (op->view.kind == PM_OP_DRAIN)
         return op->then == PM_THEN_HOLD ? PM_DRAINING : PM_DISABLED;
-    return op->view.kind == PM_OP_RESUME ? PM_ENABLED : op->pool->intent;
+    return op->view.kind == PM_OP_RESUME ? PM_ENABLED : intent_of(op->pool);
 }
 
-/* What is durable while no commit is under way: a drain that runs has stored what comes after it. */
+/* What is durable while no commit is under way. */
 static void fill(const struct pm_pool *pool, const struct pm_op *op, struct pm_pool_record *ret)
 {
     const struct pm_op *drain = pm_pool_op(pool, PM_OP_DRAIN);
 
     (void)pm_str_copy(ret->pool_id, sizeof(ret->pool_id), pool->spec->id);
     ret->owner = pool->owner;
-    ret->intent = op ? intent_after(op) : drain ? intent_after(drain) : pool->intent;
+    ret->intent = op ? intent_after(op) : intent_of(pool);
     ret->removed = pool->removing || (op && op->view.kind == PM_OP_REMOVE);
     if (op && op->spec)
         ret->spec_text = op->spec->stored;

@@ -453,6 +453,26 @@ static void test_a_put_that_meets_a_removal_on_its_way_is_told_so(void **s)
     assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 0);
 }
 
+/* INV-26: what was stored at the acceptance of a drain is not taken back by what is stored beside it. */
+static void test_a_put_beside_a_drain_stores_what_comes_after_the_drain_INV_26(void **s)
+{
+    static const struct pm_drain drain = {.has_deadline = true, .deadline_ms = 60000};
+    struct poolmgr_error err = {0};
+    struct pm_pool_spec *spec = pm_pool_spec_new(MINE);
+    struct pm_lease lease;
+    uint64_t op;
+
+    (void)ready_mine(&lease);
+    pm_actions_clear(&world.out);
+    assert_int_equal(pm_core_drain(world.core, MINE, &drain, world.now_ms, &world.out, &op, &err),
+                     0);
+    durable(&world);
+    pm_strv_add(&spec->aliases, "gpt");
+    spec->idle_ttl_ms++;
+    (void)put(spec);
+    assert_int_equal(the_action(&world, PM_ACT_PERSIST)->record->intent, PM_DISABLED);
+}
+
 static void test_a_pool_that_is_removed_comes_back_after_it(void **s)
 {
     struct pm_lease lease;
@@ -660,6 +680,7 @@ int main(void)
         TEST(test_a_change_that_waits_ends_with_the_daemon),
         TEST(test_a_put_of_what_is_not_the_api_s_is_refused),
         TEST(test_a_put_that_meets_a_removal_on_its_way_is_told_so),
+        TEST(test_a_put_beside_a_drain_stores_what_comes_after_the_drain_INV_26),
         TEST(test_a_pool_that_is_removed_comes_back_after_it),
         TEST(test_an_equal_pool_keeps_instance_leases_and_queue_INV_20),
         TEST(test_what_is_gone_from_the_file_is_drained_and_comes_back_after_it),
