@@ -60,7 +60,6 @@ def assert_as_planned(log, plan, over):
 # ---- splits -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(strict=False, reason="tensor_split of a file, and the engine's flags of a plan, are not wired yet")
 @pytest.mark.parametrize("sizes", [("640MiB", "650MiB"), ("660MiB", "620MiB"), ("610MiB", "640MiB", "600MiB")])
 def test_a_model_lies_on_its_devices_as_it_was_planned(daemon, devices, sizes):
     over = devices(len(sizes))
@@ -77,7 +76,6 @@ def test_a_model_lies_on_its_devices_as_it_was_planned(daemon, devices, sizes):
     d.use("deep", says=TEXT)
 
 
-@pytest.mark.xfail(strict=False, reason="tensor_split of a file, and the engine's flags of a plan, are not wired yet")
 def test_ratios_of_a_user_are_layers_of_the_engine(daemon, devices):
     over = devices(2)
     d = daemon({"deep": pool(over, devices="0,1", tensor_split=[0.25, 0.75])}, more=settings(d0="4GiB", d1="4GiB"))
@@ -87,7 +85,6 @@ def test_ratios_of_a_user_are_layers_of_the_engine(daemon, devices):
     assert_as_planned(d.log("deep"), plan, over)
 
 
-@pytest.mark.xfail(strict=False, reason="the engine's flags of a plan are not wired yet")
 def test_one_device_of_several_is_used_alone(daemon, devices):
     over = devices(2)
     d = daemon({"deep": pool(over, devices="1")}, more=settings(d0="4GiB", d1="4GiB"))
