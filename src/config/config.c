@@ -270,23 +270,14 @@ static void keep_running(struct pm_config_errors *errors, const struct pm_yaml *
     pm_check_path_lengths(errors, pm_yaml_get(root, "pools"), config);
 }
 
-static void add_all(struct pm_strv *to, const struct pm_strv *from)
-{
-    for (size_t i = 0; i < from->n; i++)
-        pm_strv_add(to, from->items[i]);
-}
-
 int pm_config_parse(const char *text, size_t n, const char *name, const char *folder,
                     const struct pm_config_overrides *overrides, struct pm_config **ret,
                     struct pm_config_errors *errors, struct poolmgr_error *err)
 {
     pm_auto(pm_config_free) struct pm_config *config = pm_xalloc(sizeof(*config));
     pm_auto(pm_yaml_free) struct pm_yaml_file *file = NULL;
-    struct pm_strv with_devices = {0};
-    struct pm_reading reading = {.errors = errors,
-                                 .folder = folder,
-                                 .later = &config->no_effect_yet,
-                                 .with_devices = &with_devices};
+    struct pm_reading reading = {
+        .errors = errors, .folder = folder, .later = &config->no_effect_yet};
     const struct pm_yaml *root = NULL;
 
     *errors = (struct pm_config_errors){0};
@@ -302,9 +293,6 @@ int pm_config_parse(const char *text, size_t n, const char *name, const char *fo
     pm_settings_defaults(pm_top_settings, config);
     use_listen_default(config, overrides);
     read_file(&reading, root, config);
-    if (config->devices.declared.devices.n == 0)
-        add_all(&config->no_effect_yet, &with_devices);
-    pm_strv_fini(&with_devices);
     apply_overrides(&reading, root, config, overrides);
     pm_resolve_folders(config);
     pm_check_config(errors, root, config);

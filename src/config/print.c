@@ -152,9 +152,7 @@ static void add_rows(const struct pm_setting *rows, const char *prefix, struct p
         else
             pm_buf_adds(out, " | ");
         pm_buf_addf(out, " | %s%s%s |\n", rows->help, rows->restart ? " *(needs a restart)*" : "",
-                    rows->later && rows->type != PM_GROUP ? " *(no effect yet)*"
-                    : rows->with_devices                  ? " *(with declared devices)*"
-                                                          : "");
+                    rows->later && rows->type != PM_GROUP ? " *(no effect yet)*" : "");
         if (group || rows->type == PM_GROUPS) {
             pm_auto_free char *inner = pm_xasprintf("%s%s.", prefix, rows->name);
 

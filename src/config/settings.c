@@ -480,10 +480,9 @@ static const struct pm_setting *find_row(const struct pm_setting *rows, const ch
 static void note_later(struct pm_reading *reading, const struct pm_setting *row,
                        const struct pm_yaml *node)
 {
-    struct pm_strv *names = row->later ? reading->later : reading->with_devices;
+    struct pm_strv *names = reading->later;
 
-    if (!(row->later || row->with_devices) || row->type == PM_GROUP || !names ||
-        pm_strv_contains(names, row->name))
+    if (!row->later || row->type == PM_GROUP || !names || pm_strv_contains(names, row->name))
         return;
     if (node->kind == PM_YAML_TEXT && row->fallback && strcmp(node->text, row->fallback) == 0)
         return;

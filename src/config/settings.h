@@ -47,7 +47,6 @@ struct pm_setting {
     uint64_t least, most;          /* PM_UINT; most 0: no bound */
     bool later;                    /* its part is not built: told once at start when it is set */
     bool restart;                  /* a reload keeps its value and says so; texts and lists only */
-    bool with_devices;             /* the same, where no devices are declared */
     const char *help;
 };
 
@@ -62,8 +61,6 @@ struct pm_reading {
     struct pm_config_errors *errors;
     const char *folder;    /* where relative paths start */
     struct pm_strv *later; /* names of settings without effect that were set; may be NULL */
-    struct pm_strv
-        *with_devices; /* names of those that have one with declared devices only; may be NULL */
 };
 
 /* Sets every stored setting to its default. */

@@ -313,11 +313,10 @@ static bool try_adopt(struct pm_manager *manager, const struct pm_found_instance
                       &err) < 0)
         return false;
 
-    if (plan.n_devices > 0 && !manager->gpus)
+    if (plan.n_devices > 0)
         pm_core_adopted_on(manager->core, token, &plan, now_ms, &manager->actions);
     instance = pm_instance_new(manager, token, (struct pm_pool_spec *)view.spec, found->replica,
                                found->instance);
-    instance->adopted = true;
     instance->plan = plan;
     memcpy(instance->endpoint, probe.endpoint, sizeof instance->endpoint);
     memcpy(instance->api_key, probe.api_key, sizeof instance->api_key);

@@ -214,22 +214,6 @@ static void tell_all_usage(struct pm_gpu_watch *gpus)
     }
 }
 
-/* Engines of a former daemon were there before any device was known. */
-static void place_adopted(struct pm_manager *manager)
-{
-    struct pm_link *link;
-
-    pm_list_each (&manager->instances, link) {
-        struct pm_instance *instance = pm_container_of(link, struct pm_instance, link);
-
-        if (!instance->adopted || instance->plan.n_devices == 0)
-            continue;
-        instance->adopted = false; /* told once */
-        pm_core_adopted_on(manager->core, instance->token, &instance->plan, pm_manager_now(manager),
-                           &manager->actions);
-    }
-}
-
 /* ---- errors ----------------------------------------------------------------------------------------- */
 
 /* The device that an event means: an instance of its GPU, or the GPU. */
@@ -286,8 +270,6 @@ static void on_snapshot(void *ctx, const struct pm_gpu_snapshot *snapshot)
     struct pm_gpu_watch *gpus = ctx;
 
     list(gpus, snapshot);
-    if (snapshot->n > 0)
-        place_adopted(gpus->manager);
     tell_all_usage(gpus);
     pm_manager_flush(gpus->manager);
 }

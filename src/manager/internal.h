@@ -87,7 +87,7 @@ struct pm_instance {
     pid_t pid, shim_pid; /* 0: not yet known */
     pid_t users[16];     /* others of its tree that were seen on a device */
     size_t n_users;
-    bool was_ready, exited, forget, adopted, let_go;
+    bool was_ready, exited, forget, let_go;
     bool minded;               /* counted by gpus.c: its memory comes or goes */
     uint64_t signalled_ms;     /* 0: it was not */
     struct pm_watch pid_watch; /* of an engine that is not ours, where its process is known */

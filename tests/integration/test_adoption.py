@@ -28,6 +28,7 @@ def test_five_engines_of_a_killed_daemon_are_adopted_and_serve_on(either):
         d.wait("instance_adopted", pool_id=name, after=mark)
     assert d.count("instance_starting", after=mark) == 0
     for name in NAMES:
+        wait_until(lambda: "pid" in d.pool_state(name)["replicas"][0], 20, "its shim to say what it runs")
         replica = d.pool_state(name)["replicas"][0]
         assert replica["pid"] == pids[name] and replica["instance"] == name + ".1"
         d.use(name, TEXT)

@@ -99,6 +99,7 @@ def test_what_needs_a_restart_is_named_and_kept(daemon):
     assert alive(pid)
     d.write_config(pools)
     d.start()
+    wait_until(lambda: pid_of(d, "a"), 20, "its shim to say what it runs")
     assert pid_of(d, "a") == pid
 
 

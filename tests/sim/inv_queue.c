@@ -25,7 +25,7 @@ static uint64_t most_failures(const struct sim *sim, const struct book_pool *poo
     return most;
 }
 
-/* Whether a delay may run that is over only after this deadline. */
+/* Whether a delay may run that is over only after this deadline; one that has passed counts as that of the next tick. */
 static bool waits_in_vain(const struct book_pool *pool, uint64_t deadline_ms)
 {
     EACH_REPLICA (pool, k) {
@@ -33,7 +33,7 @@ static bool waits_in_vain(const struct book_pool *pool, uint64_t deadline_ms)
 
         if (replica->n >= 2 &&
             (pool->was_changed || /* the delay may be one of other limits */
-             deadline_ms < replica->failed_ms + book_longest_delay(pool->spec, replica->n)))
+             deadline_ms <= replica->failed_ms + book_longest_delay(pool->spec, replica->n)))
             return true;
     }
     return false;
