@@ -392,6 +392,62 @@ static void test_rows_are_read_whatever_their_width(void **state)
     }
 }
 
+/* What an H100 with driver 580.159.04 wrote over poison (tests/hw/results/h100-580.159.04): the four bytes behind a pid
+ * stay as they were. */
+#define FIRST_ROW   "\xe1\x01\x00\x00\xa5\xa5\xa5\xa5\x00\x00\x60\x20\x05\x00\x00\x00"
+#define SECOND_ROW  "\xe7\x01\x00\x00\xa5\xa5\xa5\xa5\x00\x00\x60\x20\x00\x00\x00\x00"
+#define NO_INSTANCE "\xff\xff\xff\xff\xff\xff\xff\xff"
+#define NOTHING     "\x00\x00\x00\x00\x00\x00\x00\x00"
+
+static const struct written {
+    size_t width;
+    const char bytes[64 + 1];
+} h100_rows[] = {
+    {16, FIRST_ROW SECOND_ROW},
+    {24, FIRST_ROW NO_INSTANCE SECOND_ROW NO_INSTANCE},
+    {32, FIRST_ROW NO_INSTANCE NOTHING SECOND_ROW NO_INSTANCE NOTHING},
+};
+static const struct written *writes;
+
+static int write_rows(pm_nvml_device device, unsigned *n, void *rows)
+{
+    bool fits = *n >= 2 && rows;
+
+    (void)device;
+    if (fits)
+        memcpy(rows, writes->bytes, 2 * writes->width);
+    *n = 2;
+    return fits ? PM_NVML_OK : PM_NVML_BUFFER_TOO_SMALL;
+}
+
+static int write_list(pm_nvml_device device, struct pm_nvml_process_list *list)
+{
+    return write_rows(device, &list->count, list->rows);
+}
+
+static void test_rows_are_read_as_an_h100_writes_them(void **state)
+{
+    static const unsigned pids[] = {481, 487};
+    static const uint64_t mib[] = {20998, 518};
+
+    (void)state;
+    for (size_t i = 0; i < PM_ARRAY_LEN(h100_rows); i++) {
+        struct pm_nvml nvml = {.processes = write_rows};
+        pm_auto_free struct pm_gpu_process *rows = NULL;
+        size_t n = 0;
+
+        writes = &h100_rows[i];
+        if (writes->width == 32)
+            nvml = (struct pm_nvml){.process_list = write_list};
+        assert_true(pm_nvml_processes(&nvml, NULL, 100, &rows, &n));
+        assert_int_equal(n, 2);
+        for (size_t k = 0; k < n; k++) {
+            assert_int_equal(rows[k].pid, pids[k]);
+            assert_true(rows[k].bytes_known && rows[k].bytes == mib[k] << 20);
+        }
+    }
+}
+
 static void test_a_list_that_nobody_tells_is_not_complete(void **state)
 {
     (void)state;
@@ -563,6 +619,7 @@ int main(void)
         TEST(test_an_old_drivers_memory_is_read_as_well),
         TEST(test_modes_prohibit),
         TEST(test_rows_are_read_whatever_their_width),
+        TEST(test_rows_are_read_as_an_h100_writes_them),
         TEST(test_a_list_that_nobody_tells_is_not_complete),
         TEST(test_another_pid_namespace_hides_processes),
         TEST(test_instances_are_found_among_holes),
