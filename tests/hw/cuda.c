@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "hw.h"
 
 #define MAX_TAKEN 256
-#define NOBODYS_ADDRESS                                                                            \
-    UINT64_C(0x0000010000000000) /* 1 TiB: CUDA maps nothing there, nor does the kernel */
+#define STORED    UINT32_C(0x600df00d)
 
 static struct {
     int (*init)(unsigned);
@@ -64,6 +65,10 @@ static const char kernels[] =
     ".visible .entry store(.param .u64 where)\n"
     "{ .reg .u64 %rd<2>; .reg .u32 %r<2>;\n"
     "  ld.param.u64 %rd1, [where]; mov.u32 %r1, 0x600df00d; st.global.u32 [%rd1], %r1; ret; }\n"
+    ".visible .entry load(.param .u64 from, .param .u64 to)\n"
+    "{ .reg .u64 %rd<3>; .reg .u32 %r<2>;\n"
+    "  ld.param.u64 %rd1, [from]; ld.param.u64 %rd2, [to];\n"
+    "  ld.global.u32 %r1, [%rd1]; st.global.u32 [%rd2], %r1; ret; }\n"
     ".visible .entry spin(.param .u64 ns)\n"
     "{ .reg .u64 %rd<5>; .reg .pred %p<2>;\n"
     "  ld.param.u64 %rd1, [ns]; mov.u64 %rd2, %globaltimer; add.u64 %rd3, %rd2, %rd1;\n"
@@ -210,9 +215,9 @@ static int load_kernels(void)
     return module ? 0 : r;
 }
 
-static int start_kernel(const char *name, uint64_t argument)
+static int start_kernel(const char *name, uint64_t first, uint64_t second)
 {
-    void *function = NULL, *arguments[] = {&argument};
+    void *function = NULL, *arguments[] = {&first, &second};
     int r = load_kernels();
 
     if (r == 0)
@@ -220,26 +225,77 @@ static int start_kernel(const char *name, uint64_t argument)
     return r ? r : cuda.launch(function, 1, 1, 1, 1, 1, 1, 0, NULL, arguments, NULL);
 }
 
-int hw_cuda_kernel(const char *name, unsigned ms)
+static int run_kernel(const char *name, uint64_t first, uint64_t second)
+{
+    int r = start_kernel(name, first, second);
+
+    return r ? r : cuda.synchronize();
+}
+
+/* Stores to memory of its own, and sees it there. */
+static int store_well(void)
 {
     uint64_t at = 0;
     uint32_t seen = 0;
-    int r;
+    int r = cuda.take(&at, 4096);
 
-    if (strcmp(name, "spin") == 0)
-        return start_kernel("spin", ms * UINT64_C(1000000));
-    if (strcmp(name, "bad") == 0) {
-        r = start_kernel("store", NOBODYS_ADDRESS);
-        return r ? r : cuda.synchronize();
-    }
-    r = cuda.take(&at, 4096);
     if (r == 0)
-        r = start_kernel("store", at);
-    if (r == 0)
-        r = cuda.synchronize();
+        r = run_kernel("store", at, 0);
     if (r == 0)
         r = cuda.copy_back(&seen, at, sizeof(seen));
     if (r == 0)
         r = cuda.give_back(at);
-    return r ? r : seen == 0x600df00d ? 0 : -2;
+    return r ? r : seen == STORED ? 0 : -2;
+}
+
+int hw_cuda_kernel(const char *name, unsigned ms)
+{
+    if (strcmp(name, "spin") == 0)
+        return start_kernel("spin", ms * UINT64_C(1000000), 0);
+    return strcmp(name, "good") == 0 ? store_well() : -1;
+}
+
+/* Memory of its own, on a border that no word of four bytes has; 0: there is none. */
+static uint64_t between_words(void)
+{
+    uint64_t at = 0;
+
+    return cuda.take(&at, 4096) == 0 ? at + 1 : 0;
+}
+
+static uint64_t closed_page(void)
+{
+    void *page =
+        mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return page == MAP_FAILED ? 0 : (uint64_t)page;
+}
+
+uint64_t hw_cuda_address(const char *text)
+{
+    if (strcmp(text, "closed") == 0)
+        return closed_page();
+    return strcmp(text, "between") == 0 ? between_words() : strtoull(text, NULL, 16);
+}
+
+int hw_cuda_store(uint64_t address)
+{
+    return run_kernel("store", address, 0);
+}
+
+int hw_cuda_load(uint64_t address, uint32_t *ret)
+{
+    uint64_t to = 0;
+    int r = cuda.take(&to, 4096);
+
+    if (r == 0)
+        r = cuda.fill(to, 0, 4096);
+    if (r == 0)
+        r = run_kernel("load", address, to);
+    return r ? r : cuda.copy_back(ret, to, sizeof(*ret));
+}
+
+int hw_cuda_copy(uint64_t address, uint32_t *ret)
+{
+    return cuda.copy_back(ret, address, sizeof(*ret));
 }

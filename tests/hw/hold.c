@@ -4,7 +4,9 @@
  *
  *   init                     cuInit                        context primary|own      of device 0
  *   take BYTES               allocates and writes          give                     frees all
- *   memory                   what CUDA says is free        kernel good|bad|spin MS  see hw.h
+ *   memory                   what CUDA says is free        kernel good|spin MS      see hw.h
+ *   store ADDRESS            by a kernel; see hw.h         load ADDRESS             what a kernel sees there
+ *   copy ADDRESS             what CUDA copies from there
  *   leave                    ends without tidying up
  */
 #include <stdio.h>
@@ -31,6 +33,48 @@ static int obey(const char *order, const char *word, unsigned long long number)
     return r;
 }
 
+struct answer {
+    int code;
+    uint64_t left, all; /* of memory */
+    uint64_t address;   /* of store, load and copy: that which was meant */
+    uint32_t seen;      /* there */
+};
+
+static bool touches(const char *order)
+{
+    return strcmp(order, "store") == 0 || strcmp(order, "load") == 0 || strcmp(order, "copy") == 0;
+}
+
+static void touch(const char *order, const char *word, struct answer *ret)
+{
+    ret->address = hw_cuda_address(word);
+    if (strcmp(order, "store") == 0)
+        ret->code = hw_cuda_store(ret->address);
+    else if (strcmp(order, "load") == 0)
+        ret->code = hw_cuda_load(ret->address, &ret->seen);
+    else
+        ret->code = hw_cuda_copy(ret->address, &ret->seen);
+}
+
+static void tell(const char *line, const char *order, const struct answer *answer, double ms)
+{
+    hw_begin("cuda");
+    hw_text("order", line);
+    hw_number("pid", getpid());
+    hw_number("code", answer->code);
+    hw_text("error", answer->code > 0 ? hw_cuda_error(answer->code) : "");
+    hw_real("ms", ms);
+    if (answer->all) {
+        hw_size("free", answer->left);
+        hw_size("total", answer->all);
+    }
+    if (touches(order)) {
+        hw_size("address", answer->address);
+        hw_size("seen", answer->seen);
+    }
+    hw_end();
+}
+
 int hw_hold(int argc, char **argv)
 {
     char line[256];
@@ -38,24 +82,19 @@ int hw_hold(int argc, char **argv)
     while (hw_line(line, sizeof(line))) {
         char order[32] = "", word[64] = "";
         unsigned long long number = 0;
-        uint64_t begun = hw_now_ns(), left = 0, all = 0;
-        int r;
+        struct answer answer = {0};
+        uint64_t begun = hw_now_ns();
 
         (void)sscanf(line, "%31s %63s %llu", order, word, &number);
         if (strcmp(order, "leave") == 0)
             _exit(0);
-        r = strcmp(order, "memory") == 0 ? hw_cuda_memory(&left, &all) : obey(order, word, number);
-        hw_begin("cuda");
-        hw_text("order", line);
-        hw_number("pid", getpid());
-        hw_number("code", r);
-        hw_text("error", r > 0 ? hw_cuda_error(r) : "");
-        hw_real("ms", (double)(hw_now_ns() - begun) / 1e6);
-        if (all) {
-            hw_size("free", left);
-            hw_size("total", all);
-        }
-        hw_end();
+        if (touches(order))
+            touch(order, word, &answer);
+        else if (strcmp(order, "memory") == 0)
+            answer.code = hw_cuda_memory(&answer.left, &answer.all);
+        else
+            answer.code = obey(order, word, number);
+        tell(line, order, &answer, (double)(hw_now_ns() - begun) / 1e6);
         hw_begin("done");
         hw_end();
     }

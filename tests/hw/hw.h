@@ -151,9 +151,15 @@ int hw_cuda_context(bool primary); /* of device 0, and makes it current */
 int hw_cuda_take(uint64_t bytes);  /* allocates, and writes to it */
 int hw_cuda_give_back(void);       /* all of it */
 int hw_cuda_memory(uint64_t *ret_free, uint64_t *ret_total);
-/* Runs the kernel `good` (stores to memory of its own), `bad` (stores to an address of nobody) or `spin` (ms long; does
-   not wait for it). */
+/* Runs the kernel `good` (stores to memory of its own) or `spin` (ms long; does not wait for it). */
 int hw_cuda_kernel(const char *name, unsigned ms);
+
+/* An address by its name: hexadecimal digits; `closed`, a page of this process that nobody may touch; or `between`,
+   memory of the GPU's where no word begins. 0 also where there is none. */
+uint64_t hw_cuda_address(const char *text);
+int hw_cuda_store(uint64_t address);               /* a kernel stores 0x600df00d there */
+int hw_cuda_load(uint64_t address, uint32_t *ret); /* a kernel reads what is there */
+int hw_cuda_copy(uint64_t address, uint32_t *ret); /* cuMemcpyDtoH reads it */
 
 /* ---- the commands; each returns the exit status ------------------------------------------------------ */
 

@@ -256,6 +256,7 @@ int hw_inits(int argc, char **argv)
     size_t want = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000, n = 0;
     uint64_t limit_ns = (argc > 2 ? strtoull(argv[2], NULL, 10) : 20000) * UINT64_C(1000000);
     int inheritable = 0, at_open = 0, inheritable_open = 0, before, after, code = 0, threads = 0;
+    int after_1 = -1, after_10 = -1;
     uint64_t begun = hw_now_ns(), first_ns = 0;
     long rss_first = 0, rss_before = rss_kb();
 
@@ -280,8 +281,12 @@ int hw_inits(int argc, char **argv)
         }
         code = nvml.shutdown();
         took[n++] = hw_now_ns() - start;
-        if (n == 10)
+        if (n == 1)
+            after_1 = descriptors(false, &inheritable);
+        if (n == 10) {
+            after_10 = descriptors(false, &inheritable);
             rss_first = rss_kb();
+        }
     }
     after = descriptors(false, &inheritable);
     hw_begin("inits");
@@ -294,6 +299,8 @@ int hw_inits(int argc, char **argv)
     hw_number("descriptors_before", before);
     hw_number("descriptors_open", at_open);
     hw_number("descriptors_open_inheritable", inheritable_open);
+    hw_number("descriptors_after_1", after_1);
+    hw_number("descriptors_after_10", after_10);
     hw_number("descriptors_after", after);
     hw_number("descriptors_after_inheritable", inheritable);
     hw_number("threads_open", threads);

@@ -44,14 +44,22 @@ gather() {
     git log -1 --format=%H >"$dest/commit.txt"
 }
 
-# NVIDIA's Vulkan driver asks for X11's libraries, which a machine without a display may lack. The place where the engine
-# will lie is written into the one program that goes along; its libraries are found from there.
+# NVIDIA's Vulkan driver asks for libraries of a display, which a machine without one may lack: X11's, and libglvnd's
+# libEGL, without which it gives no vkCreateInstance and no reason. They are this machine's release's, which run under
+# the engine's libc and under that of most machines; what they need of Mesa is not needed here.
+display=(libegl1 libgl1 libglvnd0 libglx0 libopengl0 libx11-6 libxau6 libxcb1 libxdmcp6 libxext6 libbsd0 libmd0)
+
+# The place where the engine will lie is written into the one program that goes along; its libraries are found from there.
 pack_engine() {
-    local fetched=$PWD/$build/engine tree=$build/tree server
-    tools/fetch_engine.sh "$fetched" libggml0-backend-vulkan libx11-6 libxext6 libglvnd0 >/dev/null
+    local fetched=$PWD/$build/engine tree=$build/tree server deb
+    tools/fetch_engine.sh "$fetched" libggml0-backend-vulkan >/dev/null
     rm -rf $tree
-    mkdir -p $tree
+    mkdir -p $tree $build/display
+    (cd $build/display && apt-get -qq download "${display[@]}")
     tar -C "$fetched" --exclude='*/gconv/*' --exclude='usr/share' --exclude='*/ossl-modules/*' -c usr | tar -C $tree -x
+    for deb in $build/display/*.deb; do dpkg-deb -x "$deb" $build/display/new; done
+    mv $build/display/new/usr/lib/x86_64-linux-gnu $tree/usr/lib/display
+    rm -rf $build/display/new
     server=$tree/usr/bin/llama-server
     find $tree/usr/bin -type f ! -name llama-server -delete
     patchelf --set-interpreter "$home/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" "$server"

@@ -61,8 +61,9 @@ def test_the_gpus_of_fake_nvml_are_as_believed_too(tmp_path):
            "identity": "v1: total = free + used",
            "tag": "memory_v2: wrong tags are refused",
            "prefix": "a UUID's prefix finds nothing"}),
-    ("1,2", {"leak": "they leave no descriptor behind"}),
-    ("1,3", {"context": "a bare context costs something, and no more than the 512 MiB that the estimate charges",
+    ("1,2", {"leak": "they leave no more descriptors behind than the first ten did",
+             "inherit": "a child would inherit none of them, nor of those that NVML holds open"}),
+    ("1,3", {"context": "a bare context costs between 100 and 640 MiB",
              "delta": "each of five allocations of 4096.0 MiB is seen at once, exactly but for 4 MiB",
              "stride": "process rows, v3: 24 bytes apart",
              "release": "kill -9 of a bare context: all memory comes back within 0.5 s"}),
@@ -71,7 +72,7 @@ def test_the_gpus_of_fake_nvml_are_as_believed_too(tmp_path):
              "recovery": "field 230, recovery action: 0 on a healthy GPU"}),
     ("1,5", {"no_xid": "XIDs can be waited for"}),
     ("1,7", {"xid": "no event says that the GPU itself is ill"}),
-    ("1,7", {"no_fault": "a store to a bad address is error 700"}),
+    ("1,7", {"no_fault": "a store to a bad address is error 700 (716 where no word begins)"}),
 ])
 def test_what_is_not_as_believed_is_a_failure(tmp_path, groups, lies):
     status, facts, report = run(tmp_path, groups, gpu_lies=",".join(lies))
@@ -81,6 +82,23 @@ def test_what_is_not_as_believed_is_a_failure(tmp_path, groups, lies):
     if "release" in lies:
         assert "nothing of ours is left on the device" in failed
     assert told(facts, "PASS")      # the others are still checked
+
+
+def test_another_address_is_tried_where_a_store_is_lost(tmp_path):
+    status, facts, _ = run(tmp_path, "1,7", gpu_lies="null")
+    assert (status, told(facts, "FAIL")) == (0, [])
+    stores = facts["facts"]["group_7"]["stores"]
+    assert [(s["address"], s["store"]["code"], s["xids"]) for s in stores] == [("8", 0, []), ("400000000008", 700, [31])]
+    assert stores[0]["load"]["seen"] == stores[0]["copy"]["seen"] == 0
+    crooked = facts["facts"]["group_7"]["crooked_store"]
+    assert (crooked["store"]["code"], crooked["xids"]) == (716, [13])
+
+
+def test_where_no_store_faults_every_attempt_is_told(tmp_path):
+    _, facts, _ = run(tmp_path, "1,7", gpu_lies="no_fault")
+    assert [s["address"] for s in facts["facts"]["group_7"]["stores"]] == [
+        "8", "400000000008", "1000000000000", "7ffffffff000", "closed", "between"]
+    assert "The daemon hears of such a store, and keeps the device" in told(facts, "SKIP")
 
 
 def test_what_nvidia_smi_tells_otherwise_is_a_failure(tmp_path):

@@ -6,6 +6,12 @@
 #include <string.h>
 #include <strings.h>
 
+#define ADDRESSES                                                                                  \
+    UINT64_C(0x200000000) /* of the first allocation; the next ones follow by ADDRESS */
+#define ADDRESS     UINT64_C(0x10000)
+#define ALLOCATIONS 1024
+#define STORED      UINT32_C(0x600df00d)
+
 static int visible[16], n_visible, lost_code;
 
 /* What is believed of CUDA_VISIBLE_DEVICES: the first bad item ends the list, a duplicate empties it. */
@@ -58,6 +64,7 @@ OURS int cuGetErrorName(int code, const char **ret)
 {
     *ret = code == 100   ? "CUDA_ERROR_NO_DEVICE"
            : code == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+           : code == 716 ? "CUDA_ERROR_MISALIGNED_ADDRESS"
                          : "CUDA_ERROR";
     return 0;
 }
@@ -121,33 +128,67 @@ OURS int cuMemGetInfo_v2(size_t *left, size_t *all)
     *left = machine_free(visible[0]);
     return lost_code;
 }
-static uint64_t sizes[1024], n_sizes = 1;
+static uint64_t sizes[ALLOCATIONS], n_sizes;
 OURS int cuMemAlloc_v2(uint64_t *ret, size_t n)
 {
     uint64_t whole = (n + 2 * MIB - 1) / (2 * MIB) * (2 * MIB);
-    int r = n_sizes < 1024
+    int r = n_sizes < ALLOCATIONS
                 ? machine_hold(visible[0], (int64_t)(machine_lies("delta") ? whole / 2 : whole))
                 : 2;
 
     if (r)
         return r;
-    sizes[n_sizes] = whole;
-    *ret = n_sizes++;
+    *ret = ADDRESSES + n_sizes * ADDRESS;
+    sizes[n_sizes++] = whole;
     return lost_code;
 }
 OURS int cuMemFree_v2(uint64_t at)
 {
-    return machine_hold(visible[0], -(int64_t)sizes[at]);
+    return machine_hold(visible[0], -(int64_t)sizes[(at - ADDRESSES) / ADDRESS]);
 }
 OURS int cuMemsetD8_v2(uint64_t at, unsigned char value, size_t n)
 {
     return lost_code;
 }
+
+/* Where a kernel stored; what was stored is STORED, everywhere. */
+static uint64_t stored[64], n_stored;
+
+static bool is_stored(uint64_t at)
+{
+    for (uint64_t i = 0; i < n_stored; i++)
+        if (stored[i] == at)
+            return true;
+    return false;
+}
+
+static int fault(int code, unsigned xid)
+{
+    lost_code = code;
+    machine_xid(visible[0], machine_lies("xid") ? 79 : xid);
+    return 0;
+}
+
+/* A store is lost where nothing is, and does no harm, where the machine lies so. */
+static int store(uint64_t at)
+{
+    bool ours = at >= ADDRESSES && at < ADDRESSES + n_sizes * ADDRESS;
+
+    if (!ours && (machine_lies("no_fault") || (machine_lies("null") && at < 4096)))
+        return 0;
+    if (at % 4 != 0)
+        return machine_lies("no_fault") ? 0 : fault(716, 13);
+    if (!ours)
+        return fault(700, 31);
+    if (n_stored < 64)
+        stored[n_stored++] = at;
+    return 0;
+}
 OURS int cuMemcpyDtoH_v2(void *to, uint64_t at, size_t n)
 {
-    static const uint32_t stored = 0x600df00d;
+    uint32_t value = is_stored(at) ? STORED : 0;
 
-    memcpy(to, &stored, n < sizeof(stored) ? n : sizeof(stored));
+    memcpy(to, &value, n < sizeof(value) ? n : sizeof(value));
     return lost_code;
 }
 OURS int cuModuleLoadData(void **ret, const char *text)
@@ -157,17 +198,17 @@ OURS int cuModuleLoadData(void **ret, const char *text)
 }
 OURS int cuModuleGetFunction(void **ret, void *module, const char *name)
 {
-    *ret = strcmp(name, "store") == 0 ? (void *)1 : (void *)2;
+    *ret = (void *)(intptr_t)name[1]; /* s[t]ore, l[o]ad, s[p]in */
     return 0;
 }
 OURS int cuLaunchKernel(void *function, unsigned a, unsigned b, unsigned c, unsigned d, unsigned e,
                         unsigned f, unsigned g, void *h, void **arguments, void **i)
 {
-    uint64_t argument = *(uint64_t *)arguments[0];
+    uint64_t at = *(uint64_t *)arguments[0];
 
-    if (function == (void *)1 && argument >= n_sizes && !machine_lies("no_fault")) {
-        lost_code = 700;
-        machine_xid(visible[0], machine_lies("xid") ? 79 : 31);
-    }
+    if (function == (void *)(intptr_t)'t')
+        return store(at);
+    if (function == (void *)(intptr_t)'o' && is_stored(at))
+        return store(*(uint64_t *)arguments[1]);
     return 0;
 }

@@ -16,6 +16,8 @@ static int index_of(hw_device device)
 
 OURS int nvmlInit_v2(void)
 {
+    static int inheritable = -1;
+
     if (machine_lies("no_driver"))
         return 9;
     if (machine_lies("crash"))
@@ -23,7 +25,9 @@ OURS int nvmlInit_v2(void)
     if (machine_lies("hang"))
         pause();
     if (machine_lies("leak"))
-        (void)!open("/dev/null", O_RDONLY);
+        (void)!open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (machine_lies("inherit") && inheritable < 0)
+        inheritable = open("/dev/null", O_RDONLY);
     return machine_open() ? 0 : 999;
 }
 OURS int nvmlShutdown(void)

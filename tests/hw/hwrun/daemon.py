@@ -35,7 +35,7 @@ def config_of(h, model, pools):
             "model": model, "engine": "hw", "devices": "auto", "context": 512, "vram": "%dMiB" % (bytes_ >> 20),
             "pinned": True, "idle_ttl": 0, "stop_grace": "3s",
             # the context is part of what is declared
-            "env": {"LD_PRELOAD": preload, "HW_VRAM": str(bytes_ - memory.CONTEXT_DEFAULT), "HW_VRAM_STEPS": "4",
+            "env": {"LD_PRELOAD": preload, "HW_VRAM": str(bytes_ - memory.CONTEXT_MOST), "HW_VRAM_STEPS": "4",
                     "HW_CUDA": h.options.cuda}}
     return config
 

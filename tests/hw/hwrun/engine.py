@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from . import memory
+from . import memory, vulkan
 from .child import ChildFailed, end, run
 from .harness import HERE, Skip
 from .report import mib
@@ -20,9 +20,6 @@ SENTENCE = "A real engine by Vulkan: its buffer lines, NVML's bytes, and what co
 
 BUFFER = re.compile(r"(\S+)\s+(model|KV|RS|compute|output|host) buffer size\s*=\s*([0-9.]+) MiB")
 OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
-ICDS = ("/usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json", "/etc/vulkan/icd.d/nvidia_icd.json",
-        "/usr/share/vulkan/icd.d/nvidia_icd.json", "/usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.x86_64.json",
-        "/usr/share/vulkan/icd.d/nvidia_icd.x86_64.json")
 
 
 def unpack(h):
@@ -45,37 +42,21 @@ def unpack(h):
     return path
 
 
-def engine_of(h):
+def devices(h):
+    """The engine lists the GPU as a Vulkan device."""
     path = h.options.engine or unpack(h)
     if not os.access(path, os.X_OK):
         raise Skip("%s is no program" % path)
-    environment = dict(h.environment, GGML_VK_VISIBLE_DEVICES="0")
-    drivers = [p for p in ICDS if os.path.exists(p)]
-    if drivers and "VK_DRIVER_FILES" not in environment:
-        environment["VK_DRIVER_FILES"] = drivers[0]
-    h.report.note("Vulkan's driver", environment.get("VK_DRIVER_FILES", "none is named; the loader looks by itself"))
-    return path, environment
-
-
-def devices(h):
-    """The engine lists the GPU as a Vulkan device."""
-    path, environment = engine_of(h)
-    try:
-        status, out, err = run([path, "--list-devices"], min(40, h.left()), environment)
-    except ChildFailed as e:
-        raise Skip("the engine does not start: %s" % e) from None
-    h.report.fact("list_devices", {"status": status, "out": out, "err": err})
-    h.report.log("--list-devices: %s\n%s%s" % (status, out, err))
-    listed = [line.strip() for line in out.splitlines() if "Vulkan" in line]
-    if status == 0 and not listed:  # the loader knows why
-        why = run([path, "--list-devices"], min(40, h.left()), dict(environment, VK_LOADER_DEBUG="error,warn,driver"))
-        h.report.fact("vulkan_loader", why[2][-6000:])
-        h.report.log(why[2])
-    if status != 0 or not listed:
-        raise Skip("it does not start, or sees no Vulkan device: status %d, %s" % (status, (out + err).strip()[-200:]))
-    h.report.check("the engine lists the GPU as a Vulkan device", h.shared["devices"][0].get("name", "?") in out,
+    if not h.shared.get("devices"):
+        raise Skip("NVML told no device")
+    name = h.shared["devices"][0].get("name", "?")
+    found = vulkan.find_way(h, os.path.realpath(path), h.environment, name)
+    if not found:
+        raise Skip("it sees no Vulkan device by any way that was tried")
+    environment, listed = found
+    h.report.check("the engine lists the GPU as a Vulkan device", any(name in line for line in listed),
                    "; ".join(listed))
-    h.shared["engine"] = (path, environment)
+    h.shared["engine"] = (os.path.realpath(path), environment)
 
 
 def free_port():
