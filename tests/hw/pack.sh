@@ -46,8 +46,10 @@ gather() {
 
 # NVIDIA's Vulkan driver asks for libraries of a display, which a machine without one may lack: X11's, and libglvnd's
 # libEGL, without which it gives no vkCreateInstance and no reason. They are this machine's release's, which run under
-# the engine's libc and under that of most machines; what they need of Mesa is not needed here.
-display=(libegl1 libgl1 libglvnd0 libglx0 libopengl0 libx11-6 libxau6 libxcb1 libxdmcp6 libxext6 libbsd0 libmd0)
+# the engine's libc and under that of most machines; what they need of Mesa is not needed here. strace tells what such a
+# driver asked for where it gives nothing all the same.
+display=(libegl1 libgl1 libgles2 libglvnd0 libglx0 libopengl0 libx11-6 libx11-xcb1 libxau6 libxcb1 libxdmcp6 libxext6
+    libbsd0 libmd0 libdrm2 strace libunwind8 liblzma5)
 
 # The place where the engine will lie is written into the one program that goes along; its libraries are found from there.
 pack_engine() {
@@ -55,13 +57,15 @@ pack_engine() {
     tools/fetch_engine.sh "$fetched" libggml0-backend-vulkan >/dev/null
     rm -rf $tree
     mkdir -p $tree $build/display
-    (cd $build/display && apt-get -qq download "${display[@]}")
+    (cd $build/display && apt-get -qq -o APT::Sandbox::User= download "${display[@]}")
     tar -C "$fetched" --exclude='*/gconv/*' --exclude='usr/share' --exclude='*/ossl-modules/*' -c usr | tar -C $tree -x
     for deb in $build/display/*.deb; do dpkg-deb -x "$deb" $build/display/new; done
-    mv $build/display/new/usr/lib/x86_64-linux-gnu $tree/usr/lib/display
-    rm -rf $build/display/new
     server=$tree/usr/bin/llama-server
     find $tree/usr/bin -type f ! -name llama-server -delete
+    mkdir $tree/usr/lib/display
+    find $build/display/new -name '*.so.*' -exec mv {} $tree/usr/lib/display/ \;
+    mv $build/display/new/usr/bin/strace $tree/usr/bin/
+    rm -rf $build/display/new
     patchelf --set-interpreter "$home/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" "$server"
     tar -C $tree -c usr | xz -9 -T2 >"$dest/engine.tar.xz"
     echo "$home" >"$dest/engine.home"

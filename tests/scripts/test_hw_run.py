@@ -101,6 +101,42 @@ def test_where_no_store_faults_every_attempt_is_told(tmp_path):
     assert "The daemon hears of such a store, and keeps the device" in told(facts, "SKIP")
 
 
+def vulkan(tmp_path, says):
+    """Group 8 with an engine that is a shell script; facts.json."""
+    engine, driver = tmp_path / "usr" / "bin" / "llama-server", tmp_path / "driver"
+    engine.parent.mkdir(parents=True)
+    driver.mkdir()
+    for name in ("libGLX_nvidia.so.0", "libEGL_nvidia.so.0"):
+        (driver / name).write_text("")
+    engine.write_text("#!/bin/sh\n[ \"$1\" = --list-devices ] || exit 1\necho Available devices:\n" + says)
+    engine.chmod(0o755)
+    _, facts, _ = run(tmp_path, "1,8", more=["--engine", str(engine)], LD_LIBRARY_PATH=str(driver))
+    return facts
+
+
+def test_ways_to_vulkan_are_tried_until_the_gpu_is_seen(tmp_path):
+    facts = vulkan(tmp_path, 'case $VK_DRIVER_FILES in */libEGL_nvidia.so.0.json)\n'
+                             'grep -q "/driver/libEGL_nvidia.so.0" "$VK_DRIVER_FILES" && echo "  Vulkan0: Fake GPU";;\n'
+                             '*) echo "ERROR: nothing" >&2;; esac\n')
+    ways = facts["facts"]["group_8"]["vulkan_ways"]
+    assert [way["devices"] for way in ways] == [[], [], [], ["Vulkan0: Fake GPU"]]
+    assert [way["loader"] for way in ways] == 3 * [["ERROR: nothing"]] + [[]]
+    assert "the engine lists the GPU as a Vulkan device" in told(facts, "PASS")
+
+
+def test_another_vulkan_device_than_the_gpu_is_a_failure(tmp_path):
+    facts = vulkan(tmp_path, 'echo "  Vulkan0: llvmpipe"\n')
+    assert told(facts, "FAIL") == ["the engine lists the GPU as a Vulkan device"]
+    assert len(facts["facts"]["group_8"]["vulkan_ways"]) == 4
+
+
+def test_what_the_vulkan_driver_lacks_is_told_where_no_way_leads_to_it(tmp_path):
+    facts = vulkan(tmp_path, "exit 0\n")
+    assert (told(facts, "FAIL"), "The engine lists the GPU as a Vulkan device" in told(facts, "SKIP")) == ([], True)
+    needs = facts["facts"]["group_8"]["vulkan_needs"]
+    assert "file too short" in needs["libGLX_nvidia.so.0 under the machine's libc"][-1]
+
+
 def test_what_nvidia_smi_tells_otherwise_is_a_failure(tmp_path):
     lies = {"memory.total": "1", "name": "Another", "driver_version": "1", "compute_mode": "Prohibited",
             "mig.mode.current": "Enabled", "temperature.gpu": "95", "compute_cap": "[N/A]"}

@@ -24,15 +24,18 @@ def attempt(h, look, address):
     """One store by a process of its own; what it said, the events, and whether what was stored is there."""
     victim = user(h)
     look.order("clear")
-    store = victim.cuda("store " + address)
+    try:
+        store = victim.cuda("store " + address, seconds=10)
+    except ChildFailed as e:    # it hangs, or is gone: that is no fault that anybody was told of
+        store = {"code": 0, "error": str(e), "ms": 0, "address": 0}
     events = [e for e in look.order("events %d" % (2000 if store["code"] else 300)) if e["fact"] == "event"]
     found = {"address": address, "store": store, "events": events,
              "xids": [e["data"] for e in events if e["type"] == 0x8]}
     try:
-        if store["code"] == 0:
-            found["load"] = victim.cuda("load %x" % store["address"])
-            found["copy"] = victim.cuda("copy %x" % store["address"])
-        found["afterwards"] = victim.cuda("memory")
+        if store["code"] == 0 and not store["error"]:
+            found["load"] = victim.cuda("load %x" % store["address"], seconds=10)
+            found["copy"] = victim.cuda("copy %x" % store["address"], seconds=10)
+        found["afterwards"] = victim.cuda("memory", seconds=5)
     except ChildFailed as e:
         found["died"] = str(e)
     victim.close()

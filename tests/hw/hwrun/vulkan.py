@@ -69,15 +69,15 @@ def libraries_of_driver():
 
 
 def linker_says(prefix):
-    """Names that the linker looked for in vain, and its errors, from the files of LD_DEBUG=libs."""
+    """Names that the linker looked for in vain, and its errors, from the files of LD_DEBUG=libs,files."""
     wanted, loaded, errors = [], set(), []
     for path in glob.glob(prefix + ".*"):
         with open(path, encoding="utf-8", errors="replace") as f:
             for line in f:
                 if "find library=" in line:
                     wanted.append(re.search(r"find library=(\S+)", line).group(1))
-                elif "calling init:" in line:
-                    loaded.add(os.path.basename(line.split("calling init:")[1].strip()))
+                elif "generating link map" in line:
+                    loaded.add(os.path.basename(re.search(r"file=(\S+)", line).group(1)))
                 elif "error:" in line:
                     errors.append(line.split(":", 1)[1].strip())
         os.unlink(path)
@@ -91,7 +91,7 @@ class Way:
     def go(self, h, engine, folder, seconds):
         """What the engine says that it sees, as a fact."""
         prefix = os.path.join(folder.path, "ld")
-        environment = dict(self.environment, VK_LOADER_DEBUG="error,warn,driver", LD_DEBUG="libs",
+        environment = dict(self.environment, VK_LOADER_DEBUG="error,warn,driver", LD_DEBUG="libs,files",
                            LD_DEBUG_OUTPUT=prefix)
         told = {"way": self.what, "environment": {k: v for k, v in self.environment.items() if k.startswith(
             ("VK_", "LD_", "__EGL", "GGML_"))}}
@@ -155,10 +155,29 @@ def diagnose(h, engine, ways, own):
                 found["%s %s" % (name, what)] = [how(status)] + lines[-20:]
             except ChildFailed as e:
                 found["%s %s" % (name, what)] = [str(e)]
+    found["what fails while it is asked"] = failures(h, home, own.get("libGLX_nvidia.so.0"), environment)
     h.report.fact("vulkan_needs", found)
     h.report.log("what the driver needs: %s" % json.dumps(found, indent=1))
     for key, lines in found.items():
         h.report.note("Vulkan: %s" % key, "; ".join(lines))
+
+
+def failures(h, home, library, environment):
+    """The system calls of the driver that fail, where strace was carried along: what LD_DEBUG does not tell."""
+    strace, said = os.path.join(home, "usr/bin/strace"), os.path.join(h.report.folder, "strace.new")
+    if not library or not os.path.exists(strace):
+        return ["not looked at"]
+    try:
+        run([strace, "-f", "-o", said, "-e", "trace=openat,access,readlink,ioctl,connect,mknod", sys.executable,
+             "-c", ENTRY_POINT, library], 8, environment)
+        with open(said, encoding="utf-8", errors="replace") as f:
+            lines = f.read().splitlines()
+        os.unlink(said)
+    except (ChildFailed, OSError) as e:
+        return [str(e)]
+    begun = max((i for i, line in enumerate(lines) if os.path.basename(library) in line), default=0)
+    h.report.log("strace since %s was opened:\n%s" % (library, "\n".join(lines[begun:][-600:])))
+    return [line for line in lines[begun:] if " = -1 " in line][-40:]
 
 
 def find_way(h, engine, environment, name):
