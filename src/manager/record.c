@@ -58,6 +58,17 @@ void pm_record_commit(struct pm_manager *manager, const struct pm_action *action
     pm_store_commit(manager->store, action->record, action->token, on_committed, manager);
 }
 
+static void on_unkept(void *ctx, const char *file, const struct poolmgr_error *failure)
+{
+    tell(ctx, PM_EV_STORE_FAILED, file, "what engines took of devices cannot be stored",
+         failure->message);
+}
+
+void pm_record_remember(struct pm_manager *manager, const struct pm_memory_record *memory)
+{
+    pm_store_remember(manager->store, memory, on_unkept, manager);
+}
+
 /* ---- at the start ----------------------------------------------------------------------------------- */
 
 static void on_mended(void *ctx, struct pm_token token, const char *pool_id,
@@ -190,6 +201,13 @@ static void on_record(void *ctx, const struct pm_pool_record *record)
     pm_core_restore(manager->core, record, pm_manager_now(manager), &manager->actions);
 }
 
+static void on_memory(void *ctx, const struct pm_memory_record *memory)
+{
+    struct pm_manager *manager = ctx;
+
+    pm_core_recall(manager->core, memory);
+}
+
 static void on_broken(void *ctx, const char *file, const struct poolmgr_error *error)
 {
     pm_auto_free char *human = pm_xasprintf("%s is broken and %s", file,
@@ -203,7 +221,7 @@ static void on_broken(void *ctx, const char *file, const struct poolmgr_error *e
 int pm_records_restore(struct pm_manager *manager, struct poolmgr_error *err)
 {
     const struct pm_store_reader reader = {
-        .record = on_record, .broken = on_broken, .ctx = manager};
+        .record = on_record, .memory = on_memory, .broken = on_broken, .ctx = manager};
 
     return pm_store_load(manager->store, &reader, err);
 }

@@ -6,7 +6,7 @@
  * What is found at the start and cannot be read costs only itself: it is put aside under another name, for a person to
  * look at, and its pool begins as if it had no record.
  */
-#include "store/store.h"
+#include "store/inner.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,18 +18,8 @@
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/lock.h"
-#include "util/str.h"
 
-#define RECORD_END ".json"
 #define BROKEN_END ".broken"
-
-struct pm_store {
-    struct pm_worker *worker;
-    char *folder;
-    int lock_fd;
-    unsigned n_under_way;
-    bool given_up;
-};
 
 struct commit {
     struct pm_work work;
@@ -83,12 +73,22 @@ static void let_go(struct pm_store *store)
         pm_folder_unlock(&store->lock_fd);
 }
 
+void pm_store_begins(struct pm_store *store)
+{
+    store->n_under_way++;
+}
+
+void pm_store_ends(struct pm_store *store)
+{
+    store->n_under_way--;
+    let_go(store);
+}
+
 static void on_written(struct pm_work *work)
 {
     struct commit *commit = pm_container_of(work, struct commit, work);
 
-    commit->store->n_under_way--;
-    let_go(commit->store);
+    pm_store_ends(commit->store);
     commit->fn(commit->ctx, commit->token, commit->pool_id,
                commit->failure.code != 0 ? &commit->failure : NULL);
     commit_free(commit);
@@ -104,12 +104,12 @@ void pm_store_commit(struct pm_store *store, const struct pm_pool_record *record
     commit->work.drop = on_dropped;
     commit->store = store;
     commit->token = token;
-    commit->path = pm_xasprintf("%s/%s" RECORD_END, store->folder, record->pool_id);
+    commit->path = pm_xasprintf("%s/%s" PM_STORE_END, store->folder, record->pool_id);
     commit->fn = fn;
     commit->ctx = ctx;
     (void)pm_str_copy(commit->pool_id, sizeof commit->pool_id, record->pool_id);
     (void)pm_record_write(record, &commit->text, &commit->failure);
-    store->n_under_way++;
+    pm_store_begins(store);
     pm_worker_add(store->worker, &commit->work, PM_WORK_FIRST);
 }
 
@@ -124,6 +124,8 @@ int pm_store_open(struct pm_worker *worker, const char *state_dir, struct pm_sto
     store->worker = worker;
     store->lock_fd = -1;
     store->folder = pm_xasprintf("%s/pools", state_dir);
+    store->memory_folder = pm_xasprintf("%s/memory", state_dir);
+    pm_list_init(&store->memories);
     r = pm_make_folders(store->folder, 0700, err);
     if (r == 0)
         r = pm_folder_lock(state_dir, &store->lock_fd, err);
@@ -142,6 +144,7 @@ void pm_store_free(struct pm_store *store)
         return;
 
     pm_folder_unlock(&store->lock_fd);
+    pm_store_forget_all(store);
     free(store->folder);
     free(store);
 }
@@ -159,12 +162,12 @@ static bool is_left_over(const char *name)
 {
     size_t n = strlen(name);
 
-    return n > strlen(RECORD_END) + 7 && name[n - 7] == '.' &&
-           strncmp(name + n - 7 - strlen(RECORD_END), RECORD_END, strlen(RECORD_END)) == 0 &&
-           !pm_str_ends(name, BROKEN_END) && !pm_str_ends(name, RECORD_END);
+    return n > strlen(PM_STORE_END) + 7 && name[n - 7] == '.' &&
+           strncmp(name + n - 7 - strlen(PM_STORE_END), PM_STORE_END, strlen(PM_STORE_END)) == 0 &&
+           !pm_str_ends(name, BROKEN_END) && !pm_str_ends(name, PM_STORE_END);
 }
 
-static void put_aside(const char *path, struct poolmgr_error *error)
+void pm_store_put_aside(const char *path, struct poolmgr_error *error)
 {
     pm_auto_free char *aside = pm_xasprintf("%s" BROKEN_END, path);
 
@@ -177,7 +180,7 @@ static void put_aside(const char *path, struct poolmgr_error *error)
 static void read_one(struct pm_store *store, const char *name, const struct pm_store_reader *reader)
 {
     pm_auto_free char *path = pm_xasprintf("%s/%s", store->folder, name), *text = NULL;
-    pm_auto_free char *pool_id = pm_xstrndup(name, strlen(name) - strlen(RECORD_END));
+    pm_auto_free char *pool_id = pm_xstrndup(name, strlen(name) - strlen(PM_STORE_END));
     struct pm_pool_record record;
     struct poolmgr_error err = {0};
     size_t n = 0;
@@ -187,7 +190,7 @@ static void read_one(struct pm_store *store, const char *name, const struct pm_s
     if (r == POOLMGR_OK)
         r = pm_record_read(text, n, pool_id, &record, &err);
     if (r < 0) {
-        put_aside(path, &err);
+        pm_store_put_aside(path, &err);
         reader->broken(reader->ctx, name, &err);
         return;
     }
@@ -201,19 +204,19 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Names of records, in order; what commits left behind is removed on the way. */
-static int list(const struct pm_store *store, struct pm_strv *names, struct poolmgr_error *err)
+int pm_store_list(const char *path, struct pm_strv *names, struct poolmgr_error *err)
 {
-    DIR *folder = opendir(store->folder);
+    DIR *folder = opendir(path);
     const struct dirent *entry;
 
     if (!folder)
-        return pm_fail_errno(err, POOLMGR_E_STORE_FAILED, errno, "cannot open '%s'", store->folder);
+        return pm_fail_errno(err, POOLMGR_E_STORE_FAILED, errno, "cannot open '%s'", path);
 
     while ((entry = readdir(folder)) && names->n < PM_STORE_RECORDS_MAX) {
         if (is_left_over(entry->d_name))
             (void)unlinkat(dirfd(folder), entry->d_name, 0);
-        else if (pm_str_ends(entry->d_name, RECORD_END) && strcmp(entry->d_name, RECORD_END) != 0)
+        else if (pm_str_ends(entry->d_name, PM_STORE_END) &&
+                 strcmp(entry->d_name, PM_STORE_END) != 0)
             pm_strv_add(names, entry->d_name);
     }
     (void)closedir(folder);
@@ -226,12 +229,14 @@ int pm_store_load(struct pm_store *store, const struct pm_store_reader *reader,
                   struct poolmgr_error *err)
 {
     struct pm_strv names = {0};
-    int r = list(store, &names, err);
+    int r = pm_store_list(store->folder, &names, err);
     size_t i;
 
     for (i = 0; r == POOLMGR_OK && i < names.n; i++)
         read_one(store, names.items[i], reader);
 
     pm_strv_fini(&names);
+    if (r == POOLMGR_OK)
+        pm_store_recall(store, reader);
     return r;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What survives the daemon: STATE/pools/<pool>.json, one small file for each pool that has something to remember
- * (STATE-1). Files are written by the helper thread: beside, fsync, rename, fsync of the folder. Loop thread only.
+ * What survives the daemon: STATE/pools/<pool>.json, one small file for each pool that has something to remember, and
+ * STATE/memory/<identity>.json, one for each specification of which an engine was measured (STATE-1). Files are written
+ * by the helper thread: beside, fsync, rename, fsync of the folder. Loop thread only.
  */
 #ifndef PM_STORE_STORE_H
 #define PM_STORE_STORE_H
@@ -11,7 +12,8 @@
 #include "core/core.h"
 #include "util/worker.h"
 
-#define PM_STORE_RECORDS_MAX 10000 /* files that are looked at; there are not more pools */
+#define PM_STORE_RECORDS_MAX  10000 /* files that are looked at; there are not more pools */
+#define PM_STORE_MEMORIES_MAX 1024  /* files of measures; then the oldest is removed */
 
 struct pm_store;
 
@@ -27,7 +29,9 @@ void pm_store_give_up(struct pm_store *store);
 /* What a look at the folder finds, in the order of names. */
 struct pm_store_reader {
     void (*record)(void *ctx, const struct pm_pool_record *record); /* valid during the call */
-    /* A file that is no record any more. It was put aside as <file>.broken, or error->hint says why not. */
+    void (*memory)(void *ctx,
+                   const struct pm_memory_record *memory); /* the same; the oldest file's first */
+    /* A file that is nothing of ours any more. It was put aside as <file>.broken, or error->hint says why not. */
     void (*broken)(void *ctx, const char *file, const struct poolmgr_error *error);
     void *ctx;
 };
@@ -42,5 +46,12 @@ typedef void (*pm_store_committed)(void *ctx, struct pm_token token, const char 
                                    const struct poolmgr_error *failure);
 void pm_store_commit(struct pm_store *store, const struct pm_pool_record *record,
                      struct pm_token token, pm_store_committed fn, void *ctx);
+
+/* Keeps it behind, soon, in the file of its identity: in place of what is there of the same device. Nobody waits, and
+ * nothing fails: `fn` is called once when files cannot be written, and once more only after one could. Where the store
+ * was given up, nothing is kept. */
+typedef void (*pm_store_unkept)(void *ctx, const char *file, const struct poolmgr_error *failure);
+void pm_store_remember(struct pm_store *store, const struct pm_memory_record *memory,
+                       pm_store_unkept fn, void *ctx);
 
 #endif

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What real engines are started with: the devices of their plan, and nothing of what the daemon inherited (MASK-1)."""
+import json
 import pathlib
 
 from poolmgr_test import Daemon, ENGINE, request, wait_until
@@ -18,6 +19,32 @@ def started_with(d, pool):
     arguments = proc.joinpath("cmdline").read_text(encoding="utf-8").split("\0")[:-1]
     variables = dict(v.split("=", 1) for v in proc.joinpath("environ").read_text(encoding="utf-8").split("\0") if v)
     return arguments[arguments.index("--no-ui") + 1:], {k: v for k, v in variables.items() if k in SELECTORS}
+
+
+# What an engine prints that has a device, and the bytes of it with a context of CUDA, which is not measured.
+SAID = "using device CUDA0 (A) - 1 MiB free|CUDA0 model buffer size = 100.50 MiB|CUDA0 KV buffer size = 8.00 MiB|" \
+       "constructing llama_context|CUDA0 compute buffer size = 20.00 MiB"
+SAID_BYTES = 512 * MIB + int(128.5 * MIB)
+
+
+def talks(folder):
+    """A configuration with an engine "talks", which says so and is the real one."""
+    program = folder / "llama-server"
+    program.write_text('#!/bin/sh\n[ "$1" = --help ] || echo "%s" | tr "|" "\\n" | sed "s/^/x: /" >&2\nexec "%s" "$@"\n' % (SAID, ENGINE),
+                       encoding="utf-8")
+    program.chmod(0o755)
+    return {**DECLARED, "engines": {"talks": {"family": "llama.cpp", "path": str(program)}}}
+
+
+def planned(d):
+    return [device["planned_bytes"] for device in d.get("/v1/devices").json()["devices"]]
+
+
+def start_bytes(d):
+    """Starts the pool "one"; the bytes of the plan that it was started with, which are kept beside the instance."""
+    d.use("one")
+    spec, = pathlib.Path(d.environment["POOLMGR_RUNTIME_DIR"], "instances").glob("one.*/spec.json")
+    return sum(device["bytes"] for device in json.loads(spec.read_text(encoding="utf-8"))["meta"]["devices"])
 
 
 def test_an_engine_sees_its_plan_and_nothing_else(daemon):
@@ -59,23 +86,41 @@ def test_a_program_whose_help_hangs_is_started_as_an_old_one(daemon, tmp_path):
 def test_what_an_engine_says_of_its_memory_takes_the_estimates_place(daemon, tmp_path):
     """VRAM-1: weights, cache and compute buffer of its log, and what is counted for a context of CUDA; by the plan's order.
     The log has a former start in it, which does not count."""
-    said = "using device CUDA0 (A) - 1 MiB free|CUDA0 model buffer size = 100.50 MiB|CUDA0 KV buffer size = 8.00 MiB|" \
-           "constructing llama_context|CUDA0 compute buffer size = 20.00 MiB"
-    program = tmp_path / "llama-server"
-    program.write_text('#!/bin/sh\n[ "$1" = --help ] || echo "%s" | tr "|" "\\n" | sed "s/^/x: /" >&2\nexec "%s" "$@"\n' % (said, ENGINE),
-                       encoding="utf-8")
-    program.chmod(0o755)
-    d = daemon({"one": Daemon.pool(engine="talks", devices="1", args=[])},
-               {**DECLARED, "engines": {"talks": {"family": "llama.cpp", "path": str(program)}}})
-    wanted = 512 * MIB + int(128.5 * MIB)
-
-    def planned():
-        return [device["planned_bytes"] for device in d.get("/v1/devices").json()["devices"]]
-
+    d = daemon({"one": Daemon.pool(engine="talks", devices="1", args=[])}, talks(tmp_path))
     for _ in range(2):
         d.use("one")
-        wait_until(lambda: planned() == [0, wanted], 60, "what it says is what is planned")
+        wait_until(lambda: planned(d) == [0, SAID_BYTES], 60, "what it says is what is planned")
         assert d.post("/v1/pools/one/stop?wait=30s").status == 200
+
+
+def test_what_was_measured_is_planned_by_the_next_daemon(daemon, tmp_path):
+    """STATE-1, VRAM-1: the first plan of a new daemon is the last one's second; a broken file costs the estimate's error."""
+    d = daemon({"one": Daemon.pool(engine="talks", devices="1", args=[])}, talks(tmp_path))
+    folder = pathlib.Path(d.environment["POOLMGR_STATE_DIR"], "memory")
+
+    def kept():
+        texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.json")] if folder.exists() else []
+        return [device["compute_bytes"] for text in texts for device in json.loads(text)["devices"]]
+
+    estimated = start_bytes(d)
+    wait_until(lambda: planned(d) == [0, SAID_BYTES], 60, "what it says")
+    wait_until(lambda: kept() == [20 * MIB], 10, "what is kept of it")
+    assert d.post("/v1/pools/one/stop?wait=30s").status == 200
+    measured = start_bytes(d)
+    assert measured != estimated
+    assert d.post("/v1/pools/one/stop?wait=30s").status == 200
+    d.kill()
+
+    d.start()
+    assert start_bytes(d) == measured
+    assert d.post("/v1/pools/one/stop?wait=30s").status == 200
+    d.kill()
+
+    path = next(folder.glob("*.json"))
+    path.write_text("{", encoding="utf-8")
+    d.start()
+    assert "aside" in d.wait("store_failed", target=path.name)["human"]
+    assert start_bytes(d) == estimated
 
 
 def test_a_faulty_mask_is_refused_with_its_byte(daemon):
