@@ -17,6 +17,7 @@ static void take_failure(struct pm_verdict *verdict, const struct pm_failure *fa
     verdict->permanent = failure->permanent;
     (void)pm_str_copy(verdict->text, sizeof(verdict->text), failure->text);
     pm_text_clean(verdict->text);
+    (void)pm_str_copy(verdict->hint, sizeof(verdict->hint), failure->hint);
 }
 
 /* ---- the model -------------------------------------------------------------------------------------------- */
@@ -136,6 +137,24 @@ void pm_core_endpoint_ready(struct pm_core *core, struct pm_token token,
     if (place->slots_total > PM_SLOTS_MAX)
         place->slots_total = PM_SLOTS_MAX;
     (void)pm_place_move(place, PM_CAUSE_READY, out);
+    pm_pool_step(place->pool, out);
+}
+
+void pm_core_start_unfit(struct pm_core *core, struct pm_token token,
+                         const struct pm_failure *failure, uint64_t now_ms, struct pm_actions *out)
+{
+    struct pm_verdict verdict = {0};
+    struct pm_place *place;
+
+    pm_core_enter(core, now_ms, out);
+    place = pm_answered(core, token, PM_QUESTION_INSTANCE);
+    if (!place || place->state != PM_STARTING)
+        return;
+
+    place->instance.spawned = true; /* it answers, so it runs */
+    take_failure(&verdict, failure, PM_CLASS_SPAWN, POOLMGR_E_START_FAILED);
+    pm_place_judge(place, &verdict, out);
+    (void)pm_place_move(place, PM_CAUSE_UNFIT, out);
     pm_pool_step(place->pool, out);
 }
 

@@ -341,6 +341,7 @@ struct pm_failure {
     int code; /* enum poolmgr_status for last_error (MODEL_MISSING, ENGINE_MISSING, …); 0 none */
     bool permanent; /* SUP-6 */
     char text[256]; /* one line for a person: the file, or what the engine said; "" none */
+    char hint[96];  /* what a person can do; "" nothing special */
 };
 
 /* `failure` NULL: the model is there and good. model: what an estimate needs of it, a reference is kept; NULL: unknown.
@@ -367,6 +368,11 @@ struct pm_ready {
 /* HEALTH-2 and ENGINE-3 whole: the endpoint is ours and its health said 200. */
 void pm_core_endpoint_ready(struct pm_core *core, struct pm_token token,
                             const struct pm_ready *ready, uint64_t now_ms, struct pm_actions *out);
+
+/* In its place: it answers, and is not what its plan says (LOAD-5). No request ever reaches it: the start has failed, and
+ * it is stopped. */
+void pm_core_start_unfit(struct pm_core *core, struct pm_token token,
+                         const struct pm_failure *failure, uint64_t now_ms, struct pm_actions *out);
 
 void pm_core_probed(struct pm_core *core, struct pm_token probe, bool ok, uint64_t now_ms,
                     struct pm_actions *out);

@@ -42,6 +42,7 @@ static const unsigned char next_state[PM_STATE_COUNT][PM_CAUSE_COUNT] = {
         {
             [PM_CAUSE_SPAWN_FAILED] = SETTLE,
             [PM_CAUSE_READY] = TO(PM_READY),
+            [PM_CAUSE_UNFIT] = TO(PM_STOPPING),
             [PM_CAUSE_START_TIMEOUT] = TO(PM_STOPPING),
             [PM_CAUSE_STOP] = TO(PM_STOPPING),
             [PM_CAUSE_DEVICE] = TO(PM_STOPPING),
@@ -111,6 +112,8 @@ static const struct cause_row causes[] = {
                                "a failed start of class `spawn`, unless it was to stop anyway"},
     [PM_CAUSE_READY] = {"ready", "the endpoint is ours and its health says 200",
                         "gate opens, the queue is served in the same step"},
+    [PM_CAUSE_UNFIT] = {"unfit", "it is up, and has put on the CPU what was planned on a device",
+                        "a failed start of class `spawn`, permanent; SIGTERM"},
     [PM_CAUSE_START_TIMEOUT] = {"start-timeout",
                                 "`start_max` over, or no progress for `start_stall`",
                                 "SIGKILL of the tree"},

@@ -18,6 +18,7 @@ enum pm_cause {
     PM_CAUSE_UNWANTED,       /* not wanted any more, before there was a process */
     PM_CAUSE_SPAWN_FAILED,   /* the engine could not be launched */
     PM_CAUSE_READY,          /* its endpoint is ours and its health said 200 */
+    PM_CAUSE_UNFIT,          /* it is up, and not as it was planned */
     PM_CAUSE_START_TIMEOUT,  /* start_max or start_stall is over */
     PM_CAUSE_STOP,           /* wanted empty and emptied, or wanted down: the first signal */
     PM_CAUSE_MISSED,         /* `fall` probes missed without a lease */

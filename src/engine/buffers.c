@@ -164,7 +164,10 @@ static void read_size(struct pm_buffers *buffers, const char *line, size_t n, ui
         break;
     case 1: to->kv_bytes += bytes; break;
     case 2: to->recurrent_bytes += bytes; break;
-    case 3: add_compute(to, bytes); break;
+    case 3:
+        add_compute(to, bytes);
+        buffers->knows_compute = true;
+        break;
     default: break; /* the output buffer is the host's, and small */
     }
 }

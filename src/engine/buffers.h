@@ -29,7 +29,7 @@ struct pm_buffers_of {
 struct pm_buffers {
     size_t n_devices; /* in the order in which the engine uses them: that of its visible list */
     struct pm_buffers_of devices[PM_SHARES_MAX], host;
-    bool knows_weights, knows_layers;
+    bool knows_weights, knows_layers, knows_compute; /* weights are all told before the latter */
     unsigned n_offloaded, n_layers; /* "offloaded 33/33 layers": the output is one of them */
     /* its own: */
     char line[PM_BUFFERS_LINE_MAX];

@@ -136,6 +136,28 @@ static bool endpoint_is_ours(struct pm_instance *instance, bool *ret_proved)
     return owned || !known;
 }
 
+static void on_fit(struct pm_instance *instance, const struct pm_failure *unfit)
+{
+    struct pm_manager *manager = instance->manager;
+
+    if (unfit) {
+        pm_core_start_unfit(manager->core, instance->token, unfit, pm_manager_now(manager),
+                            &manager->actions);
+        pm_manager_flush(manager);
+        return;
+    }
+
+    instance->was_ready = true;
+    pm_gpus_mind(instance);
+    (void)pm_str_copy(instance->engine_version, sizeof instance->engine_version,
+                      instance->ready.engine_version);
+    arm_watch(instance);
+    pm_measure_ready(instance->measure);
+    pm_core_endpoint_ready(manager->core, instance->token, &instance->ready,
+                           pm_manager_now(manager), &manager->actions);
+    pm_manager_flush(manager);
+}
+
 static void on_endpoint(void *ctx, const struct pm_ready *ready)
 {
     struct pm_instance *instance = ctx;
@@ -149,15 +171,11 @@ static void on_endpoint(void *ctx, const struct pm_ready *ready)
         return;
     }
 
-    instance->was_ready = true;
-    pm_gpus_mind(instance);
-    (void)pm_str_copy(instance->engine_version, sizeof instance->engine_version,
-                      ready->engine_version);
-    arm_watch(instance);
-    pm_measure_ready(instance->measure);
-    pm_core_endpoint_ready(manager->core, instance->token, &told, pm_manager_now(manager),
-                           &manager->actions);
-    pm_manager_flush(manager);
+    instance->ready = told;
+    if (pm_fit_matters(instance))
+        pm_fit_ask(instance, on_fit);
+    else
+        on_fit(instance, NULL);
 }
 
 /* ---- the first signal ------------------------------------------------------------------------------- */
@@ -257,6 +275,7 @@ static void on_log(void *ctx, uint64_t n_bytes)
 static void quieten(struct pm_instance *instance)
 {
     pm_engine_wait_free(pm_take(instance->wait));
+    pm_fit_free(pm_take(instance->fit));
     pm_questions_free(instance);
     pm_timer_clear(&instance->watch_timer);
     pm_timer_clear(&instance->retry_timer);

@@ -19,6 +19,7 @@
 #include "util/map.h"
 #include "util/worker.h"
 
+struct pm_fit;
 struct pm_measure;
 struct pm_programs;
 struct pm_stager;
@@ -83,6 +84,7 @@ struct pm_instance {
     char engine_version[64];
     struct pm_process *process; /* NULL: it never ran, or is childless */
     struct pm_engine_wait *wait;
+    struct pm_ready ready; /* what it said when it answered */
     struct pm_list questions;
     pid_t pid, shim_pid; /* 0: not yet known */
     pid_t users[16];     /* others of its tree that were seen on a device */
@@ -96,6 +98,7 @@ struct pm_instance {
     uint64_t n_leases;
     struct pm_timer watch_timer; /* memory and CPU time, while it starts or works */
     struct pm_measure *measure;  /* NULL: it has no devices, or began before us */
+    struct pm_fit *fit;          /* it is up, and its log is read before it is told ready */
     struct pm_timer retry_timer; /* the endpoint was somebody else's */
     struct pm_task signal_task;  /* SIGTERM, at the end of the turn */
     uint64_t rss_max_bytes, cpu_ms, cpu_at_ms;
@@ -189,6 +192,16 @@ struct pm_measure *pm_measure_new(struct pm_manager *manager, struct pm_token to
                                   const struct pm_plan *plan, const char *log_path);
 void pm_measure_ready(struct pm_measure *measure); /* NULL is fine, and for _free */
 void pm_measure_free(struct pm_measure *measure);
+/* Where its log is read from; borrowed. */
+const char *pm_measure_log(const struct pm_measure *measure, uint64_t *ret_from);
+
+/* ---- fit.c: an engine that is up, but not on the devices of its plan (LOAD-5) */
+typedef void (*pm_fit_told)(struct pm_instance *instance, const struct pm_failure *unfit);
+/* Whether its log has to be asked before it may serve. */
+bool pm_fit_matters(const struct pm_instance *instance);
+/* Asks; fn is called once, later: `unfit` NULL, it may serve. It is the instance's until then, as instance->fit. */
+void pm_fit_ask(struct pm_instance *instance, pm_fit_told fn);
+void pm_fit_free(struct pm_fit *fit); /* NULL is fine; fn is not called any more */
 
 struct pm_programs *pm_programs_new(struct pm_manager *manager);
 void pm_programs_free(struct pm_programs *programs);  /* behind the worker */

@@ -104,6 +104,12 @@ struct pm_measure *pm_measure_new(struct pm_manager *manager, struct pm_token to
     return measure;
 }
 
+const char *pm_measure_log(const struct pm_measure *measure, uint64_t *ret_from)
+{
+    *ret_from = measure->from;
+    return measure->log_path;
+}
+
 void pm_measure_ready(struct pm_measure *measure)
 {
     if (measure)

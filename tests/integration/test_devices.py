@@ -201,3 +201,55 @@ def test_no_engine_is_ever_on_a_device_outside_of_its_mask(daemon, gpus):
         assert d.post("/v1/pools/%s/stop?wait=60s" % name).status == 200
         assert d.post("/v1/pools/%s/resume?wait=60s" % name).status == 200
     assert crossed == []
+
+
+ON_THE_HOST = "llama-server cannot use a GPU: it put all layers on the host"
+
+
+def test_a_build_without_gpus_fails_on_a_gpu_and_serves_on_the_cpu(either, gpus):
+    """LOAD-5, SUP-6: nobody is let in, it is stopped, and tried once; the same engine serves where the CPU was asked for."""
+    g = gpus(1)
+    d = either({"gpu": Daemon.pool(devices="0", args=[]), "cpu": Daemon.pool(devices="cpu", args=[])}, on(g),
+               environment=g.environment)
+    wait_found(d, 1)
+    failed = d.post("/v1/pools/gpu/start?wait=60s").json()
+    assert (failed["state"], failed["error"]["code"]) == ("failed", "pool_failed"), failed
+    assert failed["error"]["message"] == "gpu cannot start: " + ON_THE_HOST
+    assert failed["error"]["hint"] == "install a build with CUDA or Vulkan, or set devices: cpu"
+    event = d.wait("start_failed", pool_id="gpu")
+    assert (event["class"], event["text"]) == ("spawn", ON_THE_HOST)
+    wait_until(lambda: d.pool_state("gpu")["replicas"][0]["state"] == "failed", 30, "the end of its engine")
+    replica = d.pool_state("gpu")["replicas"][0]
+    assert replica["last_error"]["code"] == "engine_missing" and not replica.get("pid")
+    if d.program == "orchestratord":
+        answer = d.chat("gpu")
+        assert answer.status == 503 and answer.json()["error"]["code"] == "pool_failed"
+    assert (d.count("instance_starting", pool_id="gpu"), d.count("instance_ready", pool_id="gpu")) == (1, 0)
+    assert device(d, g)["planned_bytes"] == 0
+    d.use("cpu")
+
+
+def test_arguments_that_put_all_layers_on_the_host_fail_too(daemon, gpus):
+    """LOAD-5: an engine that has a GPU, and was told not to use it."""
+    g = gpus(1)
+    d = daemon({"a": gpu_pool(args=["-ngl", "0"])}, on(g), environment=g.environment)
+    wait_found(d, 1)
+    failed = d.post("/v1/pools/a/start?wait=60s").json()
+    assert failed["state"] == "failed" and "all layers on the host" in failed["error"]["message"], failed
+    assert d.count("instance_ready", pool_id="a") == 0
+
+
+@pytest.mark.parametrize("orders", ["", ORDERS])
+def test_one_that_says_nothing_of_its_layers_or_the_right_thing_is_up_soon(daemon, gpus, orders):
+    """LOAD-5: what is asked in the log costs a start a few looks at most."""
+    g = gpus(1)
+    d = daemon({"a": gpu_pool(orders=orders)}, on(g), environment=g.environment)
+    wait_found(d, 1)
+    d.use("a")
+    assert d.count("instance_ready", pool_id="a") == 1
+
+
+def test_declared_devices_may_be_anything(daemon):
+    """LOAD-5 judges devices that were found; what a declared one is, the file knows."""
+    d = daemon({"a": Daemon.pool(devices="0", vram="1GiB", args=[])}, {"devices": {"declared": {"0": "24GiB"}}})
+    d.use("a")

@@ -488,6 +488,16 @@ void books_ready(struct sim *sim, int index, const struct pm_ready *ready)
         sim->books.pools[engine->pool].idle_ms = sim->now_ms;
 }
 
+void books_unfit(struct sim *sim, int index)
+{
+    struct book_engine *engine = &sim->books.engines[index];
+
+    if (engine->ready || engine->signalled || engine->exited)
+        return;
+    engine->told_launched = true;
+    judge(sim, engine, PM_CLASS_SPAWN, true);
+}
+
 static enum pm_class class_of(const struct pm_exit *how)
 {
     if (how && how->evidence.class != PM_CLASS_NONE)

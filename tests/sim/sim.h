@@ -92,7 +92,7 @@ struct world_event {
 /* An engine, and what will become of it: drawn when it is spawned. */
 struct world_engine {
     struct world_event launched, life, end;
-    bool launch_fails, permanent, tree_stays, alive, gone, loaded, lies;
+    bool launch_fails, unfit, permanent, tree_stays, alive, gone, loaded, lies;
     bool never_launched;
     bool has_all; /* its memory was taken before it was adopted */
     enum pm_class evidence;
@@ -347,6 +347,7 @@ void books_abandoned(struct sim *sim, int request);
 void books_launched(struct sim *sim, int engine, const struct pm_failure *failure);
 void books_life(struct sim *sim, int engine);
 void books_ready(struct sim *sim, int engine, const struct pm_ready *ready);
+void books_unfit(struct sim *sim, int engine);
 void books_exited(struct sim *sim, int engine, const struct pm_exit *how);
 void books_staged(struct sim *sim, int pool, const struct pm_failure *failure);
 void books_probed(struct sim *sim, int engine, bool ok);

@@ -83,6 +83,7 @@ static void draw_engine(struct sim *sim, struct world_engine *engine, struct sim
         engine->load_ms = PM_NEVER;
     if (sim_one_in(random, mood->hang))
         engine->life_every_ms = PM_NEVER;
+    engine->unfit = sim_one_in(random, mood->crash * 20);
 }
 
 static struct world_event event_of(enum world_kind kind, int index)
@@ -184,12 +185,29 @@ static void launched(struct sim *sim, int index)
     sim_taken(sim);
 }
 
+/* It answers, and runs where it was not to run. */
+static void is_unfit(struct sim *sim, int index)
+{
+    const struct pm_failure failure = {.code = POOLMGR_E_ENGINE_MISSING, .permanent = true};
+
+    sim_input(sim, sim->books.engines[index].pool, "%s answers: unfit",
+              sim_engine_name(sim, index));
+    books_unfit(sim, index);
+    pm_core_start_unfit(sim->core, sim->books.engines[index].token, &failure, sim->now_ms,
+                        &sim->out);
+    sim_taken(sim);
+}
+
 static void becomes_ready(struct sim *sim, int index)
 {
     struct world_engine *engine = &sim->world.engines[index];
     struct pm_ready ready = {.endpoint = "unix:/x", .owner_proved = true};
 
     engine->loaded = true;
+    if (engine->unfit) {
+        is_unfit(sim, index);
+        return;
+    }
     ready.n_slots = engine->n_slots;
     sim_input(sim, sim->books.engines[index].pool, "%s answers: ready",
               sim_engine_name(sim, index));

@@ -248,6 +248,66 @@ static void test_a_changed_file_brings_a_failed_preload_pool_back_by_itself(void
     assert_int_equal(count_actions(&world, PM_ACT_STAGE), 1);
 }
 
+static const struct pm_failure on_the_host = {.class = PM_CLASS_SPAWN,
+                                              .code = POOLMGR_E_ENGINE_MISSING,
+                                              .permanent = true,
+                                              .text = "all layers are on the host",
+                                              .hint = "another build"};
+
+static void unfit(struct pm_token token)
+{
+    pm_actions_clear(&world.out);
+    pm_core_start_unfit(world.core, token, &on_the_host, world.now_ms, &world.out);
+}
+
+static void test_an_engine_that_is_not_where_it_was_planned_fails_for_good_unseen_LOAD_5(void **s)
+{
+    struct pm_token token;
+    uint64_t signalled_ms;
+
+    world_begin(&world);
+    token = start_engine(&world);
+    (void)request(&world);
+    unfit(token);
+    assert_int_equal(count_actions(&world, PM_ACT_GRANT), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_SIGNAL), 1);
+    assert_int_equal(count_actions(&world, PM_ACT_KILL), 0);
+    assert_int_equal(state(&world), PM_STOPPING);
+    assert_int_equal(view(&world).last_error.code, POOLMGR_E_ENGINE_MISSING);
+    for (size_t i = 0; i < 2; i++) { /* who began it, and who came */
+        const struct poolmgr_error *error = action_at(&world, PM_ACT_REFUSE, i)->error;
+
+        assert_int_equal(error->code, POOLMGR_E_POOL_FAILED);
+        assert_string_equal(error->message, POOL " cannot start: all layers are on the host");
+        assert_string_equal(error->hint, "another build");
+    }
+    endpoint_ready(&world, token); /* too late */
+    assert_int_equal(state(&world), PM_STOPPING);
+
+    signalled_ms = world.now_ms;
+    tick(&world, signalled_ms + world.spec->stop_grace_ms);
+    assert_int_equal(count_actions(&world, PM_ACT_KILL), 1);
+    crash(&world, token, (struct pm_exit){.signalled = true, .status = 9});
+    assert_int_equal(state(&world), PM_FAILED);
+    (void)request(&world);
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_POOL_FAILED);
+    assert_int_equal(count_actions(&world, PM_ACT_STAGE), 0);
+}
+
+static void test_who_is_ready_or_gone_cannot_be_unfit_any_more(void **s)
+{
+    struct pm_token token;
+
+    world_begin(&world);
+    token = start_engine(&world);
+    endpoint_ready(&world, token);
+    unfit(token);
+    assert_int_equal(state(&world), PM_READY);
+    crash(&world, token, exit_1);
+    unfit(token);
+    assert_int_not_equal(state(&world), PM_FAILED);
+}
+
 static void test_a_permanent_failure_of_one_replica_fails_all_that_are_not_up(void **s)
 {
     struct pm_exit how = {.status = 78, .evidence = {.permanent = true, .text = "bad flag"}};
@@ -651,6 +711,8 @@ int main(void)
         TEST(test_a_driver_failure_counts_twice_SUP_2),
         TEST(test_a_permanent_failure_is_tried_once_and_a_reset_brings_it_back_SUP_6),
         TEST(test_a_changed_file_brings_a_failed_preload_pool_back_by_itself),
+        TEST(test_an_engine_that_is_not_where_it_was_planned_fails_for_good_unseen_LOAD_5),
+        TEST(test_who_is_ready_or_gone_cannot_be_unfit_any_more),
         TEST(test_a_permanent_failure_of_one_replica_fails_all_that_are_not_up),
         TEST(test_a_start_without_progress_is_killed_after_start_stall),
         TEST(test_a_start_with_progress_is_killed_after_start_max),

@@ -82,7 +82,8 @@ static const char of_2024[] =
 
 static const char on_cpu[] =
     "0.00.093.226 I load_tensors:   CPU_Mapped model buffer size =     1.16 MiB\n"
-    "0.00.093.629 I llama_kv_cache:        CPU KV buffer size =     1.50 MiB\n";
+    "0.00.093.629 I llama_kv_cache:        CPU KV buffer size =     1.50 MiB\n"
+    "0.00.094.203 I sched_reserve:        CPU compute buffer size =     1.64 MiB\n";
 
 static uint64_t mib(double n)
 {
@@ -154,12 +155,33 @@ static void test_old_builds_name_the_device_alone(void **state)
     assert_int_equal(buffers.n_offloaded, 33);
 }
 
+/* LOAD-5: a log that is cut between the host's weights and a device's is not judged by them. */
+static void test_compute_buffers_come_behind_all_weights(void **state)
+{
+    static const char *const logs[] = {two_devices, cuda, of_2024, on_cpu};
+
+    for (size_t i = 0; i < PM_ARRAY_LEN(logs); i++) {
+        bool on_host = false;
+
+        for (size_t n = 0; n <= strlen(logs[i]); n++) {
+            struct pm_buffers buffers = {0};
+
+            pm_buffers_feed(&buffers, logs[i], n);
+            on_host = buffers.knows_compute && pm_buffers_on_host(&buffers);
+            if (logs[i] != on_cpu && on_host)
+                fail_msg("log %zu, cut at %zu", i, n);
+        }
+        assert_int_equal(on_host, logs[i] == on_cpu);
+    }
+}
+
 /* LOAD-5: an engine that was built without what its devices need says so here, and nowhere else. */
 static void test_an_engine_on_the_host_is_found_out(void **state)
 {
     struct pm_buffers buffers = fed(on_cpu), nothing = fed("listening\n");
 
     assert_true(pm_buffers_on_host(&buffers));
+    assert_true(buffers.knows_compute);
     assert_int_equal(buffers.n_devices, 0);
     assert_false(pm_buffers_on_host(&nothing));
 }
@@ -275,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_a_draft_model_is_added_and_its_last_word_counts),
         cmocka_unit_test(test_pieces_are_summed_and_the_hosts_buffers_have_many_names),
         cmocka_unit_test(test_old_builds_name_the_device_alone),
+        cmocka_unit_test(test_compute_buffers_come_behind_all_weights),
         cmocka_unit_test(test_an_engine_on_the_host_is_found_out),
         cmocka_unit_test(test_lines_may_be_cut_anywhere),
         cmocka_unit_test(test_what_only_looks_like_a_line_says_nothing),
