@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both features share: the world, and its plain steps. They drive the real daemon and look from outside; none sets
+"""What the features share: the world, and its plain steps. They drive the real daemon and look from outside; none sets
 what it asserts. The daemon is started by the first step that needs it."""
 import concurrent.futures
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,9 @@ import pytest
 from pytest_bdd import given, parsers, then, when
 
 from poolmgr_test import Daemon, POOLCTL, TEXT, instances_of, read_answer, wait_until
+
+
+HELD = "stream:hold"        # streams stay open
 
 
 @parse.with_pattern(r'[^"]+')
@@ -30,10 +34,16 @@ def words(text):
     return parsers.parse(text.replace('}"', ':Quoted}"'), extra_types={"Quoted": quoted, "Pool": kind_of_pool})
 
 
+def ms(text):
+    number, unit = re.fullmatch(r"(\d+)(ms|s)", text).groups()
+    return int(number) * {"ms": 1, "s": 1000}[unit]
+
+
 class World:
     def __init__(self, make, folder):
         self.make, self.folder = make, folder
-        self.pools, self.more = {}, {}
+        self.pools, self.more, self.environment = {}, {}, {}
+        self.always = {}        # pool → orders of its engine that hold besides those of the moment
         self.started = None
         self.answers = []
         self.running = []       # connections whose answers are on their way
@@ -44,7 +54,7 @@ class World:
     @property
     def daemon(self):
         if not self.started:
-            self.started = self.make(self.pools, self.more)
+            self.started = self.make(self.pools, self.more, environment=self.environment)
         return self.started
 
     def pool(self, name, **more):
@@ -57,7 +67,8 @@ class World:
         self.pools[name] = Daemon.pool(engine="fault", env=env, **more)
 
     def order(self, name, fault):
-        (self.folder / (name + ".part")).write_text(fault, encoding="ascii")
+        orders = ",".join(filter(None, (self.always.get(name), fault)))
+        (self.folder / (name + ".part")).write_text(orders, encoding="ascii")
         os.rename(self.folder / (name + ".part"), self.folder / name)
 
     def replica(self, name):
@@ -78,6 +89,17 @@ def world(daemon, tmp_path):
     yield w
     for s in (*w.running, *w.waiting.values()):
         s.close()
+
+
+def remember(world, name):
+    """Which engine it was before somebody did something."""
+    world.pids.setdefault(name, world.replica(name).get("pid"))
+
+
+def operation(world):
+    op = world.daemon.get("/v1/operations/%s?wait=60s" % world.operation_id).json()
+    assert op["state"] != "running"
+    return op
 
 
 # ---- given --------------------------------------------------------------------------------------------
@@ -116,6 +138,12 @@ def frail_pool(world, name, n):
 @given(words('a {start:Pool} "{name}" whose engine loads for "{ms:d}ms"'))
 def slow_pool(world, start, name, ms):
     world.faulty(name, "load:delay=%d" % ms, start=start)
+
+
+@given(words('the pools "{a}" and "{b}" serve the name "{alias}" together'))
+def shared_name(world, a, b, alias):
+    for name in (a, b):
+        world.pools[name]["aliases"] = [alias]
 
 
 # ---- when ---------------------------------------------------------------------------------------------
@@ -159,6 +187,34 @@ def client_leaves(world, name):
 def operator_stops(world, name):
     done = world.poolctl("stop", name)
     assert done.returncode == 0, done.stderr
+
+
+@given(parsers.re(r'clients ask (?P<names>"\S+"(, "\S+")*) one after the other'))
+@when(parsers.re(r'clients ask (?P<names>"\S+"(, "\S+")*) one after the other'))
+def ask_in_turn(world, names):
+    for name in re.findall(r'"([^"]+)"', names):
+        answer = world.daemon.chat(name)
+        assert answer.status == 200 and answer.headers["x-pool"] == name, answer.body
+
+
+@when(words('a client asks "{name}" for the devices "{mask}"'))
+def ask_for_devices(world, name, mask):
+    world.answers = [world.daemon.chat(name, headers={"X-Placement": "mask=" + mask})]
+
+
+@when(words('a client who has "{duration}" asks "{name}" for a plain chat answer'))
+def ask_in_a_hurry(world, duration, name):
+    world.answers = [world.daemon.chat(name, headers={"X-Deadline-Ms": str(ms(duration))})]
+
+
+@when(words('a client waits for an answer of "{name}"'))
+def client_waits(world, name):
+    world.waiting[""] = world.daemon.open_chat(name)
+
+
+@when(words('the engine of "{name}" may go on'))
+def go_on(world, name):
+    world.order(name, "")
 
 
 # ---- then ---------------------------------------------------------------------------------------------
@@ -265,3 +321,52 @@ def nobody_waits(world, name):
 @then(words('another client asks "{name}" and is answered'))
 def another_client(world, name):
     assert world.daemon.chat(name).status == 200
+
+
+@then("who waits receives the known text")
+def waiter_answered(world):
+    answer = read_answer(world.waiting.pop(""), "POST")
+    assert answer.status == 200 and answer.text().strip() == TEXT, answer.body
+
+
+@then(words('the answer comes from "{name}"'))
+def answered_by(world, name):
+    assert (world.answers[0].status, world.answers[0].headers["x-pool"]) == (200, name)
+
+
+@then(words('the reload has failed and names "{text}"'))
+def failed_and_names(world, text):
+    op = operation(world)
+    assert (op["kind"], op["state"]) == ("reload", "failed") and text in op["error"]["message"], op
+    assert op["result"]["success"] is False and op["result"]["rolled_back"] is False
+
+
+@then(words('the engine of "{name}" is still the same'))
+def same_engine(world, name):
+    wait_until(lambda: world.replica(name).get("pid"), 30, "an engine of %s" % name)
+    assert world.replica(name)["pid"] == world.pids[name]
+
+
+@then(words('only "{name}" was evicted'))
+def evicted(world, name):
+    world.daemon.wait("evicted", pool_id=name)
+    assert world.daemon.count("evicted") == 1
+
+
+@then(words('the next engine of "{name}" was started "{duration}" after the crash or later'))
+def backed_off(world, name, duration):
+    crash = world.daemon.wait("instance_crashed", pool_id=name)
+    start = world.daemon.wait("instance_starting", after=world.daemon.events.index(crash), pool_id=name)
+    assert (start["seen"] - crash["seen"]) * 1000 >= ms(duration)
+
+
+@then(words('the pool "{name}" is not ready'))
+def not_ready(world, name):
+    health = world.daemon.pool_state(name)["health"]
+    assert health["ready"] is False and health["code"], health
+
+
+@then(words('the pool "{name}" is not ready, and its last error is of class "{what}"'))
+def not_ready_of_class(world, name, what):
+    not_ready(world, name)
+    assert world.replica(name)["last_error"]["class"] == what

@@ -11,18 +11,10 @@ import time
 
 from pytest_bdd import given, parsers, scenarios, then, when
 
-from conftest import words
+from conftest import HELD, ms, operation, remember, words
 from poolmgr_test import Load, TEXT, alive, read_answer, tiny_model, wait_until
 
 scenarios("lifecycle.feature")
-
-HELD = "stream:hold"
-
-
-def ms(text):
-    number, unit = re.fullmatch(r"(\d+)(ms|s)", text).groups()
-    return int(number) * {"ms": 1, "s": 1000}[unit]
-
 
 # ---- given: pools ---------------------------------------------------------------------------------------
 
@@ -89,12 +81,6 @@ def quick_eviction(world, duration):
     world.more["evict"] = {"max_wait": duration, "min_residency": duration}
 
 
-@given(words('the pools "{a}" and "{b}" serve the name "{alias}" together'))
-def shared_name(world, a, b, alias):
-    for name in (a, b):
-        world.pools[name]["aliases"] = [alias]
-
-
 @given(words('the pool "{name}" is also called "{alias}"'))
 def other_name(world, name, alias):
     world.pools[name]["aliases"] = [alias]
@@ -125,39 +111,6 @@ def load(world, name, request):
 def nothing_lost(world):
     world.load.wait_for_more(n=1)
     assert world.load.end() == []
-
-
-@when(parsers.re(r'clients ask (?P<names>"\S+"(, "\S+")*) one after the other'))
-def ask_in_turn(world, names):
-    for name in re.findall(r'"([^"]+)"', names):
-        answer = world.daemon.chat(name)
-        assert answer.status == 200 and answer.headers["x-pool"] == name, answer.body
-
-
-@when(words('a client asks "{name}" for the devices "{mask}"'))
-def ask_for_devices(world, name, mask):
-    world.answers = [world.daemon.chat(name, headers={"X-Placement": "mask=" + mask})]
-
-
-@then(words('the answer comes from "{name}"'))
-def answered_by(world, name):
-    assert (world.answers[0].status, world.answers[0].headers["x-pool"]) == (200, name)
-
-
-@when(words('a client who has "{duration}" asks "{name}" for a plain chat answer'))
-def ask_in_a_hurry(world, duration, name):
-    world.answers = [world.daemon.chat(name, headers={"X-Deadline-Ms": str(ms(duration))})]
-
-
-@when(words('a client waits for an answer of "{name}"'))
-def client_waits(world, name):
-    world.waiting[""] = world.daemon.open_chat(name)
-
-
-@then("who waits receives the known text")
-def waiter_answered(world):
-    answer = read_answer(world.waiting.pop(""), "POST")
-    assert answer.status == 200 and answer.text().strip() == TEXT, answer.body
 
 
 @when(parsers.re(r'an? "(?P<priority>\S+)" client comes to "(?P<name>\S+)"'))
@@ -202,16 +155,6 @@ def ask_two_names(world, n, a, m, b):
 
 
 # ---- operators ------------------------------------------------------------------------------------------
-
-
-def remember(world, name):
-    """Which engine it was before somebody did something."""
-    world.pids.setdefault(name, world.replica(name).get("pid"))
-
-
-@when(words('the engine of "{name}" may go on'))
-def go_on(world, name):
-    world.order(name, "")
 
 
 @when(words('an operator begins to drain "{name}"'))
@@ -263,12 +206,6 @@ def reload_bad_engine(world, name, fault):
     reload(world, name, "--file", str(path))
 
 
-def operation(world):
-    op = world.daemon.get("/v1/operations/%s?wait=60s" % world.operation_id).json()
-    assert op["state"] != "running"
-    return op
-
-
 @then("the drain has succeeded, and cut nothing")
 def drained(world):
     op = operation(world)
@@ -295,13 +232,6 @@ def failed_with(world, kind, code):
     op = operation(world)
     assert (op["kind"], op["state"], op["error"]["code"]) == (kind, "failed", code), op
     assert kind == "drain" or op["result"]["rolled_back"] is False
-
-
-@then(words('the reload has failed and names "{text}"'))
-def failed_and_names(world, text):
-    op = operation(world)
-    assert (op["kind"], op["state"]) == ("reload", "failed") and text in op["error"]["message"], op
-    assert op["result"]["success"] is False and op["result"]["rolled_back"] is False
 
 
 @then("the reload has failed and was rolled back")
@@ -335,22 +265,10 @@ def operator_refused(world, text):
 # ---- what is seen ---------------------------------------------------------------------------------------
 
 
-@then(words('the pool "{name}" is not ready'))
-def not_ready(world, name):
-    health = world.daemon.pool_state(name)["health"]
-    assert health["ready"] is False and health["code"], health
-
-
 @then(words('the pool "{name}" is not ready, and its last error names "{text}"'))
 def not_ready_because(world, name, text):
     not_ready(world, name)
     assert text in world.replica(name)["last_error"]["text"]
-
-
-@then(words('the pool "{name}" is not ready, and its last error is of class "{what}"'))
-def not_ready_of_class(world, name, what):
-    not_ready(world, name)
-    assert world.replica(name)["last_error"]["class"] == what
 
 
 @then("the daemon itself is ready")
@@ -366,13 +284,6 @@ def breaker(world, name, state):
 @then(words('at most {n:d} engines were started for "{name}"'))
 def bounded_starts(world, n, name):
     assert 1 <= world.daemon.count("instance_starting", pool_id=name) <= n
-
-
-@then(words('the next engine of "{name}" was started "{duration}" after the crash or later'))
-def backed_off(world, name, duration):
-    crash = world.daemon.wait("instance_crashed", pool_id=name)
-    start = world.daemon.wait("instance_starting", after=world.daemon.events.index(crash), pool_id=name)
-    assert (start["seen"] - crash["seen"]) * 1000 >= ms(duration)
 
 
 @then(words('no request of "{name}" was placed before its engine was ready'))
@@ -398,12 +309,6 @@ def intent_is(world, name, intent):
     assert world.daemon.pool_state(name)["intent"] == intent
 
 
-@then(words('the engine of "{name}" is still the same'))
-def same_engine(world, name):
-    wait_until(lambda: world.replica(name).get("pid"), 30, "an engine of %s" % name)
-    assert world.replica(name)["pid"] == world.pids[name]
-
-
 @then(words('the engine of "{name}" is another one'))
 def another_engine(world, name):
     pid = world.replica(name)["pid"]
@@ -424,12 +329,6 @@ def no_leases(world, name):
 def runs_on(world, name, mask):
     replica = world.replica(name)
     assert replica["state"] == "ready" and ",".join(device["id"] for device in replica["devices"]) == mask
-
-
-@then(words('only "{name}" was evicted'))
-def evicted(world, name):
-    world.daemon.wait("evicted", pool_id=name)
-    assert world.daemon.count("evicted") == 1
 
 
 # ---- leases -----------------------------------------------------------------------------------------------
