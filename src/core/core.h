@@ -191,6 +191,8 @@ struct pm_device {
         is_gpu; /* as masks see it; is_gpu.id "": declared in the file, known by its id alone. Whether it works
                            * is said by `state`, not by is_gpu.unhealthy */
     uint64_t total_bytes, reserve_bytes;
+    uint64_t
+        driver_bytes; /* of the total, what its driver keeps for itself for good; 0: none, or unknown */
     bool free_known; /* what is free is told with the list: nothing starts before it is known */
     uint64_t free_bytes;
     enum pm_device_state

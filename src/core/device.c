@@ -129,6 +129,12 @@ bool pm_device_fails_under(const struct pm_place *place)
 
 /* ---- the list --------------------------------------------------------------------------------------- */
 
+/* What engines can have of an empty device. */
+static uint64_t capacity_of(const struct pm_device *is)
+{
+    return minus(minus(is->total_bytes, is->driver_bytes), is->reserve_bytes);
+}
+
 static struct pm_known_device *add(struct pm_core *core, const struct pm_device *is,
                                    struct pm_actions *out)
 {
@@ -141,7 +147,7 @@ static struct pm_known_device *add(struct pm_core *core, const struct pm_device 
     memset(device, 0, sizeof(*device));
     device->is = *is;
     pm_device_identify(device, core->n_devices - 1);
-    (void)pm_ledger_open(&core->ledger, minus(is->total_bytes, is->reserve_bytes));
+    (void)pm_ledger_open(&core->ledger, capacity_of(is));
     pm_device_show(core, device);
     if (is->state == PM_DEVICE_OK)
         tell_found(device, out);
@@ -214,11 +220,12 @@ static void set_size(struct pm_core *core, struct pm_known_device *device,
     uint64_t after = minus(is->total_bytes, is->reserve_bytes);
     uint32_t number = (uint32_t)(device - core->devices);
 
-    if (device->is.total_bytes == is->total_bytes && device->is.reserve_bytes == is->reserve_bytes)
+    if (capacity_of(&device->is) == capacity_of(is) && before == after)
         return;
     device->is.total_bytes = is->total_bytes;
     device->is.reserve_bytes = is->reserve_bytes;
-    pm_ledger_resize(&core->ledger, number, after);
+    device->is.driver_bytes = is->driver_bytes;
+    pm_ledger_resize(&core->ledger, number, capacity_of(is));
     if (device->free_known)
         pm_ledger_see(&core->ledger, number, minus(device->free_bytes, is->reserve_bytes));
     pm_ways_changed(core);

@@ -56,9 +56,10 @@ static void describe_never(const struct pm_core *core, const struct pm_share *sh
 
     ret->code = POOLMGR_E_NEVER_FITS;
     (void)snprintf(ret->text, sizeof(ret->text),
-                   "it needs %s on %s, which has %s for it: %" PRIu64 " bytes are missing",
+                   "it needs %s on %s, which has %s for it: %" PRIu64 " %s missing",
                    bytes(needs, share->bytes), pm_device_name(core, share->account),
-                   bytes(has, core->ledger.accounts[share->account].capacity), missing);
+                   bytes(has, core->ledger.accounts[share->account].capacity), missing,
+                   missing == 1 ? "byte is" : "bytes are");
 }
 
 static void describe_never_split(const struct pm_core *core, const struct pm_ways *ways,
@@ -69,9 +70,10 @@ static void describe_never_split(const struct pm_core *core, const struct pm_way
     ret->code = POOLMGR_E_NEVER_FITS;
     (void)snprintf(ret->text, sizeof(ret->text),
                    "split over %zu devices it does not fit: on %s, which has %s for it, %" PRIu64
-                   " bytes are missing",
+                   " %s missing",
                    ways->n_split, pm_device_name(core, account),
-                   bytes(has, core->ledger.accounts[account].capacity), missing);
+                   bytes(has, core->ledger.accounts[account].capacity), missing,
+                   missing == 1 ? "byte is" : "bytes are");
 }
 
 /* False: on one of its ways it fits, or they are unknown. */
@@ -147,13 +149,14 @@ bool pm_room_never(const struct pm_core *core, const struct pm_pool_spec *spec,
 
 /* ---- what does not work ------------------------------------------------------------------------------ */
 
-static bool all_work(const struct pm_core *core, const struct pm_shares *shares)
+static const struct pm_known_device *broken_of(const struct pm_core *core,
+                                               const struct pm_shares *shares)
 {
     for (uint32_t i = 0; i < shares->n; i++) {
         if (!pm_device_works(core, shares->items[i].account))
-            return false;
+            return pm_device_of(core, shares->items[i].account);
     }
-    return true;
+    return NULL;
 }
 
 static bool has_engine(const struct pm_pool *pool)
@@ -167,32 +170,35 @@ static bool has_engine(const struct pm_pool *pool)
     return false;
 }
 
-/* All of its ways need a device that does not work. */
-static bool all_are_lost(const struct pm_pool *pool)
+/* All of its ways need a device that does not work; the first of these, else NULL. */
+static const struct pm_known_device *all_are_lost(const struct pm_pool *pool)
 {
     const struct pm_core *core = pool->core;
+    const struct pm_known_device *first = NULL, *broken;
     const struct pm_way *way;
-    size_t i;
 
-    for (i = 0; (way = pm_room_way(core, pool->spec, i)); i++) {
-        if (all_work(core, &way->shares))
-            return false;
+    for (size_t i = 0; (way = pm_room_way(core, pool->spec, i)); i++) {
+        broken = broken_of(core, &way->shares);
+        if (!broken)
+            return NULL;
+        first = first ? first : broken;
     }
-    return i > 0;
+    return first;
 }
 
 bool pm_room_lost(const struct pm_pool *pool, struct poolmgr_error *ret)
 {
     const struct pm_core *core = pool->core;
+    const struct pm_known_device *broken;
 
     if (!pm_ways_needed(core, pool->spec) || pm_device_awaited(core) || has_engine(pool))
         return false;
     if (none_can_be_used(core))
         (void)pm_fail(ret, POOLMGR_E_DEVICE_LOST, "no device that %s may use works%s%s",
                       pool->spec->id, core->gpus_text[0] ? ": " : "", core->gpus_text);
-    else if (all_are_lost(pool))
-        (void)pm_fail(ret, POOLMGR_E_DEVICE_LOST, "no device that %s may use works",
-                      pool->spec->id);
+    else if ((broken = all_are_lost(pool)))
+        (void)pm_fail(ret, POOLMGR_E_DEVICE_LOST, "no device that %s may use works: %s is %s",
+                      pool->spec->id, broken->name, pm_device_state_name(pm_device_state(broken)));
     else
         return false;
     (void)pm_error_hint(ret, 0, "poolctl devices shows what is wrong with them");
@@ -268,7 +274,7 @@ int pm_room_explain(const struct pm_place *place, char *to, size_t size)
         return 0;
     }
     if (pm_room_lost(place->pool, &error)) {
-        (void)snprintf(to, size, "%s; poolctl devices shows why", error.message);
+        (void)snprintf(to, size, "waits: %s; poolctl devices shows why", error.message);
         return POOLMGR_E_DEVICE_LOST;
     }
     missing = lacks_now(place, &share);

@@ -38,7 +38,7 @@ static uint64_t ours(const struct pm_core *core, uint32_t number, const struct p
 
 static uint64_t in_use(const struct pm_known_device *device)
 {
-    return minus(device->is.total_bytes, device->free_bytes);
+    return minus(minus(device->is.total_bytes, device->is.driver_bytes), device->free_bytes);
 }
 
 /* What is in use there and nobody's, as far as processes are listed. */

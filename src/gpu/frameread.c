@@ -207,6 +207,7 @@ static void get_gpu(struct reading *in, struct pm_gpu_seen *gpu, size_t *n_left)
     if (!get_bytes(in, "total_bytes", &gpu->total_bytes))
         wrong(in, "total_bytes");
     gpu->free_known = get_bytes(in, "free_bytes", &gpu->free_bytes);
+    (void)get_bytes(in, "driver_bytes", &gpu->driver_bytes);
     get_capability(in, gpu);
     gpu->compute_mode = get_int(in, "compute_mode", INT_MAX);
     gpu->mig_pending = get_bool(in, "mig_pending");

@@ -69,6 +69,8 @@ static void put_gpu(struct pm_buf *out, const struct pm_gpu_seen *gpu)
     put_bytes(out, "total_bytes", gpu->total_bytes);
     if (gpu->free_known)
         put_bytes(out, "free_bytes", gpu->free_bytes);
+    if (gpu->driver_bytes > 0)
+        put_bytes(out, "driver_bytes", gpu->driver_bytes);
     if (gpu->cc_major > 0)
         pm_buf_addf(out, ",\"compute_capability\":[%d,%d]", gpu->cc_major, gpu->cc_minor);
     put_number(out, "compute_mode", gpu->compute_mode);

@@ -54,6 +54,8 @@ struct pm_gpu_seen {
     enum pm_device_state state;
     char text[PM_GPU_TEXT_MAX + 1]; /* why it is not ok, and what to do; "" */
     uint64_t total_bytes, free_bytes;
+    uint64_t
+        driver_bytes; /* of the total, what the driver keeps for itself: never free, and nobody's; 0: unknown */
     bool free_known;
     int cc_major, cc_minor; /* compute capability; 0.0: unknown */
     int compute_mode;       /* 0 default, 2 prohibited, 3 exclusive */

@@ -193,6 +193,7 @@ void pm_look_take(struct pm_look *look, struct pm_gpu_snapshot *ret)
 
         pm_look_at(look, i, gpu, &n_left);
         look->gpus[i].is.total_bytes = gpu->total_bytes; /* of one that is lost it is still known */
+        look->gpus[i].is.driver_bytes = gpu->driver_bytes;
         if (gpu->is.mig_mode && look->gpus[i].code == PM_NVML_OK)
             ret->n += pm_look_instances(look, &look->gpus[i], gpu, gpu + 1, PM_GPUS_MAX - ret->n,
                                         &n_left);

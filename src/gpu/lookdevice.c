@@ -82,12 +82,14 @@ static int read_memory(const struct pm_look *look, pm_nvml_device handle, struct
         code = look->nvml.memory_v1(handle, &old);
         memory.total = old.total;
         memory.free = old.free;
+        memory.reserved = 0;
     }
     if (code != PM_NVML_OK)
         return code;
 
     gpu->total_bytes = memory.total;
     gpu->free_bytes = memory.free < memory.total ? memory.free : memory.total;
+    gpu->driver_bytes = memory.reserved <= memory.total - gpu->free_bytes ? memory.reserved : 0;
     gpu->free_known = true;
     return PM_NVML_OK;
 }

@@ -86,11 +86,12 @@ static bool same_gpu(const struct pm_gpu_seen *a, const struct pm_gpu_seen *b)
 {
     return same_identity(&a->is, &b->is) && strcmp(a->name, b->name) == 0 && a->state == b->state &&
            strcmp(a->text, b->text) == 0 && a->total_bytes == b->total_bytes &&
-           a->free_known == b->free_known && a->free_bytes == b->free_bytes &&
-           a->cc_major == b->cc_major && a->cc_minor == b->cc_minor &&
-           a->compute_mode == b->compute_mode && a->mig_pending == b->mig_pending &&
-           a->n_ecc_uncorrected == b->n_ecc_uncorrected && a->remap_pending == b->remap_pending &&
-           a->remap_failed == b->remap_failed && a->recovery == b->recovery && same_processes(a, b);
+           a->driver_bytes == b->driver_bytes && a->free_known == b->free_known &&
+           a->free_bytes == b->free_bytes && a->cc_major == b->cc_major &&
+           a->cc_minor == b->cc_minor && a->compute_mode == b->compute_mode &&
+           a->mig_pending == b->mig_pending && a->n_ecc_uncorrected == b->n_ecc_uncorrected &&
+           a->remap_pending == b->remap_pending && a->remap_failed == b->remap_failed &&
+           a->recovery == b->recovery && same_processes(a, b);
 }
 
 bool pm_gpu_snapshot_same(const struct pm_gpu_snapshot *a, const struct pm_gpu_snapshot *b)

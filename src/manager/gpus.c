@@ -104,6 +104,7 @@ static void list(struct pm_gpu_watch *gpus, const struct pm_gpu_snapshot *snapsh
         memcpy(devices[n].id, gpu->is.id, sizeof devices[n].id);
         devices[n].is_gpu = gpu->is;
         devices[n].total_bytes = gpu->total_bytes;
+        devices[n].driver_bytes = gpu->driver_bytes;
         devices[n].reserve_bytes =
             reserve_of(&manager->config->devices.reserve, seen, snapshot->n, i);
         devices[n].free_known = gpu->free_known;

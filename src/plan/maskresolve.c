@@ -137,6 +137,7 @@ static int find_index(struct resolver *resolver, const struct pm_mask_item *item
                       size_t *ret)
 {
     struct pm_mask_item one = *item;
+    char others[32] = "and no other";
     size_t n;
     int r;
 
@@ -149,11 +150,12 @@ static int find_index(struct resolver *resolver, const struct pm_mask_item *item
     if (*ret < resolver->n)
         return POOLMGR_OK;
     n = count_whole(resolver, one.vendor);
+    if (n > 0)
+        (void)snprintf(others, sizeof(others), "but %zu other%s", n, n == 1 ? "" : "s");
     return refuse(resolver, NOT_FOUND, item, "what is here is shown by: poolctl devices",
-                  "there is no GPU %u%s%s here: %s%zu", index,
+                  "there is no GPU %u%s%s here, %s", index,
                   one.vendor == PM_MASK_VENDOR_ANY ? "" : " of ",
-                  one.vendor == PM_MASK_VENDOR_ANY ? "" : pm_vendor_name(one.vendor),
-                  n > 0 ? "they are " : "", n);
+                  one.vendor == PM_MASK_VENDOR_ANY ? "" : pm_vendor_name(one.vendor), others);
 }
 
 static int add_range(struct resolver *resolver, const struct pm_mask_item *item)

@@ -106,7 +106,7 @@ Feature: Every model on the GPUs that are meant for it, and never a byte more th
     And poolctl shows process 999999 with "16.0 GiB" on its GPU
     When a client who has "1s" asks "near" for a plain chat answer
     Then the client is refused with 503 "queue_timeout"
-    And the message names "16.0 GiB of others"
+    And the message names "16.0 GiB on GPU 0 belong to processes that are not ours"
     And the pool "free" is "ready"
     When process 999999 ends
     And clients ask "near" one after the other
@@ -141,7 +141,7 @@ Feature: Every model on the GPUs that are meant for it, and never a byte more th
     And no process of "left" is left
     When a client asks "left" for a plain chat answer
     Then the client is refused with 503 "device_lost"
-    And the message names "XID 79"
+    And the message names "GPU 0 is lost"
     And nothing is held against "left"
     But another client streams from "right" to the end
 

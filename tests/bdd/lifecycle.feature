@@ -19,7 +19,7 @@ Feature: Engines come, go and change, and nobody loses an answer
     And the pool "huge" is not ready, and its last error names "7516192768 bytes"
     But the pool "fox" is "ready"
 
-  # An error that only the driver tells, of an engine that lives on, needs the device layer. Here the engine tells it.
+  # Here the engine tells it; what the driver alone tells, of an engine that lives on, is in devices.feature.
   Scenario: A driver error makes a running pool unready, empties it, and it starts again with backoff (SUP-2, SUP-8)
     Given a preloaded pool "gpu" whose engine meets a driver error with its second request
     And the pool "gpu" is "ready"
@@ -64,7 +64,7 @@ Feature: Engines come, go and change, and nobody loses an answer
     And the pool "right" is "ready"
     And the pool "both" is "ready"
 
-  # Shares of one model by ratios need the planner. What holds before it: the smallest device decides.
+  # Ratios, and GPUs that are found, are in devices.feature. Here the sizes are declared, and so is what it needs.
   Scenario: Of unequal devices the smallest one is the bound (LOAD-2)
     Given the devices "0" with "24GiB" and "1" with "8GiB"
     And a pool "wide" on the devices "0,1" that needs "10GiB"

@@ -152,7 +152,7 @@ static void test_one_byte_too_many_never_fits_and_the_last_byte_does(void **s)
     assert_int_equal(count_actions(&world, PM_ACT_SPAWN), 1);
     (void)ask("b");
     assert_non_null(
-        strstr(the_action(&world, PM_ACT_REFUSE)->error->message, ": 1 bytes are missing"));
+        strstr(the_action(&world, PM_ACT_REFUSE)->error->message, ": 1 byte is missing"));
 }
 
 /* SUP-6 */

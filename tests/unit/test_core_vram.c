@@ -118,6 +118,24 @@ static void test_foreign_memory_counts_as_absent_and_is_named_VRAM_1(void **s)
     assert_int_equal(place("a").state, PM_STARTING);
 }
 
+/* VRAM-1: what a driver keeps for itself never comes back and is nobody's. */
+static void test_what_a_driver_keeps_can_never_be_had(void **s)
+{
+    add_device(24);
+    devices[0].driver_bytes = GIB;
+    (void)spec_of("a", 22);
+    (void)spec_of("b", 23);
+    begin();
+    seen_free("0", 23, false);
+    assert_int_equal(device(0).foreign_bytes, 0);
+    assert_int_equal(device(0).left_bytes, 22 * GIB);
+    (void)wish("b");
+    assert_int_equal(place("b").state, PM_FAILED);
+    assert_non_null(strstr(place("b").last_error.text, ": 1073741824 bytes are missing"));
+    (void)wish("a");
+    assert_int_equal(place("a").state, PM_STARTING);
+}
+
 static void test_what_is_free_is_known_before_the_first_start_on_a_new_device(void **s)
 {
     (void)spec_of("a", 18);
@@ -749,6 +767,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_foreign_memory_counts_as_absent_and_is_named_VRAM_1),
+        TEST(test_what_a_driver_keeps_can_never_be_had),
         TEST(test_what_is_free_is_known_before_the_first_start_on_a_new_device),
         TEST(test_one_byte_less_than_what_is_told_as_missing_is_not_enough),
         TEST(test_memory_of_others_in_the_way_keeps_nobody_waiting),

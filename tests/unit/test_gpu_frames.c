@@ -28,6 +28,7 @@ static void fill(struct pm_gpu_seen *gpu, unsigned i)
     strcpy(gpu->text, "why");
     gpu->total_bytes = UINT64_C(1) << 40;
     gpu->free_bytes = 12345;
+    gpu->driver_bytes = i * 678;
     gpu->free_known = true;
     gpu->cc_major = 9;
     gpu->compute_mode = 3;

@@ -484,7 +484,7 @@ static void test_messages_say_what_there_is_and_what_to_write(void **state)
     gpus = four;
     n_gpus = 4;
     (void)look_up("7", true, set, &n, &offset, &err);
-    assert_string_equal(err.message, "there is no GPU 7 of nvidia here: they are 4");
+    assert_string_equal(err.message, "there is no GPU 7 of nvidia here, but 4 others");
     gpus = mixed;
     n_gpus = PM_ARRAY_LEN(mixed);
     (void)look_up("0", true, set, &n, &offset, &err);
