@@ -98,7 +98,7 @@ static const struct metric metrics[] = {
     POOL("poolmgr_evictions_total", "counter", core.evictions, "",
          "Engines that were stopped to make room for another pool."),
     POOL("poolmgr_vram_used_bytes", "gauge", view.planned_bytes, "vram_used_bytes",
-         "Memory of declared devices that is charged to the pool's engines."),
+         "Memory of devices that is charged to the pool's engines."),
     REPLICA("poolmgr_restarts_total", "counter", restart_count,
             "Launches of a replica beyond its first."),
     REPLICA("poolmgr_failures_in_a_row", "gauge", n_failures,
