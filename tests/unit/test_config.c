@@ -384,7 +384,7 @@ static void test_masks_and_sizes_that_name_no_device_are_refused_where_they_stan
     assert_refused("pools: { a: { model: m, vram: { 0: much } } }\n",
                    "1:36: 'vram' in pool 'a' is 'much'; it must be a size");
     assert_refused(DECLARED "pools: { a: { model: m, devices: \"0,7\" } }\n",
-                   "2:37: 'devices' in pool 'a': there is no GPU 7 of nvidia here: they are 2; "
+                   "2:37: 'devices' in pool 'a': there is no GPU 7 of nvidia here, but 2 others; "
                    "'devices.declared' has 0, 1");
     assert_refused(DECLARED "pools: { a: { model: m, devices: \"0,1,0\" } }\n",
                    "2:39: 'devices' in pool 'a': '0' names a device that '0' names");
