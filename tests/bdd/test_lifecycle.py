@@ -11,7 +11,7 @@ import time
 
 from pytest_bdd import given, parsers, scenarios, then, when
 
-from conftest import HELD, ms, operation, remember, words
+from conftest import HELD, ms, not_ready, operation, remember, words
 from poolmgr_test import Load, TEXT, alive, read_answer, tiny_model, wait_until
 
 scenarios("lifecycle.feature")
