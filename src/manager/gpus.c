@@ -28,7 +28,8 @@ struct pm_gpu_watch {
     struct pm_manager *manager;
     struct pm_probe *probe;
     struct pm_list pasts;
-    unsigned n_minded; /* engines whose memory comes or goes */
+    unsigned n_minded;    /* engines whose memory comes or goes */
+    bool reserve_is_read; /* what is wrong with `reserve` of this configuration was told */
 };
 
 static const struct pm_gpu_snapshot *last(const struct pm_gpu_watch *gpus)
@@ -60,32 +61,6 @@ static enum pm_gpus what_there_is(const struct pm_gpu_watch *gpus,
                                                                        : PM_GPUS_NONE;
 }
 
-static bool is_meant(const char *name, const struct pm_gpu *gpus, size_t n, size_t which)
-{
-    struct poolmgr_error err = {0};
-    struct pm_mask *mask = NULL;
-    pm_auto_free size_t *set = pm_xalloc((n + 1) * sizeof *set);
-    size_t n_set = 0;
-    bool meant = false;
-
-    if (pm_mask_parse(name, strlen(name), &mask, NULL, &err) == POOLMGR_OK &&
-        pm_mask_resolve(mask, gpus, n, false, set, &n_set, NULL, &err) == POOLMGR_OK)
-        meant = n_set == 1 && set[0] == which;
-    pm_mask_unref(mask);
-    return meant;
-}
-
-/* `reserve` by any name that a mask may give to a device. */
-static uint64_t reserve_of(const struct pm_device_sizes *reserve, const struct pm_gpu *gpus,
-                           size_t n, size_t which)
-{
-    for (size_t i = 0; i < reserve->devices.n; i++) {
-        if (is_meant(reserve->devices.items[i], gpus, n, which))
-            return reserve->bytes[i];
-    }
-    return reserve->each;
-}
-
 /* One whose name nobody could read yet is no device that could be known again. */
 static void list(struct pm_gpu_watch *gpus, const struct pm_gpu_snapshot *snapshot)
 {
@@ -106,7 +81,7 @@ static void list(struct pm_gpu_watch *gpus, const struct pm_gpu_snapshot *snapsh
         devices[n].total_bytes = gpu->total_bytes;
         devices[n].driver_bytes = gpu->driver_bytes;
         devices[n].reserve_bytes =
-            reserve_of(&manager->config->devices.reserve, seen, snapshot->n, i);
+            pm_reserve_of(&manager->config->devices.reserve, seen, snapshot->n, i);
         devices[n].free_known = gpu->free_known;
         devices[n].free_bytes = gpu->free_bytes;
         devices[n++].state = gpu->state;
@@ -114,6 +89,9 @@ static void list(struct pm_gpu_watch *gpus, const struct pm_gpu_snapshot *snapsh
     pm_core_gpus(manager->core, what_there_is(gpus, snapshot), snapshot->text,
                  pm_manager_now(manager), &manager->actions);
     pm_core_devices(manager->core, devices, n, pm_manager_now(manager), &manager->actions);
+    if (n > 0 && !gpus->reserve_is_read)
+        pm_reserve_check(manager, seen, snapshot->n);
+    gpus->reserve_is_read = n > 0;
 }
 
 /* ---- whose memory it is ----------------------------------------------------------------------------- */
@@ -335,6 +313,7 @@ void pm_gpus_list(struct pm_gpu_watch *gpus)
 {
     if (!last(gpus))
         return;
+    gpus->reserve_is_read = false;
     list(gpus, last(gpus));
     tell_all_usage(gpus);
 }

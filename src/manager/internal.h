@@ -182,6 +182,13 @@ void pm_gpus_forgive(struct pm_gpu_watch *gpus);
 /* The engine loads, serves or ends: how often devices are looked at may change. */
 void pm_gpus_mind(struct pm_instance *instance);
 
+/* ---- reserve.c: of those that are found */
+/* What `reserve` keeps free on gpus[which], in bytes. */
+uint64_t pm_reserve_of(const struct pm_device_sizes *reserve, const struct pm_gpu *gpus, size_t n,
+                       size_t which);
+/* Tells which of its names mean none of them, or several. */
+void pm_reserve_check(struct pm_manager *manager, const struct pm_gpu *gpus, size_t n);
+
 /* ---- stage.c: looks at model files, in the helper thread */
 struct pm_stager *pm_stager_new(struct pm_manager *manager);
 void pm_stager_free(struct pm_stager *stager); /* behind the worker */

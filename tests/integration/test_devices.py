@@ -169,6 +169,22 @@ def test_pool_probe_is_begun_again_and_leaves_with_its_daemon(daemon, gpus):
     wait_until(lambda: not alive(pid), 30, "the end of pool-probe")
 
 
+def test_a_reserve_for_a_device_that_is_not_there_is_told_and_the_others_hold(daemon, gpus):
+    """CONF-1, DEV-1: with the file, and with the file that is read again."""
+    g = gpus(2)
+    more = {"devices": {"nvml": g.library, "reserve": {"1": "4GiB", "7": "2GiB"}}}
+    d = daemon({}, more, environment=g.environment)
+    wait_found(d, 2)
+    assert "'7'" in d.wait("config_warning", action="configure", text="those that are here are shown by: poolctl devices")["human"]
+    assert [device(d, g, i)["reserve_bytes"] for i in range(2)] == [GIB, 4 * GIB]
+    mark = d.mark()
+    more["devices"]["reserve"] = {"0": "3GiB", g.uuid(1): "2GiB"}
+    d.write_config({}, more)
+    assert d.post("/v1/config/reload?wait=30s").json()["state"] == "succeeded"
+    wait_until(lambda: [device(d, g, i)["reserve_bytes"] for i in range(2)] == [3 * GIB, 2 * GIB], 30, "the other reserve")
+    assert d.count("config_warning", after=mark) == 0
+
+
 @pytest.mark.parametrize("visible,hidden", [("1", 0), ("GPU-fa000000", 1)])
 def test_what_is_hidden_from_the_daemon_is_not_given_to_engines(daemon, gpus, visible, hidden):
     """MASK-1"""
