@@ -18,6 +18,8 @@ static void put_identity(json_t *device, const char *id, const struct pm_gpu *gp
         pm_put_text(device, "uuid", id);
     if (gpu->index <= PM_MASK_INDEX_MAX)
         pm_put_u64(device, "index", gpu->index);
+    if (gpu->slot >= 0 && pm_str_starts(id, "MIG-"))
+        pm_put(device, "mig_slot", json_integer(gpu->slot));
 }
 
 static void put_capability(json_t *device, const struct pm_gpu_seen *seen)
@@ -56,6 +58,8 @@ static void put_seen(json_t *device, const struct pm_call *call, const struct pm
     pm_put_text(device, "name", seen->name);
     pm_put_text(device, "text", seen->text);
     pm_put_text(device, "pci", seen->is.pci);
+    if (seen->is.mig_mode)
+        pm_put(device, "mig_mode", json_true());
     put_capability(device, seen);
     put_known(device, "temperature_celsius", seen->temperature_c);
     put_known(device, "power_milliwatts", seen->power_mw);

@@ -51,14 +51,16 @@ static const struct shape shapes[] = {
     {"PlanDevice",
      "device:i! uuid:s free_bytes:i! reserve_bytes:i! layers:i! weights_bytes:i kv_bytes:i "
      "compute_bytes:i context_bytes:i used_bytes:i"},
-    {"ReplicaDevice", "id:s! uuid:s index:i vram_total_bytes:i! vram_free_bytes:i planned_bytes:i! "
-                      "measured_bytes:i layers:i compute_capability:*i"},
+    {"ReplicaDevice",
+     "id:s! uuid:s index:i mig_slot:i vram_total_bytes:i! vram_free_bytes:i planned_bytes:i! "
+     "measured_bytes:i layers:i compute_capability:*i"},
     {"DeviceList", "devices:*Device! driver:$Driver host:$Host"},
-    {"Device", "id:s! uuid:s index:i name:s state:s! text:s pci:s vram_total_bytes:i! "
-               "vram_free_bytes:i reserve_bytes:i! planned_bytes:i! claimed_bytes:i! left_bytes:i! "
-               "foreign_bytes:i quarantined_until_at:t compute_capability:*i "
-               "temperature_celsius:i power_milliwatts:i utilisation_percent:i "
-               "processes:*DeviceProcess"},
+    {"Device",
+     "id:s! uuid:s index:i mig_slot:i mig_mode:b name:s state:s! text:s pci:s vram_total_bytes:i! "
+     "vram_free_bytes:i reserve_bytes:i! planned_bytes:i! claimed_bytes:i! left_bytes:i! "
+     "foreign_bytes:i quarantined_until_at:t compute_capability:*i "
+     "temperature_celsius:i power_milliwatts:i utilisation_percent:i "
+     "processes:*DeviceProcess"},
     {"DeviceProcess", "pid:i! name:s pool_id:s used_bytes:i"},
     {"Driver", "state:s! text:s version:s cuda:s"},
     {"Host", "memory_total_bytes:i! memory_available_bytes:i! memory_limit_bytes:i "

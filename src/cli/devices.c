@@ -21,8 +21,11 @@ static char *name_of(const json_t *device)
 {
     const char *id = pm_text(device, "id", "?");
 
-    if (pm_str_starts(id, "MIG-") || !json_object_get(device, "index"))
+    if (!json_object_get(device, "index"))
         return pm_xstrdup(id);
+    if (json_object_get(device, "mig_slot"))
+        return pm_xasprintf("%llu:%llu", (unsigned long long)pm_number(device, "index"),
+                            (unsigned long long)pm_number(device, "mig_slot"));
     return pm_xasprintf("%llu", (unsigned long long)pm_number(device, "index"));
 }
 
@@ -36,6 +39,8 @@ static char *note_of(const json_t *device)
 
     if (*text)
         pm_buf_adds(&note, text);
+    else if (json_is_true(json_object_get(device, "mig_mode")))
+        pm_buf_adds(&note, "in MIG mode: its instances are used");
     for (size_t i = 0; i < json_array_size(users); i++) {
         const json_t *user = json_array_get(users, i);
 

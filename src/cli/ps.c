@@ -52,15 +52,18 @@ static char *tokens(const json_t *pool)
     return json_is_number(rate) ? pm_xasprintf("%.0f", json_number_value(rate)) : pm_xstrdup("-");
 }
 
-/* By its index where that says enough, else by its id. */
+/* By its index, an instance with its slot, else by its id: what a mask may say. */
 static void add_name(struct pm_buf *names, const json_t *device)
 {
     const char *id = pm_text(device, "id", "?");
 
-    if (!pm_str_starts(id, "MIG-") && json_object_get(device, "index"))
-        pm_buf_addf(names, "%" PRIu64, pm_number(device, "index"));
-    else
+    if (!json_object_get(device, "index")) {
         pm_buf_adds(names, id);
+        return;
+    }
+    pm_buf_addf(names, "%" PRIu64, pm_number(device, "index"));
+    if (json_object_get(device, "mig_slot"))
+        pm_buf_addf(names, ":%" PRIu64, pm_number(device, "mig_slot"));
 }
 
 /* Where its first engine with a plan runs; else what the file says. */

@@ -169,6 +169,24 @@ def test_pool_probe_is_begun_again_and_leaves_with_its_daemon(daemon, gpus):
     wait_until(lambda: not alive(pid), 30, "the end of pool-probe")
 
 
+def test_instances_are_shown_as_masks_name_them(daemon, gpus):
+    """MASK-1, CLI-1: a GPU in MIG mode says so; its instances stand there by GPU and slot, over holes."""
+    g = gpus(1)
+    g.set(0, mig_capable=1, mig_now=1, mig_pending=1)
+    g.tell("mig", 0, 0, "10GiB")
+    g.tell("mig", 0, 2, "5GiB")
+    d = daemon({"a": Daemon.faulty("", devices="0:2", vram="2GiB")}, on(g), environment=g.environment)
+    wait_found(d, 3)
+    d.use("a")
+    shown = {words[0]: " ".join(words) for words in
+             (line.split() for line in subprocess.run([str(POOLCTL), "--url", "http://127.0.0.1:%d" % d.port, "devices"],
+                                                      capture_output=True, text=True, check=True).stdout.splitlines()) if words}
+    assert shown["0"].endswith("in MIG mode: its instances are used") and "0:0" in shown and "2.0 GiB" in shown["0:2"], shown
+    listed = subprocess.run([str(POOLCTL), "--url", "http://127.0.0.1:%d" % d.port, "ps"], capture_output=True, text=True,
+                            check=True).stdout
+    assert " 0:2 " in listed, listed
+
+
 def test_a_reserve_for_a_device_that_is_not_there_is_told_and_the_others_hold(daemon, gpus):
     """CONF-1, DEV-1: with the file, and with the file that is read again."""
     g = gpus(2)
