@@ -280,7 +280,7 @@ def test_one_that_says_nothing_of_its_layers_or_the_right_thing_is_up_soon(daemo
     d = daemon({"a": gpu_pool(orders=orders)}, on(g), environment=g.environment)
     wait_found(d, 1)
     d.use("a")
-    assert d.count("instance_ready", pool_id="a") == 1
+    d.wait("instance_ready", pool_id="a")
 
 
 def test_declared_devices_may_be_anything(daemon):
