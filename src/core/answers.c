@@ -148,7 +148,7 @@ void pm_core_start_unfit(struct pm_core *core, struct pm_token token,
 
     pm_core_enter(core, now_ms, out);
     place = pm_answered(core, token, PM_QUESTION_INSTANCE);
-    if (!place || place->state != PM_STARTING)
+    if (!place || place->state != PM_STARTING || core->leaving) /* what runs is the next daemon's */
         return;
 
     place->instance.spawned = true; /* it answers, so it runs */

@@ -108,7 +108,8 @@ static void stand_in(struct pm_waiter *waiter, struct pm_group *group, const cha
     insert(waiter->line, waiter);
     waiter->line->n++;
     queue->classes[waiter->priority].n++;
-    queue->n++;
+    if (queue->n++ == 0)
+        group->swept_until_ms = 0; /* whoever was swept out, it was for other reasons */
     queue->bytes += waiter->bytes;
     pm_group_touch(group);
 }

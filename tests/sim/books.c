@@ -492,8 +492,8 @@ void books_unfit(struct sim *sim, int index)
 {
     struct book_engine *engine = &sim->books.engines[index];
 
-    if (engine->ready || engine->signalled || engine->exited)
-        return;
+    if (engine->ready || engine->signalled || engine->exited || sim->books.leaving)
+        return; /* after a leave it is for the next daemon to judge */
     engine->told_launched = true;
     judge(sim, engine, PM_CLASS_SPAWN, true);
 }

@@ -16,9 +16,9 @@ static bool is_coming(enum pm_state state)
 
 static bool will_serve(const struct sim *sim, const struct book_pool *pool)
 {
-    if (!pool->there || pool->removing || pool->intent != PM_ENABLED ||
+    if (!pool->there || pool->removing || pool->intent != PM_ENABLED || pool->reloaded ||
         pool->n_running[PM_OP_STOP] > 0 || pool->n_running[PM_OP_DRAIN] > 0)
-        return false;
+        return false; /* a reload that swaps closes the gate first */
     EACH_REPLICA (pool, k) {
         struct pm_replica_view view = {0};
 

@@ -453,6 +453,21 @@ static void test_a_mask_with_an_unknown_device_fails_until_it_is_found(void **s)
     assert_string_equal(the_action(&world, PM_ACT_SPAWN)->plan->devices[0].id, "1");
 }
 
+/* LOAD-3: who comes when everything was refused before is asked anew. */
+static void test_who_comes_after_all_were_refused_is_refused_too(void **s)
+{
+    add_device(24);
+    only_on(spec_of("a", 10), "1");
+    begin();
+    (void)ask("a");
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_POOL_FAILED);
+    pm_actions_clear(&world.out);
+    pm_core_file_changed(world.core, "a", world.now_ms, &world.out);
+    assert_int_equal(place("a").state, PM_COLD);
+    (void)ask("a");
+    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_POOL_FAILED);
+}
+
 /* ---- adoption ------------------------------------------------------------------------------------------------ */
 
 static struct pm_token adopt(const char *id)
@@ -558,6 +573,7 @@ int main(void)
         TEST(test_who_waits_for_room_on_a_device_that_gets_lost_is_refused),
         TEST(test_auto_goes_where_devices_work),
         TEST(test_a_mask_with_an_unknown_device_fails_until_it_is_found),
+        TEST(test_who_comes_after_all_were_refused_is_refused_too),
         TEST(test_an_adopted_engine_is_charged_where_it_was_started),
         TEST(test_an_adopted_engine_is_not_guessed_on_a_device_that_is_lost),
         TEST(test_adopted_engines_count_though_they_do_not_fit),
