@@ -453,19 +453,27 @@ static void test_a_mask_with_an_unknown_device_fails_until_it_is_found(void **s)
     assert_string_equal(the_action(&world, PM_ACT_SPAWN)->plan->devices[0].id, "1");
 }
 
-/* LOAD-3: who comes when everything was refused before is asked anew. */
+/* LOAD-3: who comes when all pools of a name had refused is asked anew, though nobody waited between. */
 static void test_who_comes_after_all_were_refused_is_refused_too(void **s)
 {
+    struct pm_pool_spec *a = spec_of("a", 10), *b = spec_of("b", 10);
+
     add_device(24);
-    only_on(spec_of("a", 10), "1");
+    only_on(a, "1");
+    only_on(b, "0");
+    pm_strv_add(&a->aliases, "chat");
+    pm_strv_add(&b->aliases, "chat");
     begin();
-    (void)ask("a");
-    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_POOL_FAILED);
-    pm_actions_clear(&world.out);
-    pm_core_file_changed(world.core, "a", world.now_ms, &world.out);
-    assert_int_equal(place("a").state, PM_COLD);
-    (void)ask("a");
-    assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_POOL_FAILED);
+    devices[0].state = PM_DEVICE_LOST;
+    list_devices();
+    for (int i = 0; i < 2; i++) {
+        (void)ask("chat");
+        assert_int_equal(count_actions(&world, PM_ACT_REFUSE), 1);
+        assert_int_equal(place("a").state, PM_FAILED);
+        pm_actions_clear(&world.out);
+        pm_core_file_changed(world.core, "a", world.now_ms, &world.out);
+        assert_int_equal(place("a").state, PM_COLD);
+    }
 }
 
 /* ---- adoption ------------------------------------------------------------------------------------------------ */
