@@ -257,8 +257,10 @@ bool fake_take(struct fake_state *state, int gpu, int slot, int pid, uint64_t by
     if (!row)
         return false;
 
-    *row = (struct fake_holding){.pid = pid, .gpu = gpu, .slot = slot, .bytes = bytes};
+    *row = (struct fake_holding){.gpu = gpu, .slot = slot, .bytes = bytes};
     row->is_ours = read_process(pid, &process_state, &row->started);
+    __atomic_store_n(&row->pid, pid,
+                     __ATOMIC_RELEASE); /* last: whoever is killed here has nothing */
     return true;
 }
 
