@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/core.h"
+#include "rounds.h"
 #include "util/heap.h"
 #include "util/str.h"
 
@@ -578,7 +579,9 @@ static bool everything_came_up(void)
 int main(int argc, char **argv)
 {
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
-    uint64_t n_rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : argc > 1 ? 1 : ROUNDS;
+    uint64_t n_rounds = argc > 2   ? strtoull(argv[2], NULL, 10)
+                        : argc > 1 ? 1
+                                   : (uint64_t)rounds(ROUNDS);
     uint64_t n_failed = 0;
     bool all;
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core_world.h"
+#include "rounds.h"
 
 #define N_WORLDS   600
 #define N_STEPS    500
@@ -502,7 +503,7 @@ static void run(uint64_t seed)
 
 static void test_whatever_happens_to_pools_that_share_names_nobody_is_forgotten(void **s)
 {
-    for (uint64_t seed = 1; seed <= N_WORLDS; seed++)
+    for (uint64_t seed = 1; seed <= (uint64_t)rounds(N_WORLDS); seed++)
         run(seed);
     assert_true(n_grants > 1000);
     assert_true(n_refusals[-POOLMGR_E_PIN_UNMET] > 0 && n_refusals[-POOLMGR_E_DRAINING] > 0 &&
