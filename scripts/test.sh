@@ -33,7 +33,7 @@ units() {
     local build=$1; shift
     scripts/build.sh "$build" || return # `set -e` does not reach in here
     POOLMGR_TEST_ENGINE=${POOLMGR_TEST_ENGINE:-$PWD/build/engine/usr/bin/llama-server} \
-        limited setarch -R meson test -C "build/$build" --no-rebuild --print-errorlogs "$@"
+        limited setarch -R meson test -C "build/$build" --num-processes 3 --no-rebuild --print-errorlogs "$@"
 }
 
 python_tests() {
