@@ -271,6 +271,15 @@ void pm_room_forget(struct pm_place *place)
 
 /* ---- looking ----------------------------------------------------------------------------------------- */
 
+static size_t n_listed(const struct pm_core *core)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < core->n_devices; i++)
+        n += core->devices[i].is_listed;
+    return n;
+}
+
 struct pm_plan *pm_room_plan(const struct pm_place *place)
 {
     const struct pm_core *core = place->pool->core;
@@ -284,6 +293,7 @@ struct pm_plan *pm_room_plan(const struct pm_place *place)
     plan = pm_xalloc(sizeof(*plan));
     plan->on_cpu = on_cpu;
     plan->n_devices = charge->n;
+    plan->has_all = charge->n == n_listed(core);
     plan->n_layers = charge->n > 0 ? place->room.held->way.n_layers : 0;
     for (uint32_t i = 0; i < charge->n; i++) {
         (void)pm_str_copy(plan->devices[i].id, sizeof(plan->devices[i].id),

@@ -89,7 +89,8 @@ enum pm_action_kind {
 
 /* Where an engine runs, and what is charged for it there. */
 struct pm_plan {
-    bool on_cpu; /* no device at all: asked for, or there is no GPU in this machine (LOAD-5) */
+    bool on_cpu;  /* no device at all: asked for, or there is no GPU in this machine (LOAD-5) */
+    bool has_all; /* there is no device in this machine but these */
     unsigned n_layers; /* of the model, and the output; 0: unknown (the bytes were declared) */
     size_t n_devices;
     struct { /* in the order in which the engine shall see them */

@@ -67,13 +67,16 @@ static enum naming naming_of(const char *id)
                                                                           : BY_CUDA_UUID;
 }
 
-static void see_cuda(struct pm_choice *choice, const char *list)
+/* Vulkan has numbers of its own for the same GPUs, which nobody knows here. Where the plan has all that there are it
+ * may see them, so that an engine built for it works; elsewhere it could take the wrong one. */
+static void see_cuda(struct pm_choice *choice, const char *list, bool has_all)
 {
-    static const char *const own[] = {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"};
+    static const char *const own[] = {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES",
+                                      "GGML_VK_VISIBLE_DEVICES"};
 
     set(choice, "CUDA_DEVICE_ORDER", "PCI_BUS_ID");
     set(choice, "CUDA_VISIBLE_DEVICES", list);
-    hide(choice, own, PM_ARRAY_LEN(own));
+    hide(choice, own, PM_ARRAY_LEN(own) - !has_all);
 }
 
 /* A number that was declared says nothing of the vendor: nothing is hidden besides. */
@@ -110,7 +113,7 @@ static int see_devices(struct pm_choice *choice, const struct pm_plan *plan,
 
     switch (naming) {
     case BY_INDEX: see_indexes(choice, pm_buf_text(&list)); break;
-    case BY_CUDA_UUID: see_cuda(choice, pm_buf_text(&list)); break;
+    case BY_CUDA_UUID: see_cuda(choice, pm_buf_text(&list), plan->has_all); break;
     case BY_AMD_ID: see_amd(choice, pm_buf_text(&list)); break;
     }
     return POOLMGR_OK;

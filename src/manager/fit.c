@@ -77,8 +77,9 @@ static void describe(const struct pm_buffers *buffers, struct pm_failure *ret)
     if (buffers->n_devices == 0) {
         (void)pm_str_copy(ret->text, sizeof ret->text,
                           "llama-server cannot use a GPU: it put all layers on the host");
-        (void)pm_str_copy(ret->hint, sizeof ret->hint,
-                          "install a build with CUDA or Vulkan, or set devices: cpu");
+        (void)pm_str_copy(
+            ret->hint, sizeof ret->hint,
+            "install a build with CUDA (with Vulkan where it has all GPUs), or set devices: cpu");
         return;
     }
     ret->code = POOLMGR_E_BAD_ARGUMENTS; /* it could, and was told not to */

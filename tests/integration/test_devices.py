@@ -249,7 +249,7 @@ def test_a_build_without_gpus_fails_on_a_gpu_and_serves_on_the_cpu(either, gpus)
     failed = d.post("/v1/pools/gpu/start?wait=60s").json()
     assert (failed["state"], failed["error"]["code"]) == ("failed", "pool_failed"), failed
     assert failed["error"]["message"] == "gpu cannot start: " + ON_THE_HOST
-    assert failed["error"]["hint"] == "install a build with CUDA or Vulkan, or set devices: cpu"
+    assert failed["error"]["hint"] == "install a build with CUDA (with Vulkan where it has all GPUs), or set devices: cpu"
     event = d.wait("start_failed", pool_id="gpu")
     assert (event["class"], event["text"]) == ("spawn", ON_THE_HOST)
     wait_until(lambda: d.pool_state("gpu")["replicas"][0]["state"] == "failed", 30, "the end of its engine")

@@ -21,10 +21,10 @@
 #define A1 "GPU-fedcba9876543210"
 
 /* All kinds but CUDA's. */
-#define NO_OTHERS                                                                                  \
+#define NO_OTHERS NO_OTHERS_BUT_VULKAN "GGML_VK_VISIBLE_DEVICES= "
+#define NO_OTHERS_BUT_VULKAN                                                                       \
     "HIP_VISIBLE_DEVICES=-1 ROCR_VISIBLE_DEVICES=-1 GPU_DEVICE_ORDINAL=-1 "                        \
-    "MUSA_VISIBLE_DEVICES=-1 ASCEND_RT_VISIBLE_DEVICES= ONEAPI_DEVICE_SELECTOR=*:cpu "             \
-    "GGML_VK_VISIBLE_DEVICES= "
+    "MUSA_VISIBLE_DEVICES=-1 ASCEND_RT_VISIBLE_DEVICES= ONEAPI_DEVICE_SELECTOR=*:cpu "
 #define NOTHING "CUDA_VISIBLE_DEVICES=-1 NVIDIA_VISIBLE_DEVICES=void " NO_OTHERS
 #define PCI     "CUDA_DEVICE_ORDER=PCI_BUS_ID "
 #define OLD                                                                                        \
@@ -47,6 +47,10 @@ static const struct row {
      OLD,
      "-sm none -mg 0 -ngl 33 ",
      PCI "CUDA_VISIBLE_DEVICES=" U0 " " NO_OTHERS},
+    {{.has_all = true, .n_layers = 33, .n_devices = 1, .devices = {{.id = U0, .n_layers = 33}}},
+     OLD,
+     "-sm none -mg 0 -ngl 33 ",
+     PCI "CUDA_VISIBLE_DEVICES=" U0 " " NO_OTHERS_BUT_VULKAN},
     {{.n_layers = 33, .n_devices = 1, .devices = {{.id = M0, .n_layers = 33}}},
      {true, false},
      "-sm none -mg 0 -ngl 33 -fit off ",
