@@ -38,7 +38,7 @@ gather() {
         patchelf --set-rpath '$ORIGIN' "$dest/$(basename "$file")" 2>/dev/null || true # static ones have none
     done <$build/programs
     rm -rf "$dest/hwrun"
-    cp -r tests/hw/run tests/hw/hwrun tools/make_tiny_gguf.py "$dest/"
+    cp -r tests/hw/run tests/hw/serve.py tests/hw/hwrun tools/make_tiny_gguf.py "$dest/"
     cp LICENSE "$dest/LICENSE.txt"
     rm -rf "$dest/hwrun/__pycache__"
     git log -1 --format=%H >"$dest/commit.txt"
