@@ -43,18 +43,6 @@ void pm_model_unref(struct pm_model *model)
         free(model);
 }
 
-char *pm_model_shard_path(const char *first, uint64_t shard, uint64_t n)
-{
-    char end[64];
-
-    (void)snprintf(end, sizeof(end), "-00001-of-%05" PRIu64 ".gguf", n);
-    if (!pm_str_ends(first, end))
-        return NULL;
-
-    return pm_xasprintf("%.*s-%05" PRIu64 "-of-%05" PRIu64 ".gguf",
-                        (int)(strlen(first) - strlen(end)), first, shard + 1, n);
-}
-
 /* ---- tensors ------------------------------------------------------------------------------------------ */
 
 struct builder {

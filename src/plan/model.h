@@ -70,12 +70,6 @@ struct pm_model {
 int pm_model_read(const struct pm_gguf_source *files, size_t n, struct pm_model **ret,
                   struct poolmgr_error *err);
 
-/*
- * Where shard `shard` of n (from 0) lies, by the path of the first: "/m/x-00001-of-00003.gguf". The caller frees it; NULL: the
- * first's name is not that of a first shard of n. How many there are is pm_gguf's n_shards.
- */
-char *pm_model_shard_path(const char *first, uint64_t shard, uint64_t n);
-
 /* References may be taken and given back by several threads. A model of n_layers, all zeros, with one reference: for
  * those who fill it themselves. */
 struct pm_model *pm_model_new(size_t n_layers);

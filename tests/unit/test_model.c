@@ -406,17 +406,6 @@ static void test_a_cut_shard_is_named(void **state)
     assert_refused(shards.files, 3, POOLMGR_E_MODEL_CORRUPT, "file 3 of 3: cut short");
 }
 
-static void test_shards_lie_beside_the_first_by_its_name(void **state)
-{
-    char *path = pm_model_shard_path("/m/big-00001-of-00012.gguf", 9, 12);
-
-    assert_string_equal(path, "/m/big-00010-of-00012.gguf");
-    free(path);
-    assert_null(pm_model_shard_path("/m/big-00001-of-00012.gguf", 1, 13));
-    assert_null(pm_model_shard_path("/m/big-00002-of-00012.gguf", 1, 12));
-    assert_null(pm_model_shard_path("big.gguf", 1, 2));
-}
-
 /* ---- hostile files ------------------------------------------------------------------------------------ */
 
 static void test_each_shorter_header_is_refused(void **state)
@@ -501,7 +490,6 @@ int main(void)
         cmocka_unit_test(test_two_whole_models_are_not_one),
         cmocka_unit_test(test_a_shard_of_another_model_is_refused),
         cmocka_unit_test(test_a_cut_shard_is_named),
-        cmocka_unit_test(test_shards_lie_beside_the_first_by_its_name),
         cmocka_unit_test(test_each_shorter_header_is_refused),
         cmocka_unit_test(test_a_huge_array_of_numbers_ends_with_the_file),
         cmocka_unit_test(test_sizes_whose_sum_overflows_are_refused),
