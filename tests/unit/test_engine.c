@@ -288,6 +288,21 @@ static void test_models_that_are_not_there_or_no_files_are_told(void **state)
     free(fifo);
 }
 
+static void test_shards_lie_beside_the_first_by_its_name(void **state)
+{
+    char path[64];
+
+    (void)state;
+    assert_true(pm_engine_shard("/m/big-00001-of-00012.gguf", 9, path, sizeof path));
+    assert_string_equal(path, "/m/big-00010-of-00012.gguf");
+    assert_false(pm_engine_shard("/m/big-00001-of-00012.gguf", 12, path, sizeof path));
+    assert_true(pm_engine_shard("/m/big-00002-of-00012.gguf", 0, path, sizeof path));
+    assert_string_equal(path, "/m/big-00002-of-00012.gguf");
+    assert_false(pm_engine_shard("/m/big-00002-of-00012.gguf", 1, path, sizeof path));
+    assert_false(pm_engine_shard("/m/big.gguf", 1, path, sizeof path));
+    assert_false(pm_engine_shard("/m/big.gguf", 0, path, 4));
+}
+
 /* ---- last words ------------------------------------------------------------------------------------- */
 
 static void test_last_words_are_judged_as_the_real_engine_says_them(void **state)
@@ -482,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_a_command_gets_its_words_filled_in),
         cmocka_unit_test(test_what_cannot_be_started_is_told_before_the_spawn),
         cmocka_unit_test(test_models_that_are_not_there_or_no_files_are_told),
+        cmocka_unit_test(test_shards_lie_beside_the_first_by_its_name),
         cmocka_unit_test(test_last_words_are_judged_as_the_real_engine_says_them),
         cmocka_unit_test(test_exit_78_of_a_command_is_for_good),
         cmocka_unit_test(test_slots_and_props_are_read_and_anything_else_is_unknown),
