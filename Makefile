@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The face of the project: each target is one script. `make help` lists them.
 SHELL := /bin/bash
-export MODEL ENGINE PORT DURATION SEED ROUNDS STEPS
+export MODEL ENGINE PORT DURATION TARGETS SEED ROUNDS STEPS
 
 .DEFAULT_GOAL := build
 .PHONY: build run demo test lint sim sim-mutants fuzz bench estimate-table fresh deps deps-test clean help
@@ -31,7 +31,7 @@ sim-mutants: ## deliberate bugs in the core, each of which the simulator must ca
 	@scripts/deps.sh test
 	@scripts/sim.sh mutants
 
-fuzz: ## each fuzz target for DURATION=300 seconds
+fuzz: ## each fuzz target, or TARGETS="mask gguf", for DURATION=300 seconds
 	@scripts/deps.sh test
 	@scripts/fuzz.sh
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs every fuzz target for DURATION seconds (300). What they find is kept in build/fuzz/findings; any is a failure.
+# Runs every fuzz target, or those of TARGETS="mask gguf", for DURATION seconds (300). What they find is kept in
+# build/fuzz/findings; any is a failure.
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -11,6 +12,7 @@ passed=0 failed=0
 for program in build/fuzz/tests/fuzz/fuzz_*; do
     [ -x "$program" ] && [ -f "$program" ] || continue
     name=$(basename "$program"); name=${name#fuzz_}
+    [[ -z ${TARGETS:-} || " $TARGETS " = *" $name "* ]] || continue
     corpus=build/fuzz/corpus/$name; mkdir -p "$corpus"
     words=(); [ -e "tests/fuzz/$name.dict" ] && words=("-dict=tests/fuzz/$name.dict")
     say "$name for $seconds s"
