@@ -36,19 +36,15 @@ static struct pm_pool_spec *read_spec(struct pm_call *call, json_t *pool)
 
 /* ---- PUT and DELETE --------------------------------------------------------------------------------- */
 
-static void answer_created(struct pm_call *call, const struct pm_operation *op)
-{
-    (void)op;
-    pm_pools_answer(call, 201);
-}
-
 /* What the engine sees is changed by a reload, which takes its time. */
-static void answer_changed(struct pm_call *call, const struct pm_operation *op)
+static void answer_put(struct pm_call *call, const struct pm_operation *op)
 {
     if (op->kind == PM_OP_RELOAD)
         pm_call_operation(call, op->id, 202);
+    else if (op->state == PM_OP_FAILED)
+        pm_call_error(call, &op->error);
     else
-        pm_pools_answer(call, 200);
+        pm_pools_answer(call, op->made ? 201 : 200);
 }
 
 static void answer_removed(struct pm_call *call, const struct pm_operation *op)
@@ -59,10 +55,7 @@ static void answer_removed(struct pm_call *call, const struct pm_operation *op)
 
 void pm_change_put(struct pm_call *call)
 {
-    const struct pm_core *core = pm_manager_core(call->api->manager);
     struct poolmgr_error err = {0};
-    struct pm_pool_view before;
-    bool is_new;
     struct pm_pool_spec *spec;
     json_t *body;
     uint64_t op;
@@ -78,13 +71,12 @@ void pm_change_put(struct pm_call *call)
     if (!spec)
         return;
 
-    is_new = !pm_core_pool(core, call->args[0], pm_manager_now(call->api->manager), &before);
     r = pm_manager_put_pool(call->api->manager, spec, &op, &err);
     pm_pool_spec_unref(spec);
     if (r < 0)
         pm_call_error(call, &err);
     else
-        pm_call_when_accepted(call, op, is_new ? answer_created : answer_changed);
+        pm_call_when_accepted(call, op, answer_put);
 }
 
 void pm_change_remove(struct pm_call *call)

@@ -26,7 +26,7 @@ struct waiting {
 
 static bool was_refused(const struct pm_operation *op)
 {
-    return op->state == PM_OP_FAILED && !op->accepted;
+    return op->state != PM_OP_RUNNING && !op->accepted && op->error.code != 0;
 }
 
 static void answer(struct pm_call *call, const struct pm_operation *op, int status_running)
@@ -34,7 +34,7 @@ static void answer(struct pm_call *call, const struct pm_operation *op, int stat
     struct pm_clock clock = pm_clock_now(pm_manager_now(call->api->manager));
     char location[48];
 
-    if (was_refused(op)) {
+    if (was_refused(op) && call->route->scope != PM_SCOPE_READ) {
         pm_call_error(call, &op->error);
         return;
     }
@@ -196,11 +196,19 @@ void pm_operations_show(struct pm_call *call)
         pm_call_operation(call, id, 200);
 }
 
+static void answer_cancelled(struct pm_call *call, const struct pm_operation *op)
+{
+    uint64_t id = op->id;
+
+    (void)pm_operation_id(call->args[0], &id); /* not the one that cancelled it */
+    pm_call_operation(call, id, 200);
+}
+
 void pm_operations_cancel(struct pm_call *call)
 {
     struct poolmgr_error err = {0};
     json_t *body;
-    uint64_t id;
+    uint64_t id, by;
 
     if (!find(call, &id))
         return;
@@ -209,8 +217,8 @@ void pm_operations_cancel(struct pm_call *call)
         return;
     json_decref(body);
 
-    if (pm_manager_cancel_operation(call->api->manager, id, &err) < 0)
+    if (pm_manager_cancel_operation(call->api->manager, id, &by, &err) < 0)
         pm_call_error(call, &err);
     else
-        pm_call_operation(call, id, 200);
+        pm_call_when_accepted(call, by, answer_cancelled);
 }

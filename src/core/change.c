@@ -161,6 +161,7 @@ void pm_put_begin(struct pm_op *op, struct pm_actions *out)
         return;
     }
     pool = pm_registry_add(op->core, op->spec, op->owner, out);
+    op->view.made = true;
     pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
     pm_pool_step(pool, out);
 }
@@ -207,9 +208,25 @@ static bool any_part_runs(const struct pm_op *parent)
     return false;
 }
 
+static bool is_being_removed(const struct pm_pool *pool)
+{
+    return pm_pool_runs(pool) == PM_RUNS_REMOVAL;
+}
+
+/* Its removal could not be stored. */
+static void refuse_arrival(struct pm_op *op, struct pm_actions *out)
+{
+    struct poolmgr_error error = {0};
+
+    (void)pm_fail(&error, POOLMGR_E_CONFLICT, "'%s' was not removed after all", op->spec->id);
+    pm_op_end(op, PM_OP_FAILED, &error, out);
+}
+
 /* False: nothing of it can be done now. */
 static bool step_poolless(struct pm_op *op, struct pm_actions *out)
 {
+    const struct pm_pool *pool = op->spec ? pm_registry_find(op->core, op->spec->id) : NULL;
+
     if (op->view.kind == PM_OP_CONFIG_RELOAD) {
         if (op->stage != PM_OP_ACTING || any_part_runs(op))
             return false;
@@ -217,9 +234,11 @@ static bool step_poolless(struct pm_op *op, struct pm_actions *out)
         pm_op_end(op, op->view.error.code != 0 ? PM_OP_FAILED : PM_OP_SUCCEEDED, NULL, out);
         return true;
     }
-    if (op->commit.serial != 0 || pm_registry_find(op->core, op->spec->id))
+    if (op->commit.serial != 0 || (pool && is_being_removed(pool)))
         return false;
-    if (op->stage == PM_OP_TO_COMMIT)
+    if (pool)
+        refuse_arrival(op, out);
+    else if (op->stage == PM_OP_TO_COMMIT)
         pm_commit(op, out);
     else
         pm_put_begin(op, out);
@@ -289,7 +308,7 @@ int pm_core_put_pool(struct pm_core *core, struct pm_pool_spec *spec, uint64_t n
     if (r < 0)
         return r;
 
-    if (pool && !pool->removing) {
+    if (pool && !is_being_removed(pool)) {
         op = put(pool, spec, out);
         *ret_op = op->view.id;
         pm_pool_step(pool, out);
@@ -467,7 +486,6 @@ void pm_removal_begin(struct pm_op *op, struct pm_actions *out)
     pm_operations_end(pool, PM_OP_START, PM_OP_CANCELLED, out);
     pm_reload_call_off(pool, false, out);
     pm_operations_end(pool, PM_OP_RELOAD, PM_OP_CANCELLED, out);
-    pm_operations_end(pool, PM_OP_PUT, PM_OP_CANCELLED, out); /* it came too late for this pool */
     pm_pool_withdraw(pool, out);
 }
 
@@ -509,7 +527,7 @@ int pm_core_remove_pool(struct pm_core *core, const char *pool_id, bool has_drai
                         uint64_t *ret_op, struct poolmgr_error *err)
 {
     struct pm_pool *pool = NULL;
-    struct pm_op *op;
+    struct pm_op *op, *arrival;
     int r;
 
     pm_core_enter(core, now_ms, out);
@@ -524,6 +542,9 @@ int pm_core_remove_pool(struct pm_core *core, const char *pool_id, bool has_drai
     op->owes_answer = true;
     op->deadline_ms = pm_add_ms(core->now_ms, has_drain ? drain_ms : pool->spec->drain_deadline_ms);
     *ret_op = op->view.id;
+    arrival = arrival_of(core, pool_id);
+    if (arrival && arrival->owner == PM_OWNER_API)
+        pm_op_replace(arrival, op, out); /* it was to come back */
     if (pool->removing)
         pm_op_accept(op, out);
     pm_pool_step(pool, out);

@@ -114,10 +114,11 @@ int pm_core_stop(struct pm_core *core, const char *pool_id, uint64_t deadline_ms
 }
 
 int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
-                             struct pm_actions *out, struct poolmgr_error *err)
+                             struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err)
 {
     struct pm_pool *pool;
     struct pm_op *op;
+    int r;
 
     pm_core_enter(core, now_ms, out);
     op = pm_map_get_u64(&core->operations, id);
@@ -132,16 +133,20 @@ int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
         return pm_fail(err, POOLMGR_E_CONFLICT, "a removal is for good");
     if (op->view.kind == PM_OP_CONFIG_RELOAD)
         return pm_fail(err, POOLMGR_E_CONFLICT, "its parts can be cancelled, one by one");
-    if (!op->pool && op->commit.serial != 0)
+    if (op->commit.serial != 0)
         return pm_fail(err, POOLMGR_E_CONFLICT, "it is on its way to the disk");
+    r = op->view.kind == PM_OP_DRAIN ? pm_pool_refuses_command(op->pool, PM_OP_CANCEL, err) : 0;
+    if (r < 0)
+        return r;
     if (op->view.kind == PM_OP_STOP && !call_off_stop(op->pool, out))
         return pm_fail(err, POOLMGR_E_CONFLICT,
                        "the engine of %s has its signal: the stop is finished first",
                        op->pool->spec->id);
 
     pool = op->pool;
+    *ret_op = id;
     if (op->view.kind == PM_OP_DRAIN && op->stage == PM_OP_ACTING)
-        pm_drain_call_off(op, PM_OP_CANCELLED, NULL, out);
+        *ret_op = pm_drain_cancel(op)->view.id;
     else if (op->view.kind == PM_OP_RELOAD && pool->reload && pool->reload->op == op)
         pm_reload_call_off(pool, true, out);
     else if (op->view.state == PM_OP_RUNNING)

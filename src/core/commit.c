@@ -27,6 +27,10 @@ static enum pm_intent intent_of(const struct pm_pool *pool)
 
 static enum pm_intent intent_after(const struct pm_op *op)
 {
+    const struct pm_op *cancelled = pm_cancel_drain(op);
+
+    if (cancelled)
+        return cancelled->former;
     if (op->view.kind == PM_OP_DRAIN)
         return op->then == PM_THEN_HOLD ? PM_DRAINING : PM_DISABLED;
     return op->view.kind == PM_OP_RESUME ? PM_ENABLED : intent_of(op->pool);
@@ -157,6 +161,8 @@ static void act(struct pm_op *op, struct pm_actions *out)
         pm_drain_begin(op, out);
     else if (op->view.kind == PM_OP_RESUME)
         pm_resume_begin(op, out);
+    else if (op->view.kind == PM_OP_CANCEL)
+        pm_cancel_begin(op, out);
     else if (op->pool && op->pool->reload && op->pool->reload->op == op)
         pm_reload_committed(op, out);
     else if (op->spec)

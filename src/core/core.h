@@ -49,6 +49,7 @@ enum pm_operation_kind {
     PM_OP_REMOVE,
     PM_OP_CONFIG_RELOAD,
     PM_OP_HANDOFF,
+    PM_OP_CANCEL,
     PM_OP_KIND_COUNT
 };
 
@@ -470,6 +471,7 @@ struct pm_operation {
     uint64_t n_leases_left;     /* drain: how many ran at its deadline */
     bool forced;                /* drain: they were cut */
     bool rolled_back, switched; /* reload */
+    bool made;                  /* put: a pool came into being */
     char engine_version[64];    /* reload: of what serves now; "" unknown */
 };
 
@@ -541,8 +543,11 @@ void pm_core_persisted(struct pm_core *core, struct pm_token token,
 void pm_core_restore(struct pm_core *core, const struct pm_pool_record *record, uint64_t now_ms,
                      struct pm_actions *out);
 
+/* Ends it early, as far as that is possible. A drain goes on until its former intent is durable again: *ret_op is the
+ * operation that sees to that, and its PM_ACT_ACCEPTED says whether it stands; else *ret_op is `op`.
+ * POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT, POOLMGR_E_SHUTTING_DOWN. */
 int pm_core_cancel_operation(struct pm_core *core, uint64_t op, uint64_t now_ms,
-                             struct pm_actions *out, struct poolmgr_error *err);
+                             struct pm_actions *out, uint64_t *ret_op, struct poolmgr_error *err);
 
 /* n = 0, breaker as asked (CLOSED is "automatic"). Stores and stops nothing. POOLMGR_E_NOT_FOUND. */
 int pm_core_reset(struct pm_core *core, const char *pool_id, enum pm_breaker breaker,

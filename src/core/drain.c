@@ -97,12 +97,24 @@ static bool is_not_stopped(const struct pm_place *place)
     return pm_place_is_ours(place) ? pm_place_has_process(place) : !pm_place_emptied(place);
 }
 
+/* The disk may say so already: it ends by that, or goes on when that cannot be stored. */
+static bool is_being_cancelled(const struct pm_op *drain)
+{
+    struct pm_link *link;
+
+    pm_list_each (&drain->pool->operations, link) {
+        if (pm_cancel_drain(pm_container_of(link, struct pm_op, pool_link)) == drain)
+            return true;
+    }
+    return false;
+}
+
 void pm_drain_step(struct pm_op *op, struct pm_actions *out)
 {
     struct pm_pool *pool = op->pool;
     bool holds = op->then == PM_THEN_HOLD;
 
-    if (pm_pool_any(pool, holds ? is_not_at_rest : is_not_stopped))
+    if (pm_pool_any(pool, holds ? is_not_at_rest : is_not_stopped) || is_being_cancelled(op))
         return;
 
     pm_pool_set_intent(pool, holds ? PM_DRAINING : PM_DISABLED);
@@ -123,6 +135,23 @@ void pm_resume_begin(struct pm_op *op, struct pm_actions *out)
     pool->parked = false;
     pm_pool_rests(pool); /* what was held was kept from work */
     pm_tell_intent(pool, PM_EV_POOL_RESUMED, out);
+    pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
+}
+
+struct pm_op *pm_cancel_drain(const struct pm_op *cancel)
+{
+    struct pm_op *drain = cancel->pool ? pm_pool_op(cancel->pool, PM_OP_DRAIN) : NULL;
+
+    return drain && cancel->view.kind == PM_OP_CANCEL && cancel->cancels == drain->view.id ? drain
+                                                                                           : NULL;
+}
+
+void pm_cancel_begin(struct pm_op *op, struct pm_actions *out)
+{
+    struct pm_op *drain = pm_cancel_drain(op);
+
+    if (drain)
+        pm_drain_call_off(drain, PM_OP_CANCELLED, NULL, out);
     pm_op_end(op, PM_OP_SUCCEEDED, NULL, out);
 }
 
@@ -183,6 +212,15 @@ int pm_core_resume(struct pm_core *core, const char *pool_id, uint64_t now_ms,
     }
     pm_pool_step(pool, out);
     return POOLMGR_OK;
+}
+
+struct pm_op *pm_drain_cancel(struct pm_op *drain)
+{
+    struct pm_op *op = pm_op_begin(drain->pool, PM_OP_CANCEL, PM_OP_TO_COMMIT);
+
+    op->owes_answer = true;
+    op->cancels = drain->view.id;
+    return op;
 }
 
 void pm_core_restore(struct pm_core *core, const struct pm_pool_record *record, uint64_t now_ms,

@@ -351,6 +351,7 @@ struct pm_op {
     enum pm_on_deadline on_deadline;
     enum pm_then then;     /* drain */
     enum pm_intent former; /* drain: what an abort goes back to */
+    uint64_t cancels;      /* cancel: the drain that it calls off */
 };
 
 /* Whom a command meets. */
@@ -881,6 +882,11 @@ void pm_drain_step(struct pm_op *op, struct pm_actions *out);
 void pm_drain_call_off(struct pm_op *op, enum pm_operation_state state,
                        const struct poolmgr_error *error, struct pm_actions *out);
 void pm_resume_begin(struct pm_op *op, struct pm_actions *out);
+/* Of a drain that acts: the operation that calls it off when that is durable. */
+struct pm_op *pm_drain_cancel(struct pm_op *drain);
+/* What is called off; NULL: it has ended meanwhile. */
+struct pm_op *pm_cancel_drain(const struct pm_op *cancel);
+void pm_cancel_begin(struct pm_op *op, struct pm_actions *out);
 
 /* handoff.c */
 bool pm_place_is_ours(const struct pm_place *place);

@@ -82,6 +82,10 @@ static const enum pm_meeting meetings[PM_OP_KIND_COUNT][PM_RUNS_COUNT] = {
             [PM_RUNS_RELOAD] = PM_CANCELS,
             [PM_RUNS_SWAP] = PM_CANCELS,
         },
+    [PM_OP_CANCEL] =
+        {
+            [PM_RUNS_REMOVAL] = PM_CONFLICTS,
+        },
 };
 
 static const char *const meeting_names[] = {

@@ -15,7 +15,7 @@ static const char *const kind_names[] = {
     [PM_OP_START] = "start",     [PM_OP_STOP] = "stop",     [PM_OP_DRAIN] = "drain",
     [PM_OP_RESUME] = "resume",   [PM_OP_RELOAD] = "reload", [PM_OP_RESET] = "reset",
     [PM_OP_PUT] = "put",         [PM_OP_REMOVE] = "remove", [PM_OP_CONFIG_RELOAD] = "config-reload",
-    [PM_OP_HANDOFF] = "handoff",
+    [PM_OP_HANDOFF] = "handoff", [PM_OP_CANCEL] = "cancel",
 };
 static_assert(PM_ARRAY_LEN(kind_names) == PM_OP_KIND_COUNT, "a kind has no name");
 
@@ -160,14 +160,15 @@ static void answer_at_end(struct pm_op *op, const struct poolmgr_error *error,
                           struct pm_actions *out)
 {
     const struct pm_core *core = op->core;
-    struct poolmgr_error why = {0};
 
-    if (core->shutting_down || core->leaving)
-        (void)pm_fail(&why, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
-    else
-        (void)pm_fail(&why, POOLMGR_E_CONFLICT, "another command on %s came first",
-                      op->view.pool_id);
-    answer(op, error ? error : &why, out);
+    if (!op->owes_answer)
+        return;
+    if (!error && (core->shutting_down || core->leaving))
+        (void)pm_fail(&op->view.error, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
+    else if (!error)
+        (void)pm_fail(&op->view.error, POOLMGR_E_CONFLICT, "another command on %s %s",
+                      op->view.pool_id, op->view.replaced_by ? "took its place" : "came first");
+    answer(op, &op->view.error, out);
 }
 
 void pm_op_end(struct pm_op *op, enum pm_operation_state state, const struct poolmgr_error *error,

@@ -117,7 +117,8 @@ int pm_manager_clear_device(struct pm_manager *manager, const char *id, struct p
 const struct pm_gpu_snapshot *pm_manager_gpus(const struct pm_manager *manager);
 /* The pool whose engine a process belongs to, borrowed until the loop goes on; NULL: none of ours. */
 const char *pm_manager_process_pool(const struct pm_manager *manager, pid_t pid);
-int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, struct poolmgr_error *err);
+int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, uint64_t *ret_op,
+                                struct poolmgr_error *err);
 
 /* Calls fn once when the operation has come so far, or has ended (soon if it has already); NULL when there is none
  * such. Accepted: what the command changes for good is durable; ended without having been accepted: refused. */

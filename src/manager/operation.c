@@ -103,10 +103,11 @@ int pm_manager_reset(struct pm_manager *manager, const char *pool_id, enum pm_br
     return r;
 }
 
-int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, struct poolmgr_error *err)
+int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, uint64_t *ret_op,
+                                struct poolmgr_error *err)
 {
     int r = pm_core_cancel_operation(manager->core, op, pm_manager_now(manager), &manager->actions,
-                                     err);
+                                     ret_op, err);
 
     pm_manager_flush(manager);
     return r;

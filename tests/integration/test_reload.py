@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 from poolmgr_test import Daemon, Load, TEXT, alive, http, read_answer, times, tiny_model, wait_until
 
@@ -217,6 +218,31 @@ def test_the_file_s_pools_are_the_file_s(daemon):
     assert d.chat("busy").status == 404                         # its names left the routes
     assert read_answer(s, "POST").complete
     wait_until(lambda: d.get("/v1/pools/busy").status == 404, 30, "the end of the removed pool")
+
+
+def test_a_put_during_a_removal_is_a_new_pool_behind_it(daemon):
+    """REG-2, OP-1: it is answered when the pool is back; whoever comes behind it has the last word."""
+    d = daemon({"m": Daemon.pool()})
+    spec = Daemon.faulty("stream:delay=50")
+    assert put(d, "x", spec).status == 201
+    s = d.open_chat("x", stream=True, max_tokens=5000)
+    wait_until(lambda: d.pool_state("x")["active_leases"] == 1, 30, "a stream")
+    assert delete(d, "x", "?drain_ms=600000").status == 204
+    with ThreadPoolExecutor() as threads:
+        answers = []
+        for i in range(2):
+            answers.append(threads.submit(put, d, "x", {**spec, "idle_ttl": "%dm" % (7 + i)}))
+            wait_until(lambda n=i + 1: n_puts(d, "x") == n, 10, "a PUT that waits")
+        error = answers[0].result().json()["error"]
+        assert answers[0].result().status == 409 and error["code"] == "conflict", answers[0].result().body
+        s.close()
+        assert answers[1].result().status == 201
+        assert answers[1].result().json()["spec"]["idle_ttl"] == "8m"
+
+
+def n_puts(d, pool):
+    """Behind the one that made it."""
+    return len([o for o in d.get("/v1/operations").json()["operations"] if (o["kind"], o.get("pool_id")) == ("put", pool)]) - 1
 
 
 def test_a_put_that_is_wrong_names_the_member_and_changes_nothing(daemon):

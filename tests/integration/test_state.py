@@ -160,6 +160,23 @@ def test_a_kill_between_commands_keeps_the_last_that_was_answered(daemon):
         assert d.pool_state("a")["intent"] == intent
 
 
+def test_a_cancelled_drain_is_cancelled_over_a_kill_of_the_daemon(daemon):
+    """INV-26, DRAIN-2: the next daemon does not go on with it, however soon it comes."""
+    d = daemon({"a": Daemon.faulty("stream:delay=50", slots=8)})
+    for _ in range(times(3, 20)):
+        stream = d.open_chat("a", stream=True, max_tokens=5000)
+        wait_until(lambda: d.pool_state("a")["active_leases"] == 1, 30, "a stream")
+        drain = command(d, "a", "drain")
+        assert drain.status == 202
+        cancelled = d.post("/v1/operations/%s/cancel" % drain.json()["id"])
+        assert cancelled.status == 200 and cancelled.json()["state"] == "cancelled", cancelled.body
+        d.kill()
+        d.start()
+        stream.close()
+        assert d.pool_state("a")["intent"] == "enabled"
+        assert d.chat("a", max_tokens=1).status == 200
+
+
 @pytest.fixture
 def small_disk(daemon):
     """A daemon whose state lies on a disk of 64 KiB, and the folder by which we see it."""

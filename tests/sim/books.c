@@ -646,7 +646,8 @@ static void look_at_deadlines(struct sim *sim, int index)
 static bool is_answered_later(enum pm_operation_kind kind)
 {
     return kind == PM_OP_DRAIN || kind == PM_OP_RESUME || kind == PM_OP_REMOVE ||
-           kind == PM_OP_RELOAD || kind == PM_OP_PUT || kind == PM_OP_CONFIG_RELOAD;
+           kind == PM_OP_RELOAD || kind == PM_OP_PUT || kind == PM_OP_CONFIG_RELOAD ||
+           kind == PM_OP_CANCEL;
 }
 
 static void acts(struct sim *sim, struct book_op *op)
@@ -690,6 +691,14 @@ static enum pm_intent former_of(const struct sim *sim, const struct book_op *op)
     return sim->books.pools[op->pool].intent;
 }
 
+/* What it calls off still runs: what was before it holds again. */
+const struct book_op *book_cancelled(const struct sim *sim, const struct book_op *cancel)
+{
+    const struct book_op *drain = &sim->books.ops[cancel->cancels % SIM_OPS];
+
+    return drain->acts && !drain->ended ? drain : NULL;
+}
+
 static void take_accepted(struct sim *sim, const struct pm_action *action)
 {
     struct book_op *op = &sim->books.ops[action->operation % SIM_OPS];
@@ -705,6 +714,8 @@ static void take_accepted(struct sim *sim, const struct pm_action *action)
         acts(sim, op);
         return;
     }
+    if (op->kind == PM_OP_CANCEL && book_cancelled(sim, op))
+        sim->books.pools[op->pool].acknowledged = book_cancelled(sim, op)->former;
     if (op->kind != PM_OP_DRAIN && op->kind != PM_OP_RESUME) {
         acts(sim, op);
         return;
@@ -759,6 +770,8 @@ static void take_operation(struct sim *sim, const struct pm_action *action)
         return;
     sim->books.pools[op->pool].n_running[op->kind]--;
     look_at_deadlines(sim, op->pool);
+    if (op->kind == PM_OP_DRAIN && view.state == PM_OP_SUCCEEDED)
+        sim->books.pools[op->pool].drained_in_step = true;
     if (op->kind == PM_OP_REMOVE)
         sim->books.pools[op->pool].there = view.state != PM_OP_SUCCEEDED;
     if ((op->kind != PM_OP_DRAIN && op->kind != PM_OP_RESUME) || !is_answered_later(op->kind) ||
@@ -985,7 +998,7 @@ void books_begin(struct sim *sim)
         pool->reset_in_step = pool->stopped_in_step = false;
         pool->started_in_step = pool->failed_in_step = pool->not_written_in_step = false;
         pool->changed_in_step = pool->not_staged_in_step = pool->untouched_in_step = false;
-        pool->evicted_in_step = false;
+        pool->evicted_in_step = pool->drained_in_step = false;
         pool->before = pool->view;
         for (unsigned k = 0; k < pool->spec->n_replicas; k++) {
             pool->replicas[k].before = pool->replicas[k].view;

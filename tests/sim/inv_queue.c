@@ -483,6 +483,8 @@ static void look_at_answer(struct sim *sim, const struct pm_action *action)
     const struct book_op *op = &sim->books.ops[action->operation % SIM_OPS];
     const struct book_pool *pool = &sim->books.pools[op->pool];
     const struct world_record *disk = &sim->world.disk[op->pool];
+    const struct book_op *cancelled = op->kind == PM_OP_CANCEL ? book_cancelled(sim, op) : NULL;
+    enum pm_intent intent = cancelled ? cancelled->former : op->intent;
 
     HOLDS(sim, 28, op->pool, "a command is answered once", !op->answered, "op-%" PRIu64,
           action->operation);
@@ -500,9 +502,9 @@ static void look_at_answer(struct sim *sim, const struct pm_action *action)
     else if (op->kind == PM_OP_REMOVE)
         HOLDS(sim, 26, op->pool, "a removal is durable before the answer",
               op->joins || (disk->exists && disk->removed), "op-%" PRIu64, action->operation);
-    else
+    else if (op->kind != PM_OP_CANCEL || cancelled)
         HOLDS(sim, 26, op->pool, "an intent is durable before the answer",
-              disk->exists ? disk->intent == op->intent : op->intent == PM_ENABLED,
+              disk->exists ? disk->intent == intent : intent == PM_ENABLED,
               "op-%" PRIu64 ": the disk says %s", action->operation, pm_intent_name(disk->intent));
 }
 

@@ -96,16 +96,20 @@ static void command_remove(struct sim *sim, int index)
 
 static void command_cancel(struct sim *sim)
 {
-    uint64_t id = 1 + sim_below(&sim->random, 12);
+    uint64_t id = 1 + sim_below(&sim->random, 12), by = 0;
     struct poolmgr_error err = {0};
     struct pm_operation last;
+    struct book_op op = {.kind = PM_OP_CANCEL};
 
     if (pm_core_operation_at(sim->core, sim_below(&sim->random, 4), &last))
         id = last.id;
     sim_input(sim, SIM_NOBODY, "an operator cancels op-%" PRIu64, id);
     if (sim->books.ops[id % SIM_OPS].known)
         sim->books.pools[sim->books.ops[id % SIM_OPS].pool].stopped_in_step = true;
-    (void)pm_core_cancel_operation(sim->core, id, sim->now_ms, &sim->out, &err);
+    op.pool = sim->books.ops[id % SIM_OPS].pool;
+    op.cancels = id;
+    if (pm_core_cancel_operation(sim->core, id, sim->now_ms, &sim->out, &by, &err) == 0 && by != id)
+        books_command(sim, by, &op);
     sim_taken(sim);
 }
 

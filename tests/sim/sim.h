@@ -284,7 +284,7 @@ struct book_pool {
     struct pm_pool_view view, before;
     /* in this step */
     bool reset_in_step, stopped_in_step, started_in_step, failed_in_step, not_written_in_step,
-        evicted_in_step;
+        evicted_in_step, drained_in_step;
 };
 
 struct book_op {
@@ -296,6 +296,7 @@ struct book_op {
     uint64_t by_ms;            /* … which is this */
     enum pm_intent intent;     /* a drain or a resume: what comes after it */
     enum pm_intent former;     /* … and what was before */
+    uint64_t cancels;          /* a cancel: that drain */
 };
 
 struct book_device {
@@ -353,6 +354,8 @@ void books_staged(struct sim *sim, int pool, const struct pm_failure *failure);
 void books_probed(struct sim *sim, int engine, bool ok);
 void books_busy(struct sim *sim, int engine, uint64_t n_busy);
 void books_reset(struct sim *sim, int pool);
+const struct book_op *book_cancelled(const struct sim *sim,
+                                     const struct book_op *cancel); /* or NULL */
 void books_command(struct sim *sim, uint64_t id, const struct book_op *op);
 void books_persisted(struct sim *sim, int pool, const struct world_record *record, bool failed);
 void books_doomed(struct sim *sim, int engine);

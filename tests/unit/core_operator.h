@@ -119,9 +119,10 @@ static inline void staged_reload(struct world *world)
 static inline int cancel(struct world *world, uint64_t op)
 {
     struct poolmgr_error err = {0};
+    uint64_t by;
 
     pm_actions_clear(&world->out);
-    return pm_core_cancel_operation(world->core, op, world->now_ms, &world->out, &err);
+    return pm_core_cancel_operation(world->core, op, world->now_ms, &world->out, &by, &err);
 }
 
 static inline struct pm_token staged_spawn(struct world *world)

@@ -167,7 +167,7 @@ static void test_nothing_is_written_behind_a_removal_that_is_on_its_way_INV_26(v
     durable(&world);
     assert_int_equal(try_remove(MINE, true, 60000, &op), 0);
     disk = the_action(&world, PM_ACT_PERSIST)->token;
-    assert_int_equal(cancel(&world, draining), 0);
+    assert_int_equal(cancel(&world, draining), POOLMGR_E_CONFLICT);
     assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 0); /* it would bring the pool back */
     pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
     assert_int_equal(the_action(&world, PM_ACT_ACCEPTED)->operation, op);
@@ -436,21 +436,60 @@ static void test_a_put_of_what_is_not_the_api_s_is_refused(void **s)
     assert_int_equal(world.out.n, 0);
 }
 
-static void test_a_put_that_meets_a_removal_on_its_way_is_told_so(void **s)
+/* The same as behind a removal that is durable. */
+static void test_a_put_that_meets_a_removal_on_its_way_comes_back_after_it(void **s)
+{
+    uint64_t removing = 0, putting;
+    struct pm_token token, disk;
+    struct pm_lease lease;
+
+    token = ready_mine(&lease);
+    assert_int_equal(try_remove(MINE, true, 60000, &removing), 0);
+    disk = the_action(&world, PM_ACT_PERSIST)->token;
+    putting = put(spec_with(MINE, "/m/b.gguf"));
+    pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
+    assert_int_equal(operation(&world, putting).state, PM_OP_RUNNING);
+    release(&world, &lease, PM_RELEASE_DONE);
+    crash(&world, token, (struct pm_exit){.status = 0});
+    durable(&world);
+    assert_int_equal(operation(&world, putting).state, PM_OP_SUCCEEDED);
+    assert_true(operation(&world, putting).made);
+    assert_string_equal(view_of(MINE).spec->model.main, "/m/b.gguf");
+}
+
+static void test_a_put_behind_a_removal_that_is_not_durable_is_refused(void **s)
 {
     uint64_t removing = 0, putting;
     struct pm_token disk;
     struct pm_lease lease;
+    const struct poolmgr_error full = {.code = POOLMGR_E_STORE_FAILED, .message = "no space left"};
 
     (void)ready_mine(&lease);
     assert_int_equal(try_remove(MINE, true, 60000, &removing), 0);
     disk = the_action(&world, PM_ACT_PERSIST)->token;
-    putting = put(pm_pool_spec_ref(mine));
+    putting = put(spec_with(MINE, "/m/b.gguf"));
     pm_actions_clear(&world.out);
-    pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
-    assert_int_equal(operation(&world, putting).state, PM_OP_CANCELLED);
+    pm_core_persisted(world.core, disk, &full, world.now_ms, &world.out);
+    assert_int_equal(operation(&world, putting).state, PM_OP_FAILED);
+    assert_int_equal(operation(&world, putting).error.code, POOLMGR_E_CONFLICT);
     assert_int_equal(count_actions(&world, PM_ACT_ACCEPTED), 2);
-    assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 0);
+    assert_ptr_equal(view_of(MINE).spec, mine);
+}
+
+/* The last word wins: who asked for the pool is told that it does not come back. */
+static void test_a_removal_replaces_the_put_that_waits_for_a_removal(void **s)
+{
+    uint64_t again = 0, putting;
+    struct pm_lease lease;
+
+    (void)ready_mine(&lease);
+    (void)remove_mine(60000);
+    putting = put(spec_with(MINE, "/m/b.gguf"));
+    assert_int_equal(try_remove(MINE, true, 60000, &again), 0);
+    assert_int_equal(operation(&world, putting).state, PM_OP_CANCELLED);
+    assert_int_equal(operation(&world, putting).replaced_by, again);
+    assert_int_equal(operation(&world, putting).error.code, POOLMGR_E_CONFLICT);
+    assert_int_equal(count_actions(&world, PM_ACT_ACCEPTED), 2);
 }
 
 /* INV-26: what was stored at the acceptance of a drain is not taken back by what is stored beside it. */
@@ -679,7 +718,9 @@ int main(void)
         TEST(test_a_put_waits_for_a_reload_and_the_newest_wins),
         TEST(test_a_change_that_waits_ends_with_the_daemon),
         TEST(test_a_put_of_what_is_not_the_api_s_is_refused),
-        TEST(test_a_put_that_meets_a_removal_on_its_way_is_told_so),
+        TEST(test_a_put_that_meets_a_removal_on_its_way_comes_back_after_it),
+        TEST(test_a_put_behind_a_removal_that_is_not_durable_is_refused),
+        TEST(test_a_removal_replaces_the_put_that_waits_for_a_removal),
         TEST(test_a_put_beside_a_drain_stores_what_comes_after_the_drain_INV_26),
         TEST(test_a_pool_that_is_removed_comes_back_after_it),
         TEST(test_an_equal_pool_keeps_instance_leases_and_queue_INV_20),

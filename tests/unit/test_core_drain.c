@@ -283,12 +283,50 @@ static void test_a_cancelled_drain_leaves_the_former_intent_and_an_open_gate(voi
     (void)ready_engine(&world, &lease);
     op = drain(&world, 60000, PM_DEADLINE_STOP, PM_THEN_STOP);
     assert_int_equal(cancel(&world, op), 0);
-    assert_int_equal(view(&world).intent, PM_ENABLED);
     assert_int_equal(the_action(&world, PM_ACT_PERSIST)->record->intent, PM_ENABLED);
+    durable(&world);
+    assert_int_equal(operation(&world, op).state, PM_OP_CANCELLED);
+    assert_int_equal(view(&world).intent, PM_ENABLED);
     (void)granted(&world);
 }
 
-static void test_a_drain_that_is_cancelled_before_it_is_durable_never_acts(void **s)
+/* INV-26: whoever cancels a drain is answered when the next daemon would not go on with it. */
+static void test_a_cancelled_drain_goes_on_until_that_is_durable_INV_26(void **s)
+{
+    struct pm_lease lease;
+    uint64_t op;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    op = drain(&world, 60000, PM_DEADLINE_STOP, PM_THEN_STOP);
+    assert_int_equal(cancel(&world, op), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_ACCEPTED), 0);
+    assert_int_equal(operation(&world, op).state, PM_OP_RUNNING);
+    assert_int_equal(view(&world).intent, PM_DRAINING);
+    durable(&world);
+    assert_null(the_action(&world, PM_ACT_ACCEPTED)->error);
+    assert_int_equal(operation(&world, op + 1).state, PM_OP_SUCCEEDED);
+    assert_string_equal(pm_operation_kind_name(operation(&world, op + 1).kind), "cancel");
+}
+
+static void test_a_drain_whose_cancel_cannot_be_stored_goes_on_INV_27(void **s)
+{
+    struct pm_lease lease;
+    uint64_t op;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    op = drain(&world, 60000, PM_DEADLINE_STOP, PM_THEN_HOLD);
+    assert_int_equal(cancel(&world, op), 0);
+    disk_full(&world);
+    assert_int_equal(the_action(&world, PM_ACT_ACCEPTED)->error->code, POOLMGR_E_STORE_FAILED);
+    assert_int_equal(operation(&world, op).state, PM_OP_RUNNING);
+    release(&world, &lease, PM_RELEASE_DONE);
+    assert_int_equal(operation(&world, op).state, PM_OP_SUCCEEDED);
+}
+
+/* The disk may say enabled already: then nobody is told that it has ended as disabled. */
+static void test_a_drain_does_not_end_while_its_cancel_is_on_its_way_INV_26(void **s)
 {
     struct pm_token disk;
     struct pm_lease lease;
@@ -296,16 +334,49 @@ static void test_a_drain_that_is_cancelled_before_it_is_durable_never_acts(void 
 
     world_begin(&world);
     (void)ready_engine(&world, &lease);
-    op = ask_drain(&world, (struct pm_drain){0});
-    disk = the_action(&world, PM_ACT_PERSIST)->token;
+    op = drain(&world, 60000, PM_DEADLINE_STOP, PM_THEN_HOLD);
     assert_int_equal(cancel(&world, op), 0);
-    assert_int_equal(the_action(&world, PM_ACT_ACCEPTED)->error->code, POOLMGR_E_CONFLICT);
-    assert_int_equal(the_action(&world, PM_ACT_PERSIST)->record->intent,
-                     PM_ENABLED); /* behind it */
-    pm_actions_clear(&world.out);
+    disk = the_action(&world, PM_ACT_PERSIST)->token;
+    release(&world, &lease, PM_RELEASE_DONE);
+    assert_int_equal(operation(&world, op).state, PM_OP_RUNNING);
     pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
-    assert_int_equal(world.out.n, 0);
+    assert_int_equal(operation(&world, op).state, PM_OP_CANCELLED);
     assert_int_equal(view(&world).intent, PM_ENABLED);
+}
+
+static void test_a_cancel_does_not_reach_the_drain_that_came_behind_it(void **s)
+{
+    struct pm_lease lease;
+    struct pm_token disk;
+    uint64_t first, second;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    first = drain(&world, 60000, PM_DEADLINE_STOP, PM_THEN_STOP);
+    second = ask_drain(&world, (struct pm_drain){.has_deadline = true, .deadline_ms = 30000});
+    disk = the_action(&world, PM_ACT_PERSIST)->token;
+    assert_int_equal(cancel(&world, first), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 0);
+    pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
+    assert_int_equal(the_action(&world, PM_ACT_PERSIST)->record->intent, PM_DISABLED);
+    durable(&world);
+    assert_int_equal(operation(&world, first).replaced_by, second);
+    assert_int_equal(operation(&world, second).state, PM_OP_RUNNING);
+    assert_int_equal(view(&world).intent, PM_DRAINING);
+}
+
+static void test_a_command_on_its_way_to_the_disk_is_not_cancelled(void **s)
+{
+    struct pm_lease lease;
+    uint64_t op;
+
+    world_begin(&world);
+    (void)ready_engine(&world, &lease);
+    op = ask_drain(&world, (struct pm_drain){.has_deadline = true, .deadline_ms = 60000});
+    assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 1);
+    assert_int_equal(cancel(&world, op), POOLMGR_E_CONFLICT);
+    assert_int_equal(world.out.n, 0);
+    assert_int_equal(operation(&world, op).state, PM_OP_RUNNING);
 }
 
 static void test_commands_are_committed_one_after_the_other_in_their_order(void **s)
@@ -359,13 +430,16 @@ static void test_a_resume_of_what_serves_has_nothing_to_do_and_needs_no_disk(voi
 static void test_a_resume_is_durable_though_the_disk_is_behind_INV_26(void **s)
 {
     struct pm_token disk;
+    struct pm_lease lease;
     uint64_t op;
 
     world_begin(&world);
-    op = ask_drain(&world, (struct pm_drain){.has_deadline = true, .deadline_ms = 60000});
+    (void)ready_engine(&world, &lease);
+    (void)drain(&world, 1000, PM_DEADLINE_ABORT, PM_THEN_STOP);
+    pm_actions_clear(&world.out);
+    tick(&world, world.now_ms + 1000);
     disk = the_action(&world, PM_ACT_PERSIST)->token;
-    assert_int_equal(cancel(&world, op), 0);
-    op = ask_resume(&world); /* the disk says disabled, or will say so any moment */
+    op = ask_resume(&world); /* the disk says disabled as long as that is not written */
     assert_int_equal(count_actions(&world, PM_ACT_ACCEPTED), 0);
     pm_core_persisted(world.core, disk, NULL, world.now_ms, &world.out);
     assert_int_equal(operation(&world, op).state, PM_OP_RUNNING);
@@ -378,8 +452,9 @@ static void test_a_resume_is_durable_though_the_record_behind_failed_INV_26(void
 
     world_begin(&world);
     (void)ready_engine(&world, &lease);
-    op = drain(&world, 60000, PM_DEADLINE_STOP, PM_THEN_STOP);
-    assert_int_equal(cancel(&world, op), 0);
+    (void)drain(&world, 1000, PM_DEADLINE_ABORT, PM_THEN_STOP);
+    pm_actions_clear(&world.out);
+    tick(&world, world.now_ms + 1000);
     disk_full(&world);
     op = ask_resume(&world);
     assert_int_equal(count_actions(&world, PM_ACT_ACCEPTED), 0);
@@ -545,7 +620,11 @@ int main(void)
         TEST(test_a_drain_cancels_a_start_and_whoever_waits_is_told),
         TEST(test_the_last_drain_has_the_last_word),
         TEST(test_a_cancelled_drain_leaves_the_former_intent_and_an_open_gate),
-        TEST(test_a_drain_that_is_cancelled_before_it_is_durable_never_acts),
+        TEST(test_a_cancelled_drain_goes_on_until_that_is_durable_INV_26),
+        TEST(test_a_drain_whose_cancel_cannot_be_stored_goes_on_INV_27),
+        TEST(test_a_drain_does_not_end_while_its_cancel_is_on_its_way_INV_26),
+        TEST(test_a_cancel_does_not_reach_the_drain_that_came_behind_it),
+        TEST(test_a_command_on_its_way_to_the_disk_is_not_cancelled),
         TEST(test_commands_are_committed_one_after_the_other_in_their_order),
         TEST(test_a_resume_after_the_signal_starts_behind_the_stop),
         TEST(test_a_resume_of_what_serves_has_nothing_to_do_and_needs_no_disk),

@@ -43,9 +43,10 @@ static uint64_t stop(uint64_t deadline_ms)
 static int cancel(uint64_t op)
 {
     struct poolmgr_error err = {0};
+    uint64_t by;
 
     pm_actions_clear(&world.out);
-    return pm_core_cancel_operation(world.core, op, world.now_ms, &world.out, &err);
+    return pm_core_cancel_operation(world.core, op, world.now_ms, &world.out, &by, &err);
 }
 
 static void reset(enum pm_breaker breaker)
