@@ -41,6 +41,7 @@ struct file {
     struct pm_link link;
     struct pm_handoff_folder *folder;
     char *name, *content;
+    char *unread; /* why it could not be read, as it was told; NULL: it could */
     char pool_id[PM_ID_MAX + 1];
     unsigned replica;
     struct pm_handing *handing; /* NULL: nothing is under way */
@@ -85,6 +86,7 @@ static void file_free(struct file *file)
     file->folder->n_files--;
     free(file->name);
     free(file->content);
+    free(file->unread);
     free(file);
 }
 
@@ -197,6 +199,18 @@ static bool is_of_interest(const char *name)
     return name[0] != '.' && pm_str_ends(name, ENDING) && strlen(name) > strlen(ENDING);
 }
 
+static const char *kind_of(mode_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFLNK: return "a link";
+    case S_IFDIR: return "a folder";
+    case S_IFIFO: return "a FIFO";
+    case S_IFSOCK: return "a socket";
+    default: return "a device";
+    }
+}
+
+/* Only a regular file is opened for reading, and that without blocking, if it was exchanged meanwhile. */
 static int read_content(const struct pm_handoff_folder *folder, const char *name, char **ret,
                         struct poolmgr_error *err)
 {
@@ -205,8 +219,9 @@ static int read_content(const struct pm_handoff_folder *folder, const char *name
     size_t n;
     int r;
 
-    if (lstat(path, &status) == 0 && S_ISLNK(status.st_mode))
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "it is a link, not a file");
+    if (lstat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "it is %s, not a file",
+                       kind_of(status.st_mode));
     r = pm_read_file(path, PM_HANDOFF_MAX_BYTES, ret, &n, err);
     if (r == POOLMGR_OK && strlen(*ret) != n) {
         free(pm_take(*ret));
@@ -236,6 +251,19 @@ static struct file *find_or_add(struct pm_handoff_folder *folder, const char *na
     return file_new(folder, name, pool_id, replica);
 }
 
+/* Once, however often it is looked at. */
+static void tell_unread(struct pm_handoff_folder *folder, const char *name, struct file *file,
+                        const struct poolmgr_error *error)
+{
+    if (file && file->unread && strcmp(file->unread, error->message) == 0)
+        return;
+    if (file) {
+        free(file->unread);
+        file->unread = pm_xstrdup(error->message);
+    }
+    pm_handoff_tell_refused(folder->manager, name, error);
+}
+
 static void look(struct pm_handoff_folder *folder, const char *name)
 {
     pm_auto_free char *content = NULL;
@@ -249,11 +277,12 @@ static void look(struct pm_handoff_folder *folder, const char *name)
         file->seen = true;
     if (!file || read_content(folder, name, &content, &err) < 0) {
         if (err.code != POOLMGR_E_NOT_FOUND)
-            pm_handoff_tell_refused(folder->manager, name, &err);
+            tell_unread(folder, name, file, &err);
         else if (file)
             vanish(file);
         return;
     }
+    free(pm_take(file->unread));
     if (file->content && strcmp(file->content, content) == 0)
         return;
     free(file->content);
@@ -283,7 +312,8 @@ static void look_at_all(struct pm_handoff_folder *folder)
 
 /* ---- being told ------------------------------------------------------------------------------------- */
 
-/* A file that is open for writing is not looked at before it is closed; of a link IN_CREATE is all that comes. */
+/* A file that is open for writing is not looked at before it is closed; of a link, and of what is no file, IN_CREATE is
+ * all that comes. */
 static bool is_whole(const struct pm_handoff_folder *folder, const struct inotify_event *event)
 {
     pm_auto_free char *path = NULL;
@@ -292,7 +322,7 @@ static bool is_whole(const struct pm_handoff_folder *folder, const struct inotif
     if ((event->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) != 0)
         return true;
     path = pm_xasprintf("%s/%s", folder->path, event->name);
-    return lstat(path, &status) == 0 && (S_ISLNK(status.st_mode) || status.st_nlink > 1);
+    return lstat(path, &status) == 0 && (!S_ISREG(status.st_mode) || status.st_nlink > 1);
 }
 
 static void take_event(struct pm_handoff_folder *folder, const struct inotify_event *event)

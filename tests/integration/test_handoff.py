@@ -226,6 +226,32 @@ def test_files_that_are_wrong_are_told_and_the_others_serve(daemon, engine, drop
     assert {p["id"] for p in d.get("/v1/pools").json()["pools"]} == {"own", "good"}
 
 
+def make_no_files(folder, prefix):
+    """What has a handoff's name and is no file: its name and what it is called."""
+    named = {prefix + kind + ".0.json": "it is a %s, not a file" % kind.replace("fifo", "FIFO")
+             for kind in ("fifo", "folder", "socket")}
+    paths = [os.path.join(folder, name) for name in named]
+    os.mkfifo(paths[0])
+    os.mkdir(paths[1])
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(paths[2])
+    return named
+
+
+def test_what_is_no_file_is_told_once_and_holds_nobody_up(daemon, engine, drop):
+    """REG-4: a FIFO, a folder and a socket, before the start and later, and looked at again and again."""
+    named = make_no_files(drop, "a-")
+    d = daemon({}, {"handoff_dir": drop})
+    named.update(make_no_files(drop, "b-"))
+    for name, text in named.items():
+        assert d.wait("handoff_refused", target=name)["text"] == text
+    fd = os.open(os.path.join(drop, "b-fifo.0.json"), os.O_RDWR)    # its end is told like that of a file
+    os.close(fd)
+    write(drop, engine().document())
+    d.wait("handoff_accepted", pool_id="far")
+    assert {n: d.count("handoff_refused", target=n) for n in named} == {n: 1 for n in named}
+
+
 def test_a_file_that_gets_worse_changes_nothing_and_one_that_changes_takes_over(daemon, engine, drop):
     e, other = engine(), engine()
     path = write(drop, e.document())
