@@ -218,6 +218,10 @@ static json_t *result_json(const struct pm_operation *op)
         pm_put_bool(result, "forced", op->forced);
         pm_put_u64(result, "leases_left", op->n_leases_left);
     }
+    if (op->kind == PM_OP_HANDOFF) {
+        pm_put_u64(result, "replica", op->replica);
+        pm_put_text(result, "endpoint", op->endpoint);
+    }
     if (op->kind == PM_OP_RELOAD) {
         pm_put_bool(result, "success", op->state == PM_OP_SUCCEEDED);
         pm_put_bool(result, "rolled_back", op->rolled_back);

@@ -227,6 +227,8 @@ static bool step_poolless(struct pm_op *op, struct pm_actions *out)
 {
     const struct pm_pool *pool = op->spec ? pm_registry_find(op->core, op->spec->id) : NULL;
 
+    if (op->view.kind == PM_OP_HANDOFF)
+        return false;
     if (op->view.kind == PM_OP_CONFIG_RELOAD) {
         if (op->stage != PM_OP_ACTING || any_part_runs(op))
             return false;

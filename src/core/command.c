@@ -131,6 +131,8 @@ int pm_core_cancel_operation(struct pm_core *core, uint64_t id, uint64_t now_ms,
         return pm_fail(err, POOLMGR_E_SHUTTING_DOWN, "the daemon is stopping");
     if (op->view.kind == PM_OP_REMOVE)
         return pm_fail(err, POOLMGR_E_CONFLICT, "a removal is for good");
+    if (op->view.kind == PM_OP_HANDOFF)
+        return pm_fail(err, POOLMGR_E_CONFLICT, "its engine is being asked");
     if (op->view.kind == PM_OP_CONFIG_RELOAD)
         return pm_fail(err, POOLMGR_E_CONFLICT, "its parts can be cancelled, one by one");
     if (op->commit.serial != 0)

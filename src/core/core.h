@@ -434,6 +434,12 @@ struct pm_handoff {
 int pm_core_handoff(struct pm_core *core, const struct pm_handoff *handoff, uint64_t now_ms,
                     struct pm_actions *out, struct poolmgr_error *err);
 
+/* The operation that shows it while its engine is asked, and what came of it; NULL: it is registered. */
+uint64_t pm_core_handoff_begins(struct pm_core *core, const struct pm_pool_spec *spec,
+                                unsigned replica, uint64_t now_ms, struct pm_actions *out);
+void pm_core_handoff_ends(struct pm_core *core, uint64_t op, const struct poolmgr_error *error,
+                          uint64_t now_ms, struct pm_actions *out);
+
 /* Takes a handoff back: the replica gets nothing new, is emptied by its drain_deadline and let go; with the last one
  * the pool is removed.
  * POOLMGR_E_NOT_FOUND. */
@@ -472,6 +478,8 @@ struct pm_operation {
     bool forced;                /* drain: they were cut */
     bool rolled_back, switched; /* reload */
     bool made;                  /* put: a pool came into being */
+    unsigned replica;           /* handoff */
+    char endpoint[128];         /* handoff */
     char engine_version[64];    /* reload: of what serves now; "" unknown */
 };
 

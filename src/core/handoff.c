@@ -398,6 +398,29 @@ int pm_core_handoff(struct pm_core *core, const struct pm_handoff *handoff, uint
     return POOLMGR_OK;
 }
 
+uint64_t pm_core_handoff_begins(struct pm_core *core, const struct pm_pool_spec *spec,
+                                unsigned replica, uint64_t now_ms, struct pm_actions *out)
+{
+    struct pm_op *op;
+
+    pm_core_enter(core, now_ms, out);
+    op = pm_op_begin_poolless(core, spec->id, PM_OP_HANDOFF, PM_OP_ACTING);
+    op->view.replica = replica;
+    (void)pm_str_copy(op->view.endpoint, sizeof(op->view.endpoint), spec->external.endpoint);
+    return op->view.id;
+}
+
+void pm_core_handoff_ends(struct pm_core *core, uint64_t id, const struct poolmgr_error *error,
+                          uint64_t now_ms, struct pm_actions *out)
+{
+    struct pm_op *op;
+
+    pm_core_enter(core, now_ms, out);
+    op = pm_map_get_u64(&core->operations, id);
+    if (op && op->view.state == PM_OP_RUNNING) /* else the daemon stops */
+        pm_op_end(op, error ? PM_OP_FAILED : PM_OP_SUCCEEDED, error, out);
+}
+
 static bool is_taken_back(const struct pm_pool *pool)
 {
     for (unsigned i = 0; i < pool->n_places; i++) {

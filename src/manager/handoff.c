@@ -17,6 +17,7 @@ struct pm_handing {
     struct pm_pool_spec *spec; /* a reference */
     unsigned replica;
     bool keep;
+    uint64_t op; /* 0: it has none */
     struct pm_engine_ask *ask;
     struct pm_task task; /* it needs no asking */
     void (*fn)(void *ctx, const struct poolmgr_error *error);
@@ -36,9 +37,21 @@ void pm_handoff_tell_refused(struct pm_manager *manager, const char *what,
     pm_sink_tell(manager->sink, &event);
 }
 
+static void end_operation(struct pm_handing *handing, const struct poolmgr_error *error)
+{
+    struct pm_manager *manager = handing->manager;
+
+    if (handing->op == 0)
+        return;
+    pm_core_handoff_ends(manager->core, handing->op, error, pm_manager_now(manager),
+                         &manager->actions);
+    pm_manager_flush(manager);
+}
+
 static void answer(struct pm_handing *handing, const struct poolmgr_error *error)
 {
     pm_list_remove(&handing->link);
+    end_operation(handing, error);
     if (error)
         pm_handoff_tell_refused(handing->manager, handing->spec->id, error);
     handing->fn(handing->ctx, error);
@@ -117,6 +130,11 @@ struct pm_handing *pm_manager_handoff(struct pm_manager *manager, struct pm_pool
     pm_list_append(&manager->handings, &handing->link);
 
     pm_engine_fill_handed(spec);
+    if (!keep) {
+        handing->op = pm_core_handoff_begins(manager->core, spec, replica, pm_manager_now(manager),
+                                             &manager->actions);
+        pm_manager_flush(manager);
+    }
     if (spec->external.pid != 0 && !pm_pid_runs(spec->external.pid, NULL))
         pm_loop_later(manager->loop, &handing->task);
     else
@@ -125,11 +143,22 @@ struct pm_handing *pm_manager_handoff(struct pm_manager *manager, struct pm_pool
     return handing;
 }
 
+uint64_t pm_handing_operation(const struct pm_handing *handing)
+{
+    return handing->op;
+}
+
 void pm_handing_free(struct pm_handing *handing)
 {
+    struct poolmgr_error gone = {0};
+
     if (!handing)
         return;
 
+    if (pm_link_in_list(&handing->link)) {
+        (void)pm_fail(&gone, POOLMGR_E_CONFLICT, "whoever handed it over did not wait");
+        end_operation(handing, &gone);
+    }
     pm_list_remove(&handing->link);
     pm_list_remove(&handing->task.link);
     pm_engine_ask_free(handing->ask);

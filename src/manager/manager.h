@@ -139,6 +139,8 @@ struct pm_handing *pm_manager_handoff(struct pm_manager *manager, struct pm_pool
                                       unsigned replica, bool keep,
                                       void (*fn)(void *ctx, const struct poolmgr_error *error),
                                       void *ctx);
+/* That shows how it goes, before fn and after; 0 with `keep`. */
+uint64_t pm_handing_operation(const struct pm_handing *handing);
 void pm_handing_free(struct pm_handing *handing); /* also after fn */
 
 /* ---- questions ------------------------------------------------------------------------------------- */

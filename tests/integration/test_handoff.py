@@ -44,6 +44,9 @@ def test_a_handed_over_engine_is_ready_shown_and_left_alone_in_the_end(either, e
     answer = hand_over(d, e.document())
     assert answer.status == 200, answer.body
     assert (answer.json()["kind"], answer.json()["state"]) == ("handoff", "succeeded")
+    assert answer.headers["location"] == "/v1/operations/" + answer.json()["id"]
+    result = d.get(answer.headers["location"]).json()["result"]
+    assert (result["replica"], result["endpoint"]) == (0, e.document()["endpoint"])
     pool = d.pool_state("far")
     replica = pool["replicas"][0]
     assert (pool["owner"], pool["state"], pool["slots_total"]) == ("handoff", "ready", 2)

@@ -727,9 +727,35 @@ static void test_a_gone_one_of_the_file_is_looked_for_where_the_file_says(void *
     world_fini(&world);
 }
 
+/* OP-1: it runs while the engine is asked, is nobody's to cancel, and ends once. */
+static void test_a_handoff_has_an_operation_that_ends_as_it_does(void **state_)
+{
+    const struct poolmgr_error gone = {.code = POOLMGR_E_ENGINE_GONE, .message = "nobody listens"};
+    struct pm_pool_spec *spec = handed_spec(POOL, ENDPOINT, 4);
+    struct world world;
+    uint64_t good, bad;
+
+    (void)state_;
+    begin_empty(&world);
+    good = pm_core_handoff_begins(world.core, spec, 1, world.now_ms, &world.out);
+    bad = pm_core_handoff_begins(world.core, spec, 2, world.now_ms, &world.out);
+    assert_int_equal(operation(&world, good).state, PM_OP_RUNNING);
+    assert_int_equal(operation(&world, good).replica, 1);
+    assert_string_equal(operation(&world, good).endpoint, ENDPOINT);
+    assert_int_equal(cancel(&world, good), POOLMGR_E_CONFLICT);
+    pm_core_handoff_ends(world.core, good, NULL, world.now_ms, &world.out);
+    pm_core_handoff_ends(world.core, good, &gone, world.now_ms, &world.out);
+    assert_int_equal(operation(&world, good).state, PM_OP_SUCCEEDED);
+    pm_core_handoff_ends(world.core, bad, &gone, world.now_ms, &world.out);
+    assert_int_equal(operation(&world, bad).error.code, POOLMGR_E_ENGINE_GONE);
+    pm_pool_spec_unref(spec);
+    world_fini(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_handoff_has_an_operation_that_ends_as_it_does),
         cmocka_unit_test(test_an_engine_that_answered_is_ready_at_once_and_serves),
         cmocka_unit_test(test_one_that_was_not_asked_yet_is_waited_for_and_ready_when_it_answers),
         cmocka_unit_test(test_one_that_does_not_answer_is_gone_until_two_probes_are_good),
