@@ -27,9 +27,10 @@ static const struct shape shapes[] = {
     {"ModelList", "object:s! data:*Model!"},
     {"Model", "id:s! object:s! created:i! owned_by:s! state:s! context:i aliases:*s! pools:*s"},
     {"PoolList", "snapshot_version:i! pools:*Pool!"},
-    {"Pool", "id:s! owner:s! intent:s! state:s! aliases:*s! start:s! devices:s model:o! engine:o! "
-             "health:$Health! slots_total:i! slots_free:i! active_leases:i! queue_depth:i! "
-             "since_at:t idle_stop_at:t config_drift:b! spec:o replicas:*Replica!"},
+    {"Pool",
+     "id:s! owner:s! intent:s! state:s! aliases:*s! start:s! devices:s on_cpu:b model:o! engine:o! "
+     "health:$Health! slots_total:i! slots_free:i! active_leases:i! queue_depth:i! "
+     "since_at:t idle_stop_at:t config_drift:b! spec:o replicas:*Replica!"},
     {"Health", "live:b! ready:b! draining:b! last_check_at:t consecutive_failures:i! code:s "
                "reason:s last_error:$LastError"},
     {"PoolHealth", "id:s! state:s! live:b! ready:b! draining:b! last_check_at:t "

@@ -156,6 +156,8 @@ json_t *pm_pool_json(const struct pm_pool_view *view, const struct pm_replica_vi
     pm_put(pool, "aliases", aliases);
     pm_put_text(pool, "start", spec->start == PM_PRELOAD ? "preload" : "on-demand");
     pm_put_text(pool, "devices", spec->devices);
+    if (view->on_cpu)
+        pm_put_bool(pool, "on_cpu", true);
     pm_put(pool, "model", model_json(view));
     pm_put(pool, "engine", engine_json(view, replicas));
     pm_put(pool, "health", health_json(view, clock));

@@ -66,7 +66,7 @@ static void add_name(struct pm_buf *names, const json_t *device)
         pm_buf_addf(names, ":%" PRIu64, pm_number(device, "mig_slot"));
 }
 
-/* Where its first engine with a plan runs; else what the file says. */
+/* Where its first engine with a plan runs; else what the file says, and what `auto` is here. */
 static char *devices(const json_t *pool)
 {
     const json_t *replicas = json_object_get(pool, "replicas");
@@ -80,7 +80,10 @@ static char *devices(const json_t *pool)
             add_name(&ids, json_array_get(on, k));
         }
     }
-    return pm_xstrdup(ids.n > 0 ? pm_buf_text(&ids) : pm_text(pool, "devices", "-"));
+    if (ids.n > 0)
+        return pm_xstrdup(pm_buf_text(&ids));
+    return pm_xstrdup(
+        json_is_true(json_object_get(pool, "on_cpu")) ? "cpu" : pm_text(pool, "devices", "-"));
 }
 
 /* What is planned for all its engines. */

@@ -604,7 +604,7 @@ struct pm_pool_view {
     int code; /* HEALTH-5: a status, 0 when ready or when there is none for it */
     const char *
         code_name; /* the stable code: the status's name, "idle_stop", or the state's name; "" when ready */
-    char reason[192];     /* with numbers, and what to do next; "" when ready */
+    char reason[288];     /* with numbers, and what to do next; "" when ready */
     uint64_t model_bytes; /* as it was last staged; 0 unknown */
     uint64_t slots_total, slots_free, active_leases, queue_depth, queue_bytes;
     bool config_drift;     /* it runs something else than its owner asked for last */

@@ -86,12 +86,20 @@ static const char *const what_is_wrong[PM_DEVICE_STATE_COUNT] = {
     [PM_DEVICE_LOST] = "is lost: its engines are stopped",
 };
 
-/* ---- states ----------------------------------------------------------------------------------------- */
-
 static bool is_dead(enum pm_device_state state)
 {
     return state == PM_DEVICE_LOST || state == PM_DEVICE_RESET_REQUIRED;
 }
+
+static void tell_wrong(const struct pm_known_device *device, struct pm_actions *out)
+{
+    enum pm_device_state state = device->is.state;
+
+    pm_tell_device(device, is_dead(state) ? PM_EV_DEVICE_LOST : PM_EV_DEVICE_UNUSABLE, out, "%s",
+                   what_is_wrong[state]);
+}
+
+/* ---- states ----------------------------------------------------------------------------------------- */
 
 enum pm_device_state pm_device_state(const struct pm_known_device *device)
 {
@@ -152,7 +160,7 @@ static struct pm_known_device *add(struct pm_core *core, const struct pm_device 
     if (is->state == PM_DEVICE_OK)
         tell_found(device, out);
     else
-        pm_tell_device(device, PM_EV_DEVICE_LOST, out, "%s", what_is_wrong[is->state]);
+        tell_wrong(device, out);
     return device;
 }
 
@@ -200,7 +208,7 @@ void pm_device_set_state(struct pm_core *core, struct pm_known_device *device,
     device->is.state = state;
     pm_core_changed(core);
     if (state != PM_DEVICE_OK) {
-        pm_tell_device(device, PM_EV_DEVICE_LOST, out, "%s", what_is_wrong[state]);
+        tell_wrong(device, out);
         return;
     }
     tell_found(device, out);

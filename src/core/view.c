@@ -162,8 +162,8 @@ static void explain_failed(const struct pm_pool *pool, struct pm_pool_view *ret)
     pm_describe_verdict(&pool->failure, text, sizeof(text));
     ret->code =
         pool->failure.code == POOLMGR_E_NEVER_FITS ? POOLMGR_E_NEVER_FITS : POOLMGR_E_POOL_FAILED;
-    (void)snprintf(ret->reason, sizeof(ret->reason), "%.100s; mend it, then: poolctl reset %s",
-                   text, pool->spec->id);
+    (void)snprintf(ret->reason, sizeof(ret->reason), "%.100s; %s, then: poolctl reset %s", text,
+                   pool->failure.hint[0] ? pool->failure.hint : "mend it", pool->spec->id);
 }
 
 /* False: it rests for another reason. */

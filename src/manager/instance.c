@@ -235,7 +235,7 @@ static bool never_by_itself(int code)
            code == POOLMGR_E_BAD_ARGUMENTS || code == POOLMGR_E_PATH_TOO_LONG;
 }
 
-static void spawn_failed(struct pm_instance *instance, int code, const char *text)
+static void spawn_failed(struct pm_instance *instance, int code, const char *text, const char *hint)
 {
     struct pm_manager *manager = instance->manager;
     struct pm_failure failure = {
@@ -245,6 +245,7 @@ static void spawn_failed(struct pm_instance *instance, int code, const char *tex
     };
 
     (void)pm_str_copy(failure.text, sizeof failure.text, text);
+    (void)pm_str_copy(failure.hint, sizeof failure.hint, hint);
     pm_core_spawned(manager->core, instance->token, &failure, 0, pm_manager_now(manager),
                     &manager->actions);
     pm_manager_flush(manager);
@@ -252,7 +253,7 @@ static void spawn_failed(struct pm_instance *instance, int code, const char *tex
 
 static void on_spawn_failed(void *ctx, bool missing, const char *text)
 {
-    spawn_failed(ctx, missing ? POOLMGR_E_ENGINE_MISSING : POOLMGR_E_INTERNAL, text);
+    spawn_failed(ctx, missing ? POOLMGR_E_ENGINE_MISSING : POOLMGR_E_INTERNAL, text, "");
 }
 
 static void on_ready_line(void *ctx)
@@ -463,7 +464,7 @@ void pm_instance_spawn(struct pm_manager *manager, const struct pm_action *actio
         instance->plan = *action->plan;
     r = launch(instance, action->plan, &err);
     if (r < 0)
-        spawn_failed(instance, r, err.message);
+        spawn_failed(instance, r, err.message, err.hint);
 }
 
 void pm_instance_forget(struct pm_manager *manager, const struct pm_action *action)

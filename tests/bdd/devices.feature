@@ -166,6 +166,7 @@ Feature: Every model on the GPUs that are meant for it, and never a byte more th
     When a client asks "fox" for a plain chat answer
     Then the client receives the known text
     And it is told of "fox" that it starts "on the CPU: there is no GPU in this machine"
+    And "poolctl ps" shows "fox" on the devices "cpu"
 
   Scenario: A GPU that is there and does not work is a failure, and no reason for the CPU (LOAD-5, DEV-1)
     Given a machine with 1 GPU of "24GiB"

@@ -53,6 +53,12 @@ def no_gpu():
             pytest.skip("this machine has a GPU")
 
 
+@then(words('"poolctl ps" shows "{pool}" on the devices "{devices}"'))
+def ps_shows_devices(world, pool, devices):
+    titles, row = (line.split() for line in world.poolctl("ps", pool).stdout.splitlines())
+    assert row[titles.index("DEVICES")] == devices
+
+
 @given("its driver is not loaded")
 def no_driver(world):
     world.gpus.call("nvmlInit_v2", "code=9")

@@ -185,6 +185,11 @@ def test_what_can_never_start_is_tried_once_and_told(either, tmp_path, name):
     state = d.pool_state("bad")
     assert state["state"] == "failed"
     assert state["replicas"][0]["last_error"]["code"] == code, json.dumps(state)
+    if name == "engine":    # which, where, and what to do
+        assert state["replicas"][0]["last_error"]["text"] == "engine 'nowhere': /nowhere/llama-server does not exist"
+        assert state["health"]["reason"].endswith("; set engines.nowhere.path in the configuration, or --engine, "
+                                                  "then: poolctl reset bad"), state["health"]
+        assert error["hint"] == "set engines.nowhere.path in the configuration, or --engine"
     assert d.count("instance_starting", pool_id="bad") <= 1
     d.use("good", TEXT)
 

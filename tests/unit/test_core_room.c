@@ -416,6 +416,8 @@ static void test_who_waits_for_room_on_a_device_that_gets_lost_is_refused(void *
     (void)wish("c");
     devices[0].state = PM_DEVICE_MISMATCH; /* what runs there stays */
     list_devices();
+    assert_told(&world, PM_EV_DEVICE_UNUSABLE,
+                "device 0 takes no new engines: reload the driver, or reboot");
     assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_DEVICE_LOST);
     assert_string_equal(pool("c").code_name, "device_lost");
     assert_states(PM_READY, PM_READY, PM_WAITING);
