@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which driver a CUDA needs, by the release notes of NVIDIA's CUDA toolkit (tables "minimum required driver version
- * for minor version compatibility" and "corresponding driver versions", Linux). Within one major version a program
- * runs on the major version's least driver; what it compiles at its start needs the driver that came with its toolkit.
+ * Which driver a CUDA needs, by the release notes of NVIDIA's CUDA toolkit, each row compared with them
+ * (https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/, 13.3: table 2 "minimum required driver version for minor
+ * version compatibility", table 3 "corresponding driver versions", Linux, the GA of each toolkit). Within one major
+ * version a program runs on the major version's least driver; what it compiles at its start needs the driver that came
+ * with its toolkit. There was no 12.7, and from 13.4 on toolkits come without a driver.
  */
 #include <stdlib.h>
 
 #include "provision/judge.h"
 #include "util/cleanup.h"
 
+/* Table 2 tells the branches (450, 525, 580). 450.80.02 is by the note below it; the others are of 12.0 and 13.0 GA. */
 static const struct {
     unsigned major;
     const char *driver;
@@ -26,7 +29,8 @@ static const struct {
     {11, 4, "470.42.01"}, {11, 5, "495.29.05"}, {11, 6, "510.39.01"}, {11, 7, "515.43.04"},
     {11, 8, "520.61.05"}, {12, 0, "525.60.13"}, {12, 1, "530.30.02"}, {12, 2, "535.54.03"},
     {12, 3, "545.23.06"}, {12, 4, "550.54.14"}, {12, 5, "555.42.02"}, {12, 6, "560.28.03"},
-    {12, 8, "570.26"},    {12, 9, "575.51.03"}, {13, 0, "580.65.06"},
+    {12, 8, "570.26"},    {12, 9, "575.51.03"}, {13, 0, "580.65.06"}, {13, 1, "590.44.01"},
+    {13, 2, "595.45.04"}, {13, 3, "610.43.02"},
 };
 
 const char *pm_cuda_least_driver(unsigned major)

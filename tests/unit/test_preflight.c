@@ -866,6 +866,8 @@ static void test_drivers_are_compared_number_by_number(void **state)
     assert_null(pm_cuda_least_driver(9));
     assert_string_equal(pm_cuda_own_driver(12, 8), "570.26");
     assert_string_equal(pm_cuda_own_driver(12, 7), "560.28.03"); /* there was none: that of 12.6 */
+    assert_string_equal(pm_cuda_own_driver(13, 1), "590.44.01");
+    assert_string_equal(pm_cuda_own_driver(13, 3), "610.43.02");
     assert_null(pm_cuda_own_driver(99, 0));
 }
 
