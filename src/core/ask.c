@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a spec asks of an estimate and a plan. What a user wrote in `args` comes last on the engine's command line and wins there;
- * so it does here, as far as it changes how much memory is taken. These are llama.cpp's words: a family that reads GGUF
- * files. A value that is not understood is the engine's to refuse.
+ * What a spec asks of an estimate and a plan. What a user wrote in `args` comes last on the engine's command line and wins
+ * there, also over what stands in `env`; so it does here, as far as it changes how much memory is taken. These are
+ * llama.cpp's words: a family that reads GGUF files. A value that is not understood is the engine's to refuse.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +70,29 @@ static void read_args(const struct pm_strv *args, struct pm_estimate_ask *ask, u
     }
 }
 
+static bool is_true(const char *text)
+{
+    return strcmp(text, "1") == 0 || strcmp(text, "true") == 0 || strcmp(text, "on") == 0 ||
+           strcmp(text, "enabled") == 0;
+}
+
+/* llama.cpp takes from its environment what its command line does not say. */
+static void read_env(const struct pm_pairs *env, struct pm_estimate_ask *ask)
+{
+    for (size_t i = 0; i < env->names.n; i++) {
+        const char *name = env->names.items[i], *value = env->values.items[i];
+
+        if (strcmp(name, "LLAMA_ARG_CACHE_TYPE_K") == 0)
+            read_type(value, &ask->cache_k);
+        else if (strcmp(name, "LLAMA_ARG_CACHE_TYPE_V") == 0)
+            read_type(value, &ask->cache_v);
+        else if (strcmp(name, "LLAMA_ARG_UBATCH") == 0)
+            read_number(value, &ask->ubatch);
+        else if (strcmp(name, "LLAMA_ARG_KV_UNIFIED") == 0)
+            ask->unified = is_true(value);
+    }
+}
+
 struct pm_estimate_ask pm_spec_ask(const struct pm_pool_spec *spec)
 {
     struct pm_estimate_ask ask = pm_estimate_ask_default();
@@ -77,6 +100,9 @@ struct pm_estimate_ask pm_spec_ask(const struct pm_pool_spec *spec)
 
     ask.context = spec->context;
     ask.n_slots = spec->n_slots;
+    if (spec->runs)
+        read_env(&spec->runs->env, &ask);
+    read_env(&spec->env, &ask);
     if (spec->runs)
         read_args(&spec->runs->args, &ask, &total);
     read_args(&spec->args, &ask, &total);

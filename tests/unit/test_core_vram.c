@@ -337,6 +337,31 @@ static void test_arguments_of_the_user_count_in_the_estimate(void **s)
     assert_true(the_plan()->devices[0].bytes < single_bytes(model) / 2);
 }
 
+/* llama.cpp takes them from its environment, too; its command line wins. */
+static void test_variables_of_the_user_count_in_the_estimate_and_arguments_win(void **s)
+{
+    struct pm_pool_spec *spec = pm_pool_spec_new("a");
+
+    pm_strv_add(&spec->env.names, "LLAMA_ARG_CACHE_TYPE_K");
+    pm_strv_add(&spec->env.values, "q8_0");
+    pm_strv_add(&spec->env.names, "LLAMA_ARG_CACHE_TYPE_V");
+    pm_strv_add(&spec->env.values, "q4_0");
+    pm_strv_add(&spec->env.names, "LLAMA_ARG_UBATCH");
+    pm_strv_add(&spec->env.values, "4096");
+    pm_strv_add(&spec->env.names, "LLAMA_ARG_KV_UNIFIED");
+    pm_strv_add(&spec->env.values, "1");
+    assert_int_equal(pm_spec_ask(spec).cache_k, 8);
+    assert_int_equal(pm_spec_ask(spec).cache_v, 2);
+    assert_int_equal(pm_spec_ask(spec).ubatch, 4096);
+    assert_true(pm_spec_ask(spec).unified);
+    pm_strv_add(&spec->args, "-ctv");
+    pm_strv_add(&spec->args, "f16");
+    pm_strv_add(&spec->args, "-no-kvu");
+    assert_int_equal(pm_spec_ask(spec).cache_v, 1);
+    assert_false(pm_spec_ask(spec).unified);
+    pm_pool_spec_unref(spec);
+}
+
 /* ---- splits --------------------------------------------------------------------------------------------- */
 
 static void test_none_is_one_device_though_two_together_would_do(void **s)
@@ -781,6 +806,7 @@ int main(void)
         TEST(test_an_estimate_that_never_fits_says_what_would),
         TEST(test_a_smaller_model_in_the_place_of_one_that_never_fits_is_tried),
         TEST(test_arguments_of_the_user_count_in_the_estimate),
+        TEST(test_variables_of_the_user_count_in_the_estimate_and_arguments_win),
         TEST(test_none_is_one_device_though_two_together_would_do),
         TEST(test_auto_is_one_device_where_one_fits_and_else_a_split_SPLIT_1),
         TEST(test_a_split_that_fits_nowhere_names_the_device_and_the_bytes),
