@@ -14,10 +14,6 @@
 #include "plan/selector.h"
 #include "util/cleanup.h"
 
-/* More layers than any model has: llama.cpp takes the smaller of this and all of them (seen: 999 for a model of 6
- * layers is "offloaded 7/7 layers"). "all" says the same and is not known to builds before 2026. */
-#define ALL_LAYERS 999
-
 void pm_choice_fini(struct pm_choice *choice)
 {
     pm_strv_fini(&choice->arguments);
@@ -125,7 +121,7 @@ static void add_layers(struct pm_strv *arguments, unsigned n)
 {
     char text[16];
 
-    (void)snprintf(text, sizeof text, "%u", n > 0 ? n : ALL_LAYERS);
+    (void)snprintf(text, sizeof text, "%u", n > 0 ? n : PM_ENGINE_ALL_LAYERS);
     add(arguments, "-ngl", text);
 }
 

@@ -71,6 +71,11 @@ int pm_engine_command(const struct pm_engine_spec *engine, const struct pm_pool_
                       const struct pm_plan *plan, const struct pm_engine_traits *traits,
                       char **environment, struct pm_engine_command *ret, struct poolmgr_error *err);
 
+/* For a plan of devices that were found: whether `args` and `env` of the engine and of the pool leave its work where the plan
+ * has it. POOLMGR_E_BAD_ARGUMENTS names the word that does not. */
+int pm_engine_obeys(const struct pm_engine_spec *engine, const struct pm_pool_spec *pool,
+                    const struct pm_plan *plan, struct poolmgr_error *err);
+
 /* The model's files: there, regular, readable, with a header that is whole (GGUF: magic, version, counts and the
  * last tensor inside the file), of the main one all shards. Blocking but bounded (64 KiB … 16 MiB a file read); run it on
  * the helper thread. *ret_model: what an estimate needs of the main one, with one reference; NULL where its files are not read

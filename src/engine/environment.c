@@ -37,26 +37,12 @@ static const char *const kept_back[] = {
     "LLAMA_API_KEY",
 };
 
-/* Where llama.cpp takes its arguments for devices when they are not on the command line. */
-static const char *const device_arguments[] = {
-    "LLAMA_ARG_DEVICE",
-    "LLAMA_ARG_RPC",
-    "LLAMA_ARG_N_GPU_LAYERS",
-    "LLAMA_ARG_SPLIT_MODE",
-    "LLAMA_ARG_TENSOR_SPLIT",
-    "LLAMA_ARG_MAIN_GPU",
-    "LLAMA_ARG_FIT",
-    "LLAMA_ARG_FIT_TARGET",
-    "LLAMA_ARG_FIT_CTX",
-    "LLAMA_ARG_KV_OFFLOAD",
-    "LLAMA_ARG_NO_KV_OFFLOAD",
-    "LLAMA_ARG_OVERRIDE_TENSOR",
-    "LLAMA_ARG_CPU_MOE",
-    "LLAMA_ARG_N_CPU_MOE",
-    "LLAMA_ARG_N_CPU_FFN",
-    "LLAMA_ARG_MOE_CACHE_MIB",
-    "LLAMA_ARG_N_GPU_LAYERS_DRAFT",
-    "LLAMA_ARG_MMPROJ_OFFLOAD",
+/* What else llama.cpp takes from there that changes how much memory a plan needs. */
+static const char *const memory_arguments[] = {
+    "LLAMA_ARG_FIT_TARGET",    "LLAMA_ARG_FIT_CTX",
+    "LLAMA_ARG_CACHE_TYPE_K",  "LLAMA_ARG_CACHE_TYPE_V",
+    "LLAMA_ARG_UBATCH",        "LLAMA_ARG_KV_UNIFIED",
+    "LLAMA_ARG_NO_KV_UNIFIED", "LLAMA_ARG_KV_UNIFIED_PER_SLOT",
 };
 
 static bool named(const char *variable, const char *name)
@@ -85,7 +71,8 @@ static bool chooses_devices(const char *variable)
         if (named(variable, pm_selectors[i].name))
             return true;
 
-    return any_named(variable, device_arguments, PM_ARRAY_LEN(device_arguments));
+    return pm_engine_is_device_variable(variable) ||
+           any_named(variable, memory_arguments, PM_ARRAY_LEN(memory_arguments));
 }
 
 static bool is_kept_back(const char *variable, bool keep_choice)

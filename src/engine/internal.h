@@ -32,6 +32,10 @@ const char *pm_engine_health_path(const struct pm_engine_spec *engine);
 int pm_engine_program(const struct pm_engine_spec *engine, char **environment, char **ret,
                       struct poolmgr_error *err);
 
+/* More layers than any model has: llama.cpp takes the smaller of this and all of them (seen: 999 for a model of 6
+ * layers is "offloaded 7/7 layers"). "all" says the same and is not known to builds before 2026. */
+#define PM_ENGINE_ALL_LAYERS 999
+
 enum pm_choice_of {
     PM_CHOICE_OPEN, /* nothing is said: it does as it does by itself */
     PM_CHOICE_CPU,
@@ -52,6 +56,9 @@ void pm_choice_hide_all(struct pm_choice *choice);
 int pm_engine_choose(const struct pm_plan *plan, const struct pm_pool_spec *pool,
                      const struct pm_engine_traits *traits, struct pm_choice *ret,
                      struct poolmgr_error *err);
+
+/* Whether llama.cpp is told by "NAME=…" where it computes. */
+bool pm_engine_is_device_variable(const char *variable);
 
 /* The daemon's environment less secrets, what is meant for the daemon alone and, unless nothing is said of devices,
  * what others said of them; then what is chosen. */

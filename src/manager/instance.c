@@ -419,6 +419,12 @@ static int launch(struct pm_instance *instance, const struct pm_plan *plan,
     if (r < 0)
         return r;
 
+    if (plan && instance->manager->gpus) { /* what is declared, the file knows */
+        r = pm_engine_obeys(instance->engine, instance->spec, plan, err);
+        if (r < 0)
+            return r;
+    }
+
     r = pm_engine_command(instance->engine, instance->spec, instance->replica, folder, name, plan,
                           &traits, environ, &command, err);
     if (r < 0)

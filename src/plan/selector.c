@@ -25,8 +25,10 @@ const struct pm_selector pm_selectors[] = {
     {"GGML_VK_VISIBLE_DEVICES", ""},
     {"GGML_OPENCL_PLATFORM", NULL},
     {"GGML_OPENCL_DEVICE", NULL},
-    /* Not a choice of devices, but a way off them: what does not fit goes to the host's memory. */
+    /* Not a choice of devices, but ways off them: what does not fit goes to the host's memory. */
     {"GGML_CUDA_ENABLE_UNIFIED_MEMORY", NULL},
+    {"GGML_VK_ALLOW_SYSMEM_FALLBACK", NULL},
+    {"GGML_VK_PREFER_HOST_MEMORY", NULL},
 };
 const size_t pm_n_selectors = PM_ARRAY_LEN(pm_selectors);
 

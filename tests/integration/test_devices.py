@@ -266,11 +266,36 @@ def test_a_build_without_gpus_fails_on_a_gpu_and_serves_on_the_cpu(either, gpus)
 def test_arguments_that_put_all_layers_on_the_host_fail_too(daemon, gpus):
     """LOAD-5: an engine that has a GPU, and was told not to use it."""
     g = gpus(1)
-    d = daemon({"a": gpu_pool(args=["-ngl", "0"])}, on(g), environment=g.environment)
+    d = daemon({"a": gpu_pool(args=["-ot", ".=CPU"])}, on(g), environment=g.environment)
     wait_found(d, 1)
     failed = d.post("/v1/pools/a/start?wait=60s").json()
     assert failed["state"] == "failed" and "all layers on the host" in failed["error"]["message"], failed
     assert d.count("instance_ready", pool_id="a") == 0
+
+
+def test_arguments_and_variables_that_lead_off_the_plan_are_refused_before_the_start(either, gpus):
+    """MASK-1, LOAD-5, SUP-6: by name and once; what says the same as the plan may stay, and where no GPU is seen it cannot
+    matter."""
+    g = gpus(2)
+    wrong = {"layers": {"args": ["-ngl", "1"]}, "other": {"args": ["--device", "CUDA1"]}, "far": {"args": ["--rpc", "10.0.0.7:1"]},
+             "experts": {"args": ["-cmoe"], "vram": 0}, "quiet": {"args": ["--log-disable"]},
+             "variable": {"env": {"LLAMA_ARG_OVERRIDE_TENSOR": "exps=CPU"}, "vram": 0}}
+    pools = {name: {**gpu_pool(), **more, "env": {"FAULT": ORDERS, **more.get("env", {})}} for name, more in wrong.items()}
+    pools["same"] = gpu_pool(args=["-ngl", "999", "-fit", "off"])
+    pools["cpu"] = Daemon.faulty("", args=["-ngl", "5"])
+    d = either(pools, on(g), environment=g.environment)
+    wait_found(d, 2)
+    for name, more in wrong.items():
+        failed = d.post("/v1/pools/%s/start?wait=60s" % name).json()
+        assert (failed["state"], failed["error"]["code"]) == ("failed", "pool_failed"), failed
+        word = more["args"][0] if "args" in more else "LLAMA_ARG_OVERRIDE_TENSOR"
+        assert failed["error"]["message"].startswith("%s cannot start: '%s' in its %s " % (
+            name, word, "args" if "args" in more else "env")), failed
+        assert failed["error"]["hint"].startswith("leave it out"), failed
+        assert d.pool_state(name)["replicas"][0]["last_error"]["code"] == "bad_arguments"
+    assert g.users() == {}
+    d.use("same")
+    d.use("cpu")
 
 
 @pytest.mark.parametrize("orders", ["", ORDERS])

