@@ -3,6 +3,7 @@
  * plan: does a model fit, where, and with which flags. Of a file it is answered here, with neither a daemon nor a GPU; of a pool
  * the daemon is asked, which knows its devices.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -13,7 +14,6 @@
 #include "engine/engine.h"
 #include "plan/ggml.h"
 #include "util/cleanup.h"
-#include "util/file.h"
 #include "util/str.h"
 
 struct question {
@@ -229,14 +229,15 @@ static json_t *ask_daemon(struct pm_cli *cli, const struct question *question)
 
 /* ---- the verb ----------------------------------------------------------------------------------------- */
 
+/* As a shell's `>` would: what a link points to is written, and a device stays one. */
 static void write_svg(const char *path, const json_t *answer)
 {
     pm_auto_buf struct pm_buf out = {0};
-    struct poolmgr_error err = {0};
+    FILE *file = fopen(path, "we");
 
     pm_plan_draw(answer, &out);
-    if (pm_write_file(path, out.data, out.n, 0644, false, &err) < 0)
-        pm_cli_die(1, "%s", err.message);
+    if (!file || fwrite(out.data, 1, out.n, file) != out.n || fclose(file) != 0)
+        pm_cli_die(1, "--svg: '%s' cannot be written: %s", path, strerror(errno));
 }
 
 int pm_verb_plan(struct pm_cli *cli)

@@ -158,6 +158,25 @@ def test_bars_fit_the_terminal_and_a_picture_is_drawn(published, tmp_path):
     assert any(t.startswith("lacking") for t in titles) == (done.returncode == 1)
 
 
+def test_a_picture_goes_where_a_link_points_and_what_is_no_file_stays(published, tmp_path):
+    path = published("qwen3-4b-real")
+    (tmp_path / "there.svg").write_text("an older one, longer than nothing")
+    (tmp_path / "link.svg").symlink_to("there.svg")
+    assert plan(path, "--machine", "24", "--svg", str(tmp_path / "link.svg")).returncode == 0
+    assert (tmp_path / "link.svg").is_symlink() and "</svg>" in (tmp_path / "there.svg").read_text()
+
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE, text=True)
+    done = plan(path, "--machine", "24", "--svg", str(tmp_path / "pipe"))
+    if not (tmp_path / "pipe").is_fifo():
+        reader.kill()
+    assert done.returncode == 0 and "</svg>" in reader.communicate(timeout=60)[0]
+    for name, words in [("no/where.svg", "No such file"), ("", "Is a directory"), ("there.svg/x.svg", "Not a directory")]:
+        bad = str(tmp_path / name)
+        done = plan(path, "--machine", "24", "--svg", bad)
+        assert done.returncode == 1 and "--svg: '%s' cannot be written: %s" % (bad, words) in done.stderr, done
+
+
 # ---- with a daemon ----------------------------------------------------------------------------------------
 
 
