@@ -41,7 +41,8 @@ int pm_split_largest_context(const struct pm_model *model, const struct pm_estim
                              struct poolmgr_error *err)
 {
     struct search search = {model, *ask, mode, ratios, devices, n};
-    uint64_t step = model->context < PM_SPLIT_CONTEXT_STEP ? model->context : PM_SPLIT_CONTEXT_STEP;
+    uint64_t most = model->context > 0 ? model->context : ask->context;
+    uint64_t step = most < PM_SPLIT_CONTEXT_STEP ? most : PM_SPLIT_CONTEXT_STEP;
     uint64_t low = 0, high;
     bool fits = false;
     int r;
@@ -53,7 +54,7 @@ int pm_split_largest_context(const struct pm_model *model, const struct pm_estim
         return r;
 
     /* In steps: `low` fits, or is 0. */
-    for (high = fits ? model->context / step : 0; low < high;) {
+    for (high = fits ? most / step : 0; low < high;) {
         uint64_t middle = high - (high - low) / 2;
 
         if (fits_context(&search, middle * step))

@@ -73,10 +73,12 @@ static int check_ask(const struct pm_model *model, const struct pm_estimate_ask 
 
     terms->n_slots = ask->n_slots > 0 ? ask->n_slots : 1;
     estimate->context = ask->context > 0 ? ask->context : model->context;
-    if (estimate->context == 0)
-        return pm_fail(
-            err, POOLMGR_E_BAD_ARGUMENTS,
-            "no context is asked for, and the model does not say what it was trained on");
+    if (estimate->context == 0) {
+        (void)pm_fail(err, POOLMGR_E_BAD_ARGUMENTS,
+                      "no context is asked for, and the model does not say what it was trained on");
+        return pm_error_hint(err, POOLMGR_E_BAD_ARGUMENTS,
+                             "say how many tokens, as the pool's context or with --ctx");
+    }
 
     if (terms->n_slots > PM_ESTIMATE_SLOTS_MAX)
         return pm_fail(err, POOLMGR_E_BAD_ARGUMENTS, "%" PRIu64 " slots are more than %d",

@@ -66,7 +66,8 @@ void pm_split_ratios(const struct pm_split *split, double ret[PM_SHARES_MAX]);
 
 /*
  * The largest context of one request that fits: a multiple of PM_SPLIT_CONTEXT_STEP up to what the model was trained on (of one
- * trained on less, that); 0: none does. ask->context is not looked at.
+ * trained on less, that); 0: none does. Of a model that does not say what it was trained on: up to ask->context, which is not
+ * looked at else.
  *
  * @return POOLMGR_OK; what pm_estimate_make() and pm_split_plan() return for the smallest context.
  */

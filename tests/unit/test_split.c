@@ -310,7 +310,35 @@ static void test_the_largest_context_is_at_most_the_trained_one(void **state)
     (void)set_devices(none, devices);
     (void)pm_split_largest_context(model, &ask, PM_SPLIT_NONE, NULL, 0, devices, 1, &largest, &err);
     assert_int_equal(largest, 0);
+    pm_model_unref(model);
+}
+
+static void test_the_largest_context_of_who_knows_no_trained_one_is_at_most_what_is_asked(
+    void **state)
+{
+    static const unsigned frees[] = {6000, 0};
+    struct pm_model *model = make_model(&shape_4b);
+    struct pm_estimate_ask ask = golden_ask(0);
+    struct pm_split_device devices[1];
+    struct poolmgr_error err = {0};
+    uint64_t largest, all;
+
+    (void)state;
+    (void)set_devices(frees, devices);
+    assert_int_equal(
+        pm_split_largest_context(model, &ask, PM_SPLIT_NONE, NULL, 0, devices, 1, &all, &err),
+        POOLMGR_OK);
+    assert_true(all > 4096 && all < 40960);
     model->context = 0;
+    for (uint64_t asked = 100; asked < 2 * all; asked *= 3) {
+        ask.context = asked;
+        assert_int_equal(pm_split_largest_context(model, &ask, PM_SPLIT_NONE, NULL, 0, devices, 1,
+                                                  &largest, &err),
+                         POOLMGR_OK);
+        assert_int_equal(largest, asked < 256 ? asked : asked < all ? asked / 256 * 256 : all);
+    }
+
+    ask.context = 0;
     assert_int_equal(
         pm_split_largest_context(model, &ask, PM_SPLIT_NONE, NULL, 0, devices, 1, &largest, &err),
         POOLMGR_E_BAD_ARGUMENTS);
@@ -451,6 +479,8 @@ int main(void)
         cmocka_unit_test(test_of_devices_that_lack_the_same_the_first_is_named),
         cmocka_unit_test(test_kv_is_capped_by_the_smallest_of_equal_shares),
         cmocka_unit_test(test_the_largest_context_is_at_most_the_trained_one),
+        cmocka_unit_test(
+            test_the_largest_context_of_who_knows_no_trained_one_is_at_most_what_is_asked),
         cmocka_unit_test(test_bad_ratios_are_refused_with_what_is_wrong),
         cmocka_unit_test(test_ratios_become_counts_by_their_largest_remainders),
         cmocka_unit_test(test_what_is_asked_by_ratios_is_checked_like_any_plan),
