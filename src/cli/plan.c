@@ -39,13 +39,14 @@ static uint64_t read_bytes(const char *text, const char *option)
 /* "q8_0", as the engine's -ctk has it. */
 static unsigned read_type(const char *text, const char *option)
 {
-    for (unsigned id = 0; id < PM_GGML_TYPES; id++) {
-        const struct pm_ggml_type *type = pm_ggml_type(id);
+    unsigned id;
 
-        if (type && strcasecmp(type->name, text) == 0)
-            return id;
-    }
-    pm_cli_die(2, "%s: no type '%s'; f16, q8_0 and q4_0 are the usual ones", option, text);
+    if (!pm_ggml_find_cache_type(text, &id))
+        pm_cli_die(2,
+                   "%s: no type '%s'; f16, q8_0 and q4_0 are the usual ones, and an engine takes "
+                   "f32, bf16, q5_1, q5_0, q4_1 and iq4_nl, too",
+                   option, text);
+    return id;
 }
 
 static bool read_text_option(struct question *question, const char *name, const char *value)

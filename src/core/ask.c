@@ -9,25 +9,6 @@
 
 #include "core/inner.h"
 
-struct cache_type {
-    const char *name;
-    unsigned type; /* ggml's number */
-};
-
-/* ggml's names of the types a cache can be kept in, as --cache-type-k takes them. */
-static const struct cache_type cache_types[] = {
-    {"f32", 0},  {"f16", 1},  {"bf16", 30}, {"q8_0", 8},    {"q4_0", 2},
-    {"q4_1", 3}, {"q5_0", 6}, {"q5_1", 7},  {"iq4_nl", 20},
-};
-
-static void read_type(const char *text, unsigned *ret)
-{
-    for (size_t i = 0; i < PM_ARRAY_LEN(cache_types); i++) {
-        if (strcmp(cache_types[i].name, text) == 0)
-            *ret = cache_types[i].type;
-    }
-}
-
 static void read_number(const char *text, uint64_t *ret)
 {
     char *end;
@@ -47,9 +28,9 @@ static void read_pair(const char *name, const char *value, struct pm_estimate_as
                       uint64_t *total)
 {
     if (is_either(name, "-ctk", "--cache-type-k"))
-        read_type(value, &ask->cache_k);
+        (void)pm_ggml_find_cache_type(value, &ask->cache_k);
     else if (is_either(name, "-ctv", "--cache-type-v"))
-        read_type(value, &ask->cache_v);
+        (void)pm_ggml_find_cache_type(value, &ask->cache_v);
     else if (is_either(name, "-ub", "--ubatch-size"))
         read_number(value, &ask->ubatch);
     else if (is_either(name, "-np", "--parallel"))

@@ -44,10 +44,10 @@ struct pm_estimate_ask pm_estimate_ask_default(void)
 static int check_type(unsigned id, const char *which, const struct pm_ggml_type **ret,
                       struct poolmgr_error *err)
 {
-    *ret = pm_ggml_type(id);
+    *ret = pm_ggml_cache_type(id);
     if (!*ret)
-        return pm_fail(err, POOLMGR_E_BAD_ARGUMENTS, "the %s cache's type %u is not known", which,
-                       id);
+        return pm_fail(err, POOLMGR_E_BAD_ARGUMENTS,
+                       "the %s cache's type %u is none that an engine keeps a cache in", which, id);
     return POOLMGR_OK;
 }
 

@@ -17,7 +17,7 @@
 #define PM_ESTIMATE_UBATCH        512                           /* llama.cpp's -ub */
 #define PM_ESTIMATE_CONTEXT_BYTES (UINT64_C(512) * 1024 * 1024) /* CUDA context, until measured */
 #define PM_ESTIMATE_SLOTS_MAX     65536
-#define PM_ESTIMATE_TOKENS_MAX    UINT32_MAX /* of all slots: llama.cpp counts them in 32 bits */
+#define PM_ESTIMATE_TOKENS_MAX    UINT32_C(0x7fffffff) /* of all slots: no -c of llama.cpp is larger */
 
 /* ggml's numbers of the types a KV cache is commonly kept in. */
 enum {

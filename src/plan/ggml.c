@@ -2,6 +2,7 @@
 #include "plan/ggml.h"
 
 #include <assert.h>
+#include <strings.h>
 
 #include "util/cleanup.h"
 
@@ -25,6 +26,36 @@ static_assert(PM_ARRAY_LEN(types) == PM_GGML_TYPES, "the header says how many");
 const struct pm_ggml_type *pm_ggml_type(uint64_t id)
 {
     return id < PM_ARRAY_LEN(types) && types[id].name ? &types[id] : NULL;
+}
+
+const struct pm_ggml_type *pm_ggml_cache_type(uint64_t id)
+{
+    switch (id) {
+    case 0:  /* f32 */
+    case 1:  /* f16 */
+    case 2:  /* q4_0 */
+    case 3:  /* q4_1 */
+    case 6:  /* q5_0 */
+    case 7:  /* q5_1 */
+    case 8:  /* q8_0 */
+    case 20: /* iq4_nl */
+    case 30: /* bf16 */ return &types[id];
+    default: return NULL;
+    }
+}
+
+bool pm_ggml_find_cache_type(const char *name, unsigned *ret_id)
+{
+    for (unsigned id = 0; id < PM_GGML_TYPES; id++) {
+        const struct pm_ggml_type *type = pm_ggml_cache_type(id);
+
+        if (type && strcasecmp(type->name, name) == 0) {
+            *ret_id = id;
+            return true;
+        }
+    }
+
+    return false;
 }
 
 bool pm_ggml_bytes(const struct pm_ggml_type *type, uint64_t n, uint64_t *ret)

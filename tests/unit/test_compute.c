@@ -203,8 +203,8 @@ static void test_widths_and_counts_of_strangers_do_not_overflow(void **state)
     gguf_experts(&maker, 0, "ffn_up_exps.weight", 32, UINT64_C(1) << 41, 1, T_F16);
     model = read_maker(&maker);
     assert_true(model->work_elements <= UINT64_C(4) << 40);
-    ask.context = UINT32_MAX;
-    ask.ubatch = UINT32_MAX;
+    ask.context = PM_ESTIMATE_TOKENS_MAX;
+    ask.ubatch = PM_ESTIMATE_TOKENS_MAX;
     assert_int_equal(pm_estimate_make(model, &ask, &estimate, &err), POOLMGR_E_BAD_ARGUMENTS);
     assert_non_null(strstr(err.message, "overflow"));
     pm_model_unref(model);

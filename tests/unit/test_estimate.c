@@ -604,7 +604,9 @@ static void test_impossible_contexts_are_refused(void **state)
 
     assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS,
                    "a context of 18446744073709551615 tokens");
-    ask = ask_for(UINT32_MAX);
+    ask = ask_for(UINT64_C(1) << 31);
+    assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS, "more than an engine counts (2147483647)");
+    ask.context--;
     ask.n_slots = 2;
     assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS, "for each of 2 slots");
     ask = ask_for(1);
@@ -632,7 +634,7 @@ static void test_sums_that_overflow_are_refused(void **state)
     model->layers[3].k_elements = UINT64_MAX / 4;
     assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS, "overflow");
     model->layers[3].k_elements = UINT64_C(1) << 45;
-    ask = ask_for(UINT32_MAX);
+    ask = ask_for(PM_ESTIMATE_TOKENS_MAX);
     assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS, "overflow");
     pm_model_unref(model);
 }
@@ -655,7 +657,29 @@ static void test_cache_types_whose_blocks_do_not_fit_are_refused(void **state)
     ask.cache_k = PM_CACHE_F16;
     ask.cache_v = 5;
     assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS, "the V cache's type 5");
+    ask.cache_v = 24; /* I8: of tensors only */
+    assert_refused(model, &ask, POOLMGR_E_BAD_ARGUMENTS, "none that an engine keeps a cache in");
     pm_model_unref(model);
+}
+
+static void test_a_cache_is_kept_in_the_types_that_an_engine_lists(void **state)
+{
+    static const char list[] = "f32, f16, bf16, q8_0, q4_0, q4_1, iq4_nl, q5_0, q5_1";
+    char word[16];
+    unsigned id, n = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < PM_GGML_TYPES; i++)
+        n += pm_ggml_cache_type(i) != NULL;
+    assert_int_equal(n, 9);
+    for (const char *at = list; *at; at += strspn(at, ", ")) {
+        (void)snprintf(word, sizeof(word), "%.*s", (int)strcspn(at, ","), at);
+        assert_true(pm_ggml_find_cache_type(word, &id));
+        assert_ptr_equal(pm_ggml_cache_type(id), pm_ggml_type(id));
+        assert_int_equal(strcasecmp(pm_ggml_type(id)->name, word), 0);
+        at += strlen(word);
+    }
+    assert_false(pm_ggml_find_cache_type("q4_K", &id) || pm_ggml_find_cache_type("", &id));
 }
 
 static void test_what_is_not_understood_is_not_estimated(void **state)
@@ -730,6 +754,7 @@ int main(void)
         cmocka_unit_test(test_impossible_contexts_are_refused),
         cmocka_unit_test(test_sums_that_overflow_are_refused),
         cmocka_unit_test(test_cache_types_whose_blocks_do_not_fit_are_refused),
+        cmocka_unit_test(test_a_cache_is_kept_in_the_types_that_an_engine_lists),
         cmocka_unit_test(test_what_is_not_understood_is_not_estimated),
         cmocka_unit_test(test_a_model_that_does_not_know_its_context_must_be_asked_with_one),
     };
