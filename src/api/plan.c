@@ -25,7 +25,8 @@ static void release(struct pm_call *call)
     free(asking);
 }
 
-static void on_read(void *ctx, struct pm_model *model, const struct poolmgr_error *error)
+static void on_read(void *ctx, struct pm_model *model, uint64_t size_bytes,
+                    const struct poolmgr_error *error)
 {
     struct pm_call *call = ctx;
     struct asking *asking = call->state;
@@ -39,6 +40,7 @@ static void on_read(void *ctx, struct pm_model *model, const struct poolmgr_erro
     }
 
     asking->planning.model = model;
+    asking->planning.ask.mmproj_bytes = size_bytes - model->file_bytes; /* and draft and the like */
     if (pm_planning_answer(&asking->planning, &answer, &err) < 0)
         pm_call_error(call, &err);
     else
@@ -241,5 +243,5 @@ void pm_plan_ask(struct pm_call *call)
     call->state = asking;
     call->gone = release;
     asking->reading =
-        pm_manager_read_model(call->api->manager, asking->planning.ref, on_read, call);
+        pm_manager_read_model(call->api->manager, asking->spec, on_read, call);
 }

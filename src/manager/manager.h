@@ -145,13 +145,13 @@ void pm_handing_free(struct pm_handing *handing); /* also after fn */
 
 /* ---- questions ------------------------------------------------------------------------------------- */
 
-/* Reads a model's file on the helper thread. fn is called once, never from inside this call, and the reading is over
- * then: the model is borrowed, or NULL and `error` says why. */
+/* Reads the files of a pool's model on the helper thread. fn is called once, never from inside this call, and the reading is
+ * over then: the model is borrowed, or NULL and `error` says why; size_bytes is that of all files, projector and draft, too. */
 struct pm_reading;
-struct pm_reading *pm_manager_read_model(struct pm_manager *manager, const char *ref,
-                                         void (*fn)(void *ctx, struct pm_model *model,
-                                                    const struct poolmgr_error *error),
-                                         void *ctx);
+typedef void pm_reading_fn(void *ctx, struct pm_model *model, uint64_t size_bytes,
+                           const struct poolmgr_error *error);
+struct pm_reading *pm_manager_read_model(struct pm_manager *manager, struct pm_pool_spec *spec,
+                                         pm_reading_fn *fn, void *ctx);
 void pm_reading_cancel(struct pm_reading *reading); /* fn is not called any more */
 
 void pm_manager_shutdown(struct pm_manager *manager, bool at_once);

@@ -8,11 +8,11 @@
 
 struct pm_reading {
     struct pm_work work;
-    void (*fn)(void *ctx, struct pm_model *model,
-               const struct poolmgr_error *error); /* NULL: freed */
+    pm_reading_fn *fn; /* NULL: nobody waits any more */
     void *ctx;
-    char *ref;
+    struct pm_pool_spec *spec;
     struct pm_model *model;
+    uint64_t size_bytes;
     int result;
     struct poolmgr_error error;
 };
@@ -20,7 +20,7 @@ struct pm_reading {
 static void release(struct pm_reading *reading)
 {
     pm_model_unref(reading->model);
-    free(reading->ref);
+    pm_pool_spec_unref(reading->spec);
     free(reading);
 }
 
@@ -28,7 +28,8 @@ static void read_it(struct pm_work *work)
 {
     struct pm_reading *reading = pm_container_of(work, struct pm_reading, work);
 
-    reading->result = pm_engine_read_model(reading->ref, &reading->model, &reading->error);
+    reading->result = pm_engine_check_model(reading->spec->runs, reading->spec, &reading->model,
+                                            &reading->size_bytes, &reading->error);
 }
 
 static void on_dropped(struct pm_work *work)
@@ -41,14 +42,13 @@ static void on_read(struct pm_work *work)
     struct pm_reading *reading = pm_container_of(work, struct pm_reading, work);
 
     if (reading->fn)
-        reading->fn(reading->ctx, reading->model, reading->result < 0 ? &reading->error : NULL);
+        reading->fn(reading->ctx, reading->model, reading->size_bytes,
+                    reading->result < 0 ? &reading->error : NULL);
     release(reading);
 }
 
-struct pm_reading *pm_manager_read_model(struct pm_manager *manager, const char *ref,
-                                         void (*fn)(void *ctx, struct pm_model *model,
-                                                    const struct poolmgr_error *error),
-                                         void *ctx)
+struct pm_reading *pm_manager_read_model(struct pm_manager *manager, struct pm_pool_spec *spec,
+                                         pm_reading_fn *fn, void *ctx)
 {
     struct pm_reading *reading = pm_xalloc(sizeof *reading);
 
@@ -57,7 +57,7 @@ struct pm_reading *pm_manager_read_model(struct pm_manager *manager, const char 
     reading->work.drop = on_dropped;
     reading->fn = fn;
     reading->ctx = ctx;
-    reading->ref = pm_xstrdup(ref);
+    reading->spec = pm_pool_spec_ref(spec);
     pm_worker_add(manager->worker, &reading->work, PM_WORK_LAST);
     return reading;
 }

@@ -243,3 +243,19 @@ def test_a_model_that_cannot_be_read_is_said(daemon, tmp_path):
     answer = d.post("/v1/plan", {"model": "gone"})
     assert "gone.gguf" in answer.json()["error"]["message"]
     assert answer.status in (404, 503)
+
+
+def test_a_projector_and_a_draft_take_their_room_on_the_first_device(daemon, tmp_path):
+    """VRAM-1: a plan counts what a start would."""
+    draft, gone = tmp_path / "draft.gguf", tmp_path / "gone.gguf"
+    draft.write_bytes(open(tiny_model(), "rb").read())
+    size = draft.stat().st_size
+    declared = {"devices": {"declared": {"0": "12GiB"}}}
+    models = {"alone": tiny_model(), "both": {"main": tiny_model(), "mmproj": tiny_model(), "draft": str(draft)},
+              "without": {"main": tiny_model(), "mmproj": str(gone)}}
+    d = daemon({name: Daemon.pool(model=model, devices="0", context=1024) for name, model in models.items()}, more=declared)
+    alone, both = (d.post("/v1/plan", {"model": name}).json()["devices"][0] for name in ("alone", "both"))
+    assert both["weights_bytes"] == alone["weights_bytes"] + 2 * size
+    assert both["used_bytes"] == alone["used_bytes"] + 2 * size
+    refused = d.post("/v1/plan", {"model": "without"})
+    assert refused.status == 503 and "gone.gguf does not exist" in refused.json()["error"]["message"]
