@@ -14,6 +14,7 @@
 #define BAR_MIN     20
 #define BAR_MAX     100
 #define LABEL_WIDTH 22 /* "  0   46 layers  " */
+#define KIB         1024
 
 enum part { WEIGHTS, KV, COMPUTE, CONTEXT, RESERVE, FREE, LACK, PART_COUNT };
 
@@ -46,6 +47,8 @@ static struct bar bar_of(const json_t *device)
 
     for (int i = 0; i < PART_COUNT; i++) {
         bar.bytes[i] = parts[i].member ? pm_number(device, parts[i].member) : 0;
+        if (bar.n_layers == 0 && bar.bytes[i] > there) /* nothing is lacking for nothing */
+            bar.bytes[i] = there;
         used += bar.bytes[i];
     }
     if (used <= there) {
@@ -92,26 +95,56 @@ static uint64_t longest_of(const json_t *devices)
 
 /* ---- words -------------------------------------------------------------------------------------------- */
 
-static double gib(uint64_t bytes)
+/* What is lacking to the byte: with so many more it fits, with one less it does not. */
+static void print_shortfall(const json_t *shortfall, struct pm_buf *out)
 {
-    return (double)bytes / (double)(UINT64_C(1) << 30);
+    uint64_t bytes = pm_number(shortfall, "bytes");
+    char text[32];
+
+    pm_buf_addf(out, "does not fit: device %" PRIu64 " lacks %" PRIu64 " %s",
+                pm_number(shortfall, "device"), bytes, bytes == 1 ? "byte" : "bytes");
+    if (bytes >= KIB)
+        pm_buf_addf(out, " (%s)", pm_format_bytes(text, sizeof(text), bytes));
 }
 
 void pm_plan_print_verdict(const json_t *answer, struct pm_buf *out)
 {
-    const json_t *shortfall = json_object_get(answer, "shortfall");
     uint64_t largest = pm_number(answer, "largest_context");
+    uint64_t trained = pm_number(json_object_get(answer, "model"), "trained_context");
+    uint64_t context = pm_number(answer, "context");
+    bool fits = json_is_true(json_object_get(answer, "fits"));
 
-    if (json_is_true(json_object_get(answer, "fits")))
-        pm_buf_addf(out, "fits");
+    if (fits)
+        pm_buf_adds(out, "fits");
     else
-        pm_buf_addf(out, "does not fit: device %" PRIu64 " lacks %.2f GiB",
-                    pm_number(shortfall, "device"), gib(pm_number(shortfall, "bytes")));
+        print_shortfall(json_object_get(answer, "shortfall"), out);
 
-    if (largest > 0)
+    if (fits && trained > 0 && context > trained)
+        pm_buf_addf(out, "; it was trained on %" PRIu64 " tokens, and %" PRIu64 " are more\n",
+                    trained, context);
+    else if (largest > 0)
         pm_buf_addf(out, "; the largest context that fits is %" PRIu64 " tokens\n", largest);
     else
         pm_buf_adds(out, "; no context does\n");
+}
+
+/* In lines of the terminal's width that end behind a comma or the like, the later ones indented; 0 columns: in one. */
+static void print_wrapped(const char *text, size_t indent, size_t columns, struct pm_buf *out)
+{
+    size_t at = 0, n;
+
+    for (; *text; text += n, at += n) {
+        n = strcspn(text, ",;:");
+        n += text[n] != '\0';
+        if (columns > 0 && at > 0 && at + n > columns) {
+            pm_buf_addf(out, "\n%*s", (int)indent, "");
+            at = indent;
+            n -= *text == ' ';
+            text += *text == ' ';
+        }
+        pm_buf_add(out, text, n);
+    }
+    pm_buf_adds(out, "\n");
 }
 
 static void print_model(const json_t *answer, struct pm_buf *out)
@@ -123,7 +156,7 @@ static void print_model(const json_t *answer, struct pm_buf *out)
                 pm_text(model, "architecture", "?"), (double)pm_number(model, "parameters") / 1e9,
                 pm_format_bytes(text, sizeof(text), pm_number(model, "size_bytes")),
                 pm_text(model, "quantisation", ""), pm_number(model, "layers"));
-    pm_buf_addf(out, "context %" PRIu64 ", slots %" PRIu64 "\n", pm_number(answer, "context"),
+    pm_buf_addf(out, "context %" PRIu64 ", slots %" PRIu64, pm_number(answer, "context"),
                 pm_number(answer, "slots"));
 }
 
@@ -168,54 +201,90 @@ static void print_bar(const struct bar *bar, uint64_t longest, size_t width, boo
     }
 }
 
-static void print_legend(bool colour, struct pm_buf *out)
+static void print_legend(size_t columns, bool colour, struct pm_buf *out)
 {
-    for (int i = 0; i < PART_COUNT; i++)
-        pm_buf_addf(out, "%s%s%c%s %s", i > 0 ? "  " : "  ", colour ? parts[i].colour : "",
+    size_t at = 0;
+
+    for (int i = 0; i < PART_COUNT; i++) {
+        size_t width = strlen("  W ") + strlen(parts[i].name);
+
+        if (columns > 0 && at > 0 && at + width > columns) {
+            pm_buf_adds(out, "\n");
+            at = 0;
+        }
+        pm_buf_addf(out, "  %s%c%s %s", colour ? parts[i].colour : "",
                     colour ? ' ' : parts[i].letter, colour ? "\033[0m" : "", parts[i].name);
+        at += width;
+    }
     pm_buf_adds(out, "\n");
 }
 
-static void print_device(const json_t *device, uint64_t longest, size_t width, bool colour,
-                         struct pm_buf *out)
+/* How wide the terminal is, and how wide a bar becomes there: behind its label, or below it where there is no room. */
+struct page {
+    size_t columns, bar; /* columns 0: no terminal */
+    uint64_t longest;
+    bool below, colour;
+};
+
+static struct page page_of(const json_t *devices, size_t columns, bool colour)
+{
+    struct page page = {.columns = columns, .bar = 60, .longest = longest_of(devices), .colour = colour};
+
+    page.below = columns > 0 && columns < LABEL_WIDTH + BAR_MIN;
+    if (columns > 0)
+        page.bar = page.below ? columns - 2 : columns - LABEL_WIDTH;
+    if (page.bar > BAR_MAX)
+        page.bar = BAR_MAX;
+    return page;
+}
+
+static void print_device(const json_t *device, const struct page *page, struct pm_buf *out)
 {
     struct bar bar = bar_of(device);
+    pm_auto_buf struct pm_buf text = {0};
     char used[32], there[32];
 
-    pm_buf_addf(out, "  %-4" PRIu64 "%4" PRIu64 " layers ", bar.device, bar.n_layers);
-    print_bar(&bar, longest, width, colour, out);
-    pm_buf_addf(out, "\n      %s of %s",
+    pm_buf_addf(out, "  %-4" PRIu64 "%4" PRIu64 " layers%s", bar.device, bar.n_layers,
+                page->below ? "\n  " : " ");
+    print_bar(&bar, page->longest, page->bar, page->colour, out);
+    pm_buf_addf(&text, "      %s of %s",
                 pm_format_bytes(used, sizeof(used), pm_number(device, "used_bytes")),
                 pm_format_bytes(there, sizeof(there), pm_number(device, "free_bytes")));
     for (int i = 0; i <= RESERVE && bar.n_layers > 0; i++)
-        pm_buf_addf(out, "%s%s %s", i > 0 ? ", " : ": ", parts[i].name,
+        pm_buf_addf(&text, "%s%s %s", i > 0 ? ", " : ": ", parts[i].name,
                     pm_format_bytes(used, sizeof(used), pm_number(device, parts[i].member)));
     pm_buf_adds(out, "\n");
+    print_wrapped(pm_buf_text(&text), 6, page->columns, out);
 }
 
-void pm_plan_print(const json_t *answer, unsigned columns, bool colour, struct pm_buf *out)
+static void print_flags(const json_t *answer, struct pm_buf *out)
 {
-    const json_t *devices = json_object_get(answer, "devices"), *device, *value;
-    size_t width = columns > LABEL_WIDTH + BAR_MIN ? columns - LABEL_WIDTH : 60, i;
-    uint64_t longest = longest_of(devices);
+    const json_t *value;
     const char *name;
-    char text[32];
-
-    if (width > BAR_MAX)
-        width = BAR_MAX;
-    print_model(answer, out);
-    json_array_foreach(devices, i, device) print_device(device, longest, width, colour, out);
-    print_legend(colour, out);
-    pm_buf_addf(out, "host memory %s\n",
-                pm_format_bytes(text, sizeof(text), pm_number(answer, "host_bytes")));
-    if (!json_is_true(json_object_get(answer, "fits")))
-        return; /* flags of a plan that is none would only be copied */
 
     pm_buf_adds(out, "flags ");
     print_list(json_object_get(answer, "args"), " ", out);
     pm_buf_adds(out, "\n");
     json_object_foreach((json_t *)json_object_get(answer, "env"), name, value)
         pm_buf_addf(out, "%s=%s\n", name, json_string_value(value));
+}
+
+void pm_plan_print(const json_t *answer, unsigned columns, bool colour, struct pm_buf *out)
+{
+    const json_t *devices = json_object_get(answer, "devices"), *device;
+    struct page page = page_of(devices, columns, colour);
+    pm_auto_buf struct pm_buf model = {0};
+    char text[32];
+    size_t i;
+
+    print_model(answer, &model);
+    print_wrapped(pm_buf_text(&model), 2, columns, out);
+    json_array_foreach(devices, i, device) print_device(device, &page, out);
+    print_legend(columns, colour, out);
+    pm_buf_addf(out, "host memory %s\n",
+                pm_format_bytes(text, sizeof(text), pm_number(answer, "host_bytes")));
+    if (json_is_true(json_object_get(answer, "fits")))
+        print_flags(answer, out); /* those of a plan that is none would only be copied */
 }
 
 /* ---- SVG ---------------------------------------------------------------------------------------------- */
@@ -284,7 +353,6 @@ void pm_plan_draw(const json_t *answer, struct pm_buf *out)
     draw_text(out, 10, 20, pm_buf_text(&text));
     pm_buf_clear(&text);
     print_model(answer, &text);
-    text.n--;
     draw_text(out, 10, 38, pm_buf_text(&text));
     json_array_foreach(devices, i, device)
     {

@@ -2,6 +2,7 @@
 """Asking for a plan (VRAM-1, SPLIT-1): `poolctl plan` without a daemon and without a GPU, and POST /v1/plan."""
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -39,7 +40,7 @@ def test_what_does_not_fit_is_said_with_the_bytes_and_the_largest_context_that_d
     done = plan(path, "--ctx", "8192", "--machine", "11800MiB,11800MiB", "--compute", "512MiB")
     assert done.returncode == 1
     assert done.stdout.splitlines()[0] == \
-        "does not fit: device 0 lacks 1.11 GiB; the largest context that fits is 3584 tokens"
+        "does not fit: device 0 lacks 1193914368 bytes (1.1 GiB); the largest context that fits is 3584 tokens"
     assert "-ngl" not in done.stdout
 
     status, answer = asked(path, "--ctx", "8192", "--machine", "11800MiB,11800MiB", "--compute", "512MiB")
@@ -47,6 +48,36 @@ def test_what_does_not_fit_is_said_with_the_bytes_and_the_largest_context_that_d
     assert answer["largest_context"] == 3584
     fits = plan(path, "--ctx", "3584", "--machine", "11800MiB,11800MiB", "--compute", "512MiB")
     assert fits.returncode == 0
+
+
+def test_what_is_lacking_is_told_to_the_byte(published):
+    path = published("llama-3.1-8b-real")
+    asks = (path, "--ctx", "8192", "--compute", "512MiB", "--quiet", "--machine")
+    lacking = 1652023552 # of 5900 MiB: DEVICES §8
+    there = 5900 << 20
+    done = plan(*asks, "5900MiB")
+    assert done.stdout == "does not fit: device 0 lacks %d bytes (1.5 GiB); no context does\n" % lacking
+    assert plan(*asks, "%dB" % (there + lacking)).stdout == "fits; the largest context that fits is 8192 tokens\n"
+    assert plan(*asks, "%dB" % (there + lacking - 1)).stdout == \
+        "does not fit: device 0 lacks 1 byte; the largest context that fits is 7936 tokens\n"
+    assert "lacks 1023 bytes; " in plan(*asks, "%dB" % (there + lacking - 1023)).stdout
+    assert "lacks 1024 bytes (1.0 KiB); " in plan(*asks, "%dB" % (there + lacking - 1024)).stdout
+
+
+def test_more_context_than_a_model_was_trained_on_is_told(published):
+    path = published("qwen3-4b-real")
+    done = plan(path, "--ctx", "100000", "--machine", "48", "--quiet")
+    assert (done.returncode, done.stdout) == (0, "fits; it was trained on 40960 tokens, and 100000 are more\n")
+    assert plan(path, "--ctx", "40960", "--machine", "48", "--quiet").stdout == \
+        "fits; the largest context that fits is 40960 tokens\n"
+    done = plan(path, "--ctx", "100000", "--machine", "12", "--quiet")
+    assert done.returncode == 1 and done.stdout.endswith("; the largest context that fits is 40960 tokens\n")
+
+
+def test_nothing_is_lacking_on_a_device_that_takes_no_part(published):
+    done = plan(published("qwen3-4b-real"), "--ctx", "4096", "--machine", "40,3", "--reserve", "25GiB")
+    assert done.returncode == 0
+    assert "!" not in done.stdout.replace("! lacking", "")
 
 
 def test_the_golden_plans_of_one_and_several_devices(published):
@@ -142,12 +173,16 @@ def test_a_machine_without_a_gpu_says_so_and_what_to_do(published):
 
 def test_bars_fit_the_terminal_and_a_picture_is_drawn(published, tmp_path):
     path = published("qwen2.5-32b-real")
-    for columns in (40, 80, 200):
+    for columns in (30, 41, 42, 60, 80, 200):
         done = plan(path, "--ctx", "8192", "--machine", "24000MiB,11800MiB", "--split", "[0.7,0.3]", COLUMNS=str(columns))
-        bars = [line for line in done.stdout.splitlines() if " layers " in line and "W" in line]
-        assert len(bars) == 2 and all(len(bar) <= max(columns, 90) for bar in bars)
-        assert len(bars[1].split()[-1]) < len(bars[0].split()[-1])
+        lines = done.stdout.splitlines()
+        bars = [line.split()[-1] for line in lines if re.fullmatch(r"W+K+C+x+r+\.+", line.split()[-1])]
+        assert len(bars) == 2 and len(bars[1]) < len(bars[0])
+        # The first and the last are for copying: whole.
+        assert all(len(line) <= columns for line in lines[1:] if not line.startswith(("flags ", "CUDA_"))), done.stdout
         assert "\033" not in done.stdout
+        # Broken nowhere but behind a comma or the like.
+        assert "of 23.4 GiB: weights 12.5 GiB, KV cache 1.4 GiB, compute " in re.sub(r"\n +", " ", done.stdout)
 
     picture = tmp_path / "plan.svg"
     done = plan(path, "--ctx", "8192", "--machine", "11800MiB,11800MiB", "--svg", str(picture))
