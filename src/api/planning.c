@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/planning.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,8 @@
 
 #include "util/buf.h"
 #include "util/str.h"
+
+#define LLAMA_BATCH 2048 /* its -b */
 
 /* One question on its way to an answer. */
 struct work {
@@ -140,6 +143,33 @@ static void add_number(json_t *args, const char *name, uint64_t value)
     add(args, name, text);
 }
 
+/* "q8_0", as -ctk has it. */
+static void add_cache_type(json_t *args, const char *flag, unsigned id)
+{
+    char name[16];
+
+    if (id == PM_CACHE_F16)
+        return;
+
+    (void)pm_str_copy(name, sizeof(name), pm_ggml_type(id)->name);
+    for (char *at = name; *at; at++)
+        *at = (char)tolower((unsigned char)*at);
+    add(args, flag, name);
+}
+
+/* What was asked for otherwise than an engine has it by itself; a step cannot be larger than what is read at once (-b). */
+static void add_asked(json_t *args, const struct pm_estimate_ask *ask)
+{
+    add_cache_type(args, "-ctk", ask->cache_k);
+    add_cache_type(args, "-ctv", ask->cache_v);
+    if (ask->unified)
+        (void)json_array_append_new(args, json_string("-kvu"));
+    if (ask->ubatch > LLAMA_BATCH)
+        add_number(args, "-b", ask->ubatch);
+    if (ask->ubatch > 0)
+        add_number(args, "-ub", ask->ubatch);
+}
+
 /* DEVICES §6. */
 static json_t *args_json(const struct work *work)
 {
@@ -162,6 +192,7 @@ static json_t *args_json(const struct work *work)
         add(args, "-fit", "off");
     add_number(args, "-c", work->estimate.total_context);
     add_number(args, "-np", work->estimate.total_context / work->estimate.context);
+    add_asked(args, &work->planning->ask);
     return args;
 }
 
@@ -252,13 +283,21 @@ struct pm_planning_device pm_planning_imagine(size_t i, uint64_t free_bytes)
 bool pm_planning_read_split(const char *text, enum pm_split_mode *ret, double *ratios,
                             size_t *ret_n)
 {
+    static const struct {
+        const char *word;
+        enum pm_split_mode mode;
+    } words[] = {
+        {"none", PM_SPLIT_NONE}, {"auto", PM_SPLIT_AUTO}, {"balanced", PM_SPLIT_BALANCED}};
     char *end;
     size_t n = 0;
 
     *ret_n = 0;
-    *ret = strcmp(text, "auto") == 0 ? PM_SPLIT_AUTO : PM_SPLIT_NONE;
-    if (*ret == PM_SPLIT_AUTO || strcmp(text, "none") == 0)
-        return true;
+    for (size_t i = 0; i < PM_ARRAY_LEN(words); i++) {
+        if (strcmp(text, words[i].word) == 0) {
+            *ret = words[i].mode;
+            return true;
+        }
+    }
 
     if (*text++ != '[')
         return false;

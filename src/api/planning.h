@@ -46,7 +46,7 @@ int pm_planning_choose(const struct pm_mask *mask, struct pm_planning_device *de
 /* The i-th device of a machine that is only spoken of. */
 struct pm_planning_device pm_planning_imagine(size_t i, uint64_t free_bytes);
 
-/* "none", "auto", or "[0.67,0.33]" as a pool's tensor_split has it. False: none of them. ratios: PM_SHARES_MAX. */
+/* "none", "auto", or "[0.67,0.33]" as a pool's tensor_split has it; or "balanced". False: none of them. ratios: PM_SHARES_MAX. */
 bool pm_planning_read_split(const char *text, enum pm_split_mode *ret, double *ratios,
                             size_t *ret_n);
 

@@ -172,7 +172,7 @@ static json_t *answer_here(const struct question *question)
 
     if (!pm_planning_read_split(question->split ? question->split : "auto", &planning.mode, ratios,
                                 &planning.n_ratios))
-        pm_cli_die(2, "--split %s: none, auto, or ratios as [0.67,0.33]", question->split);
+        pm_cli_die(2, "--split %s: none, auto, balanced, or ratios as [0.67,0.33], one a device", question->split);
     if (pm_engine_read_model(path_of(question->ref), &model, &err) < 0)
         pm_cli_die(pm_status(err.code)->exit_code, "%s", err.message);
 

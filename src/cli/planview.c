@@ -257,6 +257,33 @@ static void print_device(const json_t *device, const struct page *page, struct p
     print_wrapped(pm_buf_text(&text), 6, page->columns, out);
 }
 
+/* As ratios of a pool, for all devices of its mask; of six digits, which give the same counts. Nothing of one device. */
+static void print_ratios(const json_t *devices, struct pm_buf *out)
+{
+    uint64_t n_items = 0, left = 1000000;
+    size_t n_used = 0, i;
+    const json_t *device;
+
+    json_array_foreach(devices, i, device)
+    {
+        n_items += pm_number(device, "layers");
+        n_used += pm_number(device, "layers") > 0;
+    }
+    if (n_used < 2)
+        return;
+
+    pm_buf_adds(out, "tensor_split: [");
+    json_array_foreach(devices, i, device)
+    {
+        uint64_t n = pm_number(device, "layers");
+        uint64_t millionths = n > 0 && --n_used == 0 ? left : n * 1000000 / n_items;
+
+        left -= millionths;
+        pm_buf_addf(out, "%s0.%06" PRIu64, i > 0 ? ", " : "", millionths);
+    }
+    pm_buf_adds(out, "]\n");
+}
+
 static void print_flags(const json_t *answer, struct pm_buf *out)
 {
     const json_t *value;
@@ -267,6 +294,7 @@ static void print_flags(const json_t *answer, struct pm_buf *out)
     pm_buf_adds(out, "\n");
     json_object_foreach((json_t *)json_object_get(answer, "env"), name, value)
         pm_buf_addf(out, "%s=%s\n", name, json_string_value(value));
+    print_ratios(json_object_get(answer, "devices"), out);
 }
 
 void pm_plan_print(const json_t *answer, unsigned columns, bool colour, struct pm_buf *out)

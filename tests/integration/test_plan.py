@@ -24,8 +24,8 @@ def published(tmp_path_factory):
     return lambda name: make_models.write(str(folder), name)
 
 
-def plan(*arguments, **environment):
-    return subprocess.run([str(POOLCTL), "plan", *arguments], capture_output=True, text=True, timeout=60, check=False,
+def plan(*arguments, cwd=None, **environment):
+    return subprocess.run([str(POOLCTL), "plan", *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=cwd,
                           env={**os.environ, "COLUMNS": "90", **environment})
 
 
@@ -81,18 +81,49 @@ def test_nothing_is_lacking_on_a_device_that_takes_no_part(published):
 
 
 def test_the_golden_plans_of_one_and_several_devices(published):
-    for name, context, machine, args, used in [
-            ("qwen2.5-32b-real", 8192, "11800MiB,11800MiB,7900MiB", ["-sm", "layer", "-ts", "25,26,14", "-ngl", "65"],
-             [8726188032, 8882692096, 5556629504]),
-            ("llama-3.1-8b-real", 8192, "7900MiB", ["-sm", "none", "-mg", "0", "-ngl", "33"], [6228009216]),
-            ("llama-3.1-70b-real", 8192, "24000MiB,24000MiB", ["-sm", "layer", "-ts", "41,40", "-ngl", "81"], None)]:
-        status, answer = asked(published(name), "--ctx", str(context), "--machine", machine, "--compute", "512MiB")
-        assert (status, answer["args"][:len(args)]) == (0, args), (name, answer)
-        assert answer["args"][-4:] == ["-c", str(context), "-np", "1"]
+    """DEVICES §8, by the command line alone."""
+    for name, machine, auto, balanced, used, largest in [
+            ("qwen2.5-32b-real", "24000MiB,11800MiB", [65, 0], [46, 19], [15456854016, 7171784704], None),
+            ("qwen2.5-32b-real", "11800MiB,11800MiB,7900MiB", [25, 26, 14], [25, 26, 14],
+             [8726188032, 8882692096, 5556629504], 25600),
+            ("llama-3.1-8b-real", "7900MiB", [33], [33], [6228009216], 11520),
+            ("llama-3.1-70b-real", "24000MiB,24000MiB", [41, 40], [41, 40], None, None), # 40 MiB smaller than a published one
+            ("llama-3.1-70b-real", "48000MiB,24000MiB", [81, 0], [56, 25], None, None)]:
+        asks = (published(name), "--ctx", "8192", "--machine", machine, "--compute", "512MiB")
+        status, answer = asked(*asks)
+        assert (status, [device["layers"] for device in answer["devices"]]) == (0, auto)
+        if largest:
+            assert answer["largest_context"] == largest
+        status, answer = asked(*asks, "--split", "balanced")
+        assert (status, [device["layers"] for device in answer["devices"]]) == (0, balanced)
+        flags = ["-sm", "layer", "-ts", ",".join(map(str, balanced))] if len(balanced) > 1 else ["-sm", "none", "-mg", "0"]
+        assert answer["args"] == [*flags, "-ngl", str(sum(balanced)), "-c", "8192", "-np", "1"]
         for device, bytes_used in zip(answer["devices"], used or []):
             assert device["used_bytes"] - device["context_bytes"] == bytes_used
             assert device["used_bytes"] == sum(device[part + "_bytes"] for part in
                                                ("weights", "kv", "compute", "context"))
+
+
+def test_a_plan_says_how_a_pool_has_the_same(published):
+    path = published("llama-3.1-70b-real")
+    for machine in ("48,24", "3,24,40", "9,9,9,9,9,9,9,9", "30,1,31", ",".join(["5"] * 15 + ["9"])):
+        asks = (path, "--ctx", "4096", "--machine", machine)
+        counts = [device["layers"] for device in asked(*asks, "--split", "balanced")[1]["devices"]]
+        ratios = re.search(r"^tensor_split: (\[.*\])$", plan(*asks, "--split", "balanced").stdout, re.M).group(1)
+        _, again = asked(*asks, "--split", ratios)
+        assert [device["layers"] for device in again["devices"]] == counts
+    assert "tensor_split" not in plan(path, "--ctx", "4096", "--machine", "48,24").stdout
+
+
+def test_flags_have_what_was_asked_for(published):
+    path = published("qwen3-4b-real")
+    for option, flags in [((), []), (("--cache-k", "Q8_0", "--cache-v", "iq4_nl"), ["-ctk", "q8_0", "-ctv", "iq4_nl"]),
+                          (("--cache-v", "bf16"), ["-ctv", "bf16"]), (("--unified",), ["-kvu"]),
+                          (("--ubatch", "2048"), ["-ub", "2048"]), (("--ubatch", "4096"), ["-b", "4096", "-ub", "4096"])]:
+        _, answer = asked(path, "--ctx", "8192", "--parallel", "2", "--machine", "48", *option)
+        assert answer["args"] == ["-sm", "none", "-mg", "0", "-ngl", "37", "-c", "16384", "-np", "2", *flags]
+        assert "flags %s\n" % " ".join(answer["args"]) in \
+            plan(path, "--ctx", "8192", "--parallel", "2", "--machine", "48", *option).stdout
 
 
 def test_the_answer_has_the_shape_of_the_api(published):
@@ -179,7 +210,7 @@ def test_bars_fit_the_terminal_and_a_picture_is_drawn(published, tmp_path):
         bars = [line.split()[-1] for line in lines if re.fullmatch(r"W+K+C+x+r+\.+", line.split()[-1])]
         assert len(bars) == 2 and len(bars[1]) < len(bars[0])
         # The first and the last are for copying: whole.
-        assert all(len(line) <= columns for line in lines[1:] if not line.startswith(("flags ", "CUDA_"))), done.stdout
+        assert all(len(line) <= columns for line in lines[1:] if not line.startswith(("flags ", "CUDA_", "tensor_split"))), done.stdout
         assert "\033" not in done.stdout
         # Broken nowhere but behind a comma or the like.
         assert "of 23.4 GiB: weights 12.5 GiB, KV cache 1.4 GiB, compute " in re.sub(r"\n +", " ", done.stdout)
@@ -210,6 +241,20 @@ def test_a_picture_goes_where_a_link_points_and_what_is_no_file_stays(published,
         bad = str(tmp_path / name)
         done = plan(path, "--machine", "24", "--svg", bad)
         assert done.returncode == 1 and "--svg: '%s' cannot be written: %s" % (bad, words) in done.stderr, done
+
+
+def test_the_page_shows_what_is_printed(published, tmp_path):
+    page = (ROOT / "docs" / "devices.md").read_text()
+    shown = re.search(r"```\n(\$ poolctl plan [^`]*)```", page).group(1)
+    (tmp_path / "Qwen2.5-32B-Instruct-Q4_K_M.gguf").symlink_to(published("qwen2.5-32b-real"))
+    printed = ""
+    for line in shown.splitlines():
+        if line.startswith("$ poolctl plan "):
+            printed += line + "\n" + plan(*line.split()[3:], cwd=tmp_path, COLUMNS="").stdout
+    assert printed == shown
+
+    plan("Qwen2.5-32B-Instruct-Q4_K_M.gguf", "--ctx", "8192", "--machine", "12,12,8", "--svg", "plan.svg", cwd=tmp_path)
+    assert (tmp_path / "plan.svg").read_text() == (ROOT / "docs" / "plan.svg").read_text()
 
 
 # ---- with a daemon ----------------------------------------------------------------------------------------
