@@ -12,15 +12,28 @@
 #include "util/jsontext.h"
 #include "util/str.h"
 
+/* A message may name a file of strangers: nothing of its name steers the terminal (C0 and DEL, and C1 as UTF-8 has it). */
+static void disarm(char *text)
+{
+    for (unsigned char *at = (unsigned char *)text; *at; at++) {
+        if (*at < 0x20 || *at == 0x7f)
+            *at = '?';
+        else if (*at == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
+            at[0] = at[1] = '?';
+    }
+}
+
 void pm_cli_die(int status, const char *format, ...)
 {
     va_list args;
+    char *text;
 
-    fputs("poolctl: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    if (vasprintf(&text, format, args) < 0)
+        abort();
     va_end(args);
-    fputc('\n', stderr);
+    disarm(text);
+    fprintf(stderr, "poolctl: %s\n", text);
     fflush(NULL);
     _exit(status); /* the verb's memory goes with the process */
 }
@@ -204,8 +217,10 @@ uint64_t pm_cli_number(const char *text, const char *what)
 {
     uint64_t n;
 
-    if (!text || !pm_parse_u64(text, &n))
+    if (!text)
         pm_cli_die(2, "%s must be followed by a number", what);
+    if (!pm_parse_u64(text, &n))
+        pm_cli_die(2, "%s: '%s' is no number from 0 up", what, text);
     return n;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "util/cleanup.h"
 #include "util/str.h"
 
 #define EXIT_INTERRUPTED 130
@@ -111,30 +112,47 @@ static const struct pm_verb *find_verb(const char *name)
     return verb->name ? verb : NULL;
 }
 
-/* A prompt has blanks in it, an option has none. */
+/* A prompt has blanks in it, an option has none, nor is it a number. */
 static bool looks_like_option(const char *word)
 {
-    return word[0] == '-' && word[1] && !strpbrk(word, " \t\n");
+    return word[0] == '-' && word[1] && !strchr("0123456789", word[1]) && !strpbrk(word, " \t\n");
+}
+
+/* Cuts "--name=value" of an option of the verb; NULL: it is none. */
+static char *cut_value(const struct pm_verb *verb, char *word)
+{
+    char *equals = strchr(word, '=');
+
+    if (!verb || !equals || !pm_str_starts(word, "--"))
+        return NULL;
+    *equals = '\0';
+    if (names_option(verb->usage, word))
+        return equals + 1;
+    *equals = '=';
+    return NULL;
 }
 
 /* Takes shared options out, wherever they stand; what is left is the verb and its own. Behind -- nothing is one. */
 static void read_options(struct pm_cli *cli, int argc, char **argv)
 {
     const struct pm_verb *verb = NULL;
+    char *value;
     int i;
 
-    cli->argv = argv + 1;
     for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         const char *word = argv[i];
 
         if (read_option(cli, argc, argv, &i))
             continue;
+        value = cut_value(verb, argv[i]);
         if (looks_like_option(word) && !(verb && names_option(verb->usage, word)))
             pm_cli_die(2, "unknown option %s%s%s; poolctl --help lists them", word,
                        verb ? " of " : "", verb ? verb->name : "");
         if (cli->argc == 0)
             verb = find_verb(word);
         cli->argv[cli->argc++] = argv[i];
+        if (value)
+            cli->argv[cli->argc++] = value;
     }
     for (i++; i < argc; i++)
         cli->argv[cli->argc++] = argv[i];
@@ -176,7 +194,8 @@ static int finish(int status)
 
 int main(int argc, char **argv)
 {
-    struct pm_cli cli = {.url = getenv("POOLMGR_URL"), .timeout_ms = 600000};
+    pm_auto_free char **words = pm_xalloc(2 * (size_t)argc * sizeof(*words)); /* "--a=b" are two */
+    struct pm_cli cli = {.url = getenv("POOLMGR_URL"), .timeout_ms = 600000, .argv = words};
     const struct pm_verb *verb;
 
     open_standard_descriptors();

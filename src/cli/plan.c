@@ -118,7 +118,7 @@ static void read_question(struct pm_cli *cli, struct question *question)
             pm_cli_usage(cli);
         i++;
     }
-    if (!question->ref)
+    if (!question->ref || !question->ref[0])
         pm_cli_usage(cli);
 }
 
@@ -132,7 +132,7 @@ static bool is_pool(const char *ref)
 
 static const char *path_of(const char *ref)
 {
-    if (pm_str_starts(ref, "hf:") || strstr(ref, "://"))
+    if (pm_str_starts(ref, "hf:") || (strstr(ref, "://") && !pm_str_starts(ref, "file:")))
         pm_cli_die(1,
                    "%s is not a local file, and models are not downloaded yet; download the "
                    "GGUF yourself and give its path",
@@ -158,6 +158,15 @@ static size_t find_devices(const struct question *question, struct pm_planning_d
     return question->devices && strcmp(question->devices, "auto") != 0
                ? pm_plan_choose(question->devices, devices, n)
                : n;
+}
+
+/* What is invalid is always the split: devices were counted before. */
+static _Noreturn void die_unplanned(const struct question *question,
+                                    const struct poolmgr_error *err)
+{
+    if (err->code == POOLMGR_E_CONFIG_INVALID)
+        pm_cli_die(2, "--split: %s", err->message);
+    pm_cli_die(1, "%s: %s%s%s", question->ref, err->message, err->hint[0] ? "; " : "", err->hint);
 }
 
 static json_t *answer_here(const struct question *question)
@@ -187,8 +196,7 @@ static json_t *answer_here(const struct question *question)
     if (engine.few_outputs)
         planning.ask.n_outputs = question->n_slots > 0 ? question->n_slots : 1;
     if (pm_planning_answer(&planning, &answer, &err) < 0)
-        pm_cli_die(err.code == POOLMGR_E_CONFIG_INVALID ? 2 : 1, "%s%s%s", err.message,
-                   err.hint[0] ? "; " : "", err.hint);
+        die_unplanned(question, &err);
     pm_model_unref(model);
     return answer;
 }

@@ -177,20 +177,25 @@ size_t pm_plan_look_at_machine(struct pm_planning_device *devices)
 
 /* ---- a mask ------------------------------------------------------------------------------------------- */
 
+static _Noreturn void die_of_mask(const struct poolmgr_error *err)
+{
+    pm_cli_die(2, "--devices: %s%s%s", err->message, err->hint[0] ? "; " : "", err->hint);
+}
+
 size_t pm_plan_choose(const char *text, struct pm_planning_device *devices, size_t n)
 {
     struct poolmgr_error err = {0};
     struct pm_mask *mask = NULL;
 
     if (pm_mask_parse(text, strlen(text), &mask, NULL, &err) < 0)
-        pm_cli_die(2, "--devices: %s", err.message);
+        die_of_mask(&err);
     if (pm_mask_is_cpu(mask))
         pm_cli_die(2,
                    "--devices %s: a plan is made for GPUs; on the CPU a model takes what "
                    "its file has and its cache",
                    text);
     if (pm_planning_choose(mask, devices, n, &n, &err) < 0)
-        pm_cli_die(2, "--devices: %s", err.message);
+        die_of_mask(&err);
     pm_mask_unref(mask);
     return n;
 }

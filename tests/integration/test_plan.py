@@ -195,6 +195,44 @@ def test_mistakes_are_told(published, tmp_path):
         assert done.returncode != 0 and words in done.stderr + done.stdout, (arguments, done)
 
 
+def test_what_is_wrong_is_told_with_what_it_stands_at(published, tmp_path):
+    path = published("qwen3-4b-real")
+    for arguments, error in [(("--ctx", "-1"), "--ctx: '-1' is no number from 0 up"),
+                             (("--ctx=8k",), "--ctx: '8k' is no number from 0 up"),
+                             (("--machine=-1",), "--machine: '-1' is no size; write 24 (GiB) or 11800MiB, one a device"),
+                             (("--split", "[0.5,0.6]"), "--split: the ratios sum to 1.1, not to 1"),
+                             (("--split=layer",), "--split layer: none, auto, balanced, or ratios as [0.67,0.33], one a device"),
+                             (("--devices", "0 ,1"), "--devices: a blank in the mask; write it without the blank"),
+                             (("--context=3",), "unknown option --context=3 of plan; poolctl --help lists them"),
+                             (("--cache-k", "f64"), "--cache-k: no type 'f64'; f16, q8_0 and q4_0 are the usual ones, and an "
+                                                    "engine takes f32, bf16, q5_1, q5_0, q4_1 and iq4_nl, too"),
+                             (("--ctx", str(1 << 31)), path + ": a context of 2147483648 tokens for each of 1 slots is more "
+                                                              "than an engine counts (2147483647)")]:
+        done = plan(path, "--machine", "24,24", *arguments)
+        assert done.returncode in (1, 2) and done.stderr == "poolctl: %s\n" % error, done
+    assert plan("", "--machine", "24").stderr.startswith("usage: poolctl plan ")
+
+    # As = has it, and as a pool's model has it.
+    same = [plan(*words).stdout for words in [(path, "--ctx", "8192", "--machine", "24"), (path, "--machine=24", "--ctx=8192"),
+                                              ("file://" + path, "--machine=24", "--ctx", "8192")]]
+    assert same[0].startswith("fits; ") and same[0] == same[1] == same[2]
+
+
+def test_names_of_files_do_not_steer_the_terminal(tmp_path):
+    for name in ("\033]0;mine\a.gguf", "\u009b31m.gguf", "\x7f.gguf"):
+        hostile = tmp_path / name
+        assert plan(str(hostile), "--machine", "24").stderr.rstrip("\n").isprintable()
+        hostile.write_bytes(open(tiny_model(), "rb").read())
+        done = plan(str(hostile), "--ctx", "512", "--machine", "24")
+        assert done.returncode == 0 and done.stdout.replace("\n", "").isprintable()
+        assert asked(str(hostile), "--ctx", "512", "--machine", "24")[1]["model"]["ref"] == str(hostile)
+    (tmp_path / "x.gguf").write_bytes(open(tiny_model(), "rb").read())
+    os.rename(tmp_path / "x.gguf", bytes(tmp_path) + b"/\xff.gguf")
+    done = subprocess.run([str(POOLCTL), "plan", bytes(tmp_path) + b"/\xff.gguf", "--machine", "24", "--json"],
+                          capture_output=True, timeout=60, check=False)
+    assert "ref" not in json.loads(done.stdout.decode())["model"]
+
+
 def test_a_machine_without_a_gpu_says_so_and_what_to_do(published):
     done = plan(published("qwen3-4b-real"))
     if done.returncode == 0:
