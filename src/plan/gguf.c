@@ -139,6 +139,11 @@ static int skip_value(struct reader *reader, uint64_t type, unsigned depth)
     if (type == V_ARRAY && depth < PM_GGUF_NEST_MAX)
         return take_array(reader, NULL, depth + 1);
 
+    if (type == V_ARRAY)
+        return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
+                       "metadata of arrays in arrays, over %d deep, at byte %" PRIu64,
+                       PM_GGUF_NEST_MAX, reader->window.offset);
+
     if (type >= V_COUNT || value_size[type] == 0)
         return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
                        "metadata of unknown type %" PRIu64 " at byte %" PRIu64, type,
@@ -246,7 +251,7 @@ static int take_counts(struct reader *reader, struct pm_gguf *gguf)
     if (version < 2 || version > 3)
         return pm_fail(reader->window.err, POOLMGR_E_MODEL_UNSUPPORTED,
                        "GGUF version %" PRIu64 "%s; versions 2 and 3 are read", version,
-                       (version & 0xffff) == 0 ? " (big-endian?)" : "");
+                       version > 0xffff && (version & 0xffff) == 0 ? " (big-endian?)" : "");
 
     gguf->version = (uint32_t)version;
     r = pm_window_number(&reader->window, 8, &gguf->n_tensors);
@@ -259,8 +264,9 @@ static int take_counts(struct reader *reader, struct pm_gguf *gguf)
 
     if (gguf->n_tensors > PM_GGUF_TENSORS_MAX || gguf->n_pairs > PM_GGUF_PAIRS_MAX)
         return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
-                       "its header counts %" PRIu64 " tensors and %" PRIu64 " metadata keys",
-                       gguf->n_tensors, gguf->n_pairs);
+                       "its header counts %" PRIu64 " tensors and %" PRIu64
+                       " metadata keys; no model has over %d and %d",
+                       gguf->n_tensors, gguf->n_pairs, PM_GGUF_TENSORS_MAX, PM_GGUF_PAIRS_MAX);
 
     return POOLMGR_OK;
 }
@@ -385,7 +391,8 @@ static int read_header(struct reader *reader, struct pm_gguf *gguf)
     if (gguf->alignment == 0 || (gguf->alignment & (gguf->alignment - 1)) != 0 ||
         gguf->alignment > PM_GGUF_HEADER_MAX)
         return pm_fail(reader->window.err, POOLMGR_E_MODEL_CORRUPT,
-                       "its alignment is %" PRIu64 ", not a power of two", gguf->alignment);
+                       "its alignment is %" PRIu64 ", and not a power of two up to %d MiB",
+                       gguf->alignment, PM_GGUF_HEADER_MAX / (1024 * 1024));
 
     for (i = 0; i < gguf->n_tensors; i++) {
         r = take_tensor(reader, gguf, &last);

@@ -183,10 +183,15 @@ static int check_shard(const struct builder *builder, const struct pm_gguf *gguf
                        "it is shard %" PRIu64 " of %" PRIu64 "; a model begins with its first",
                        gguf->shard + 1, n_shards);
 
+    if (n == 1 && n_shards > 1)
+        return pm_fail(err, POOLMGR_E_MODEL_CORRUPT,
+                       "it is the first of %" PRIu64 " shards, and its name does not say so: the "
+                       "others are found where it ends in -00001-of-%05" PRIu64 ".gguf",
+                       n_shards, n_shards);
+
     if (i == 0 && n_shards != n)
         return pm_fail(err, POOLMGR_E_MODEL_CORRUPT,
-                       "it is the first of %" PRIu64 " shards, and %zu %s given", n_shards, n,
-                       n == 1 ? "is" : "are");
+                       "it is the first of %" PRIu64 " shards, and %zu are given", n_shards, n);
 
     if (i > 0 && (gguf->shard != i || (gguf->n_shards != 0 && gguf->n_shards != n)))
         return pm_fail(err, POOLMGR_E_MODEL_CORRUPT,
@@ -290,6 +295,8 @@ static void explain(const struct builder *builder, uint64_t n_layers, struct pm_
 
     if (model->architecture[0] == '\0')
         (void)pm_str_copy(to, size, "it names no architecture");
+    else if (strcmp(model->architecture, "clip") == 0)
+        (void)pm_str_copy(to, size, "it is a projector, which goes beside a model, as its mmproj");
     else if (builder->unknown[0] != '\0')
         (void)snprintf(to, size, "tensor '%s' is of type %" PRIu64 ", whose size is not known here",
                        builder->unknown, builder->unknown_type);
@@ -330,6 +337,9 @@ static struct pm_model *assemble(struct builder *builder)
     explain(builder, n_layers, model);
     if (model->no_estimate[0] == '\0')
         pm_arch_lay_out(&builder->keys, model);
+    if (model->no_estimate[0] == '\0' && builder->n_tensors == 0)
+        (void)pm_str_copy(model->no_estimate, sizeof(model->no_estimate),
+                          "it has no tensors, as a file with a vocabulary alone");
     pm_work_measure(&builder->widths, &builder->keys, model);
     for (size_t i = 0; i < pm_arch_own_layers(&builder->keys, model->n_layers); i++)
         model->layers[i].weights_bytes = builder->layer_bytes[i];

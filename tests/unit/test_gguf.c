@@ -178,7 +178,8 @@ static void test_what_is_no_gguf_is_corrupt_and_what_is_newer_unsupported(void *
         {"hello world", 11, POOLMGR_E_MODEL_CORRUPT, "does not begin with 'GGUF'"},
         {"GGUF\x01\0\0\0", 8, POOLMGR_E_MODEL_UNSUPPORTED, "version 1"},
         {"GGUF\x09\0\0\0", 8, POOLMGR_E_MODEL_UNSUPPORTED, "version 9"},
-        {"GGUF\0\0\0\x03", 8, POOLMGR_E_MODEL_UNSUPPORTED, "big-endian"},
+        {"GGUF\0\0\0\x03", 8, POOLMGR_E_MODEL_UNSUPPORTED, "version 50331648 (big-endian?); "},
+        {"GGUF\0\0\0\0", 8, POOLMGR_E_MODEL_UNSUPPORTED, "version 0; versions 2 and 3 are read"},
     };
     size_t i;
 
@@ -194,10 +195,20 @@ static void test_what_is_no_gguf_is_corrupt_and_what_is_newer_unsupported(void *
 static void test_numbers_that_lie_are_refused_without_allocating_for_them(void **state)
 {
     pm_auto_buf struct pm_buf counts = {0}, array = {0}, key = {0}, sizes = {0}, dims = {0};
+    pm_auto_buf struct pm_buf aligned = {0};
 
     (void)state;
     put_start(&counts, 3, UINT64_MAX, 1);
-    assert_refused(&counts, POOLMGR_E_MODEL_CORRUPT, "counts");
+    assert_refused(&counts, POOLMGR_E_MODEL_CORRUPT,
+                   "counts 18446744073709551615 tensors and 1 metadata keys; no model has over "
+                   "262144 and 65536");
+
+    put_start(&aligned, 3, 0, 1);
+    put_text(&aligned, "general.alignment");
+    put(&aligned, 4, 4);
+    put(&aligned, UINT32_C(1) << 31, 4);
+    assert_refused(&aligned, POOLMGR_E_MODEL_CORRUPT,
+                   "alignment is 2147483648, and not a power of two up to 64 MiB");
 
     put_start(&array, 3, 0, 1);
     put_text(&array, "a");
@@ -235,7 +246,7 @@ static void test_arrays_in_arrays_end(void **state)
         put(&file, 9, 4);
         put(&file, 1, 8);
     }
-    assert_refused(&file, POOLMGR_E_MODEL_CORRUPT, "unknown type 9");
+    assert_refused(&file, POOLMGR_E_MODEL_CORRUPT, "arrays in arrays, over 4 deep");
 }
 
 static void test_a_name_full_of_controls_is_told_harmlessly(void **state)

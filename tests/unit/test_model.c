@@ -138,6 +138,25 @@ static void test_names_that_only_look_like_layers_are_none(void **state)
     }
 }
 
+static void test_files_that_are_no_model_by_themselves_say_so(void **state)
+{
+    auto_gguf vocabulary = {0}, projector = {0};
+    struct pm_model *model;
+
+    (void)state;
+    put_plain(&vocabulary);
+    model = read_maker(&vocabulary);
+    assert_string_equal(model->no_estimate, "it has no tensors, as a file with a vocabulary alone");
+    pm_model_unref(model);
+
+    gguf_begin(&projector, "clip");
+    gguf_number(&projector, "clip.vision.block_count", 24);
+    gguf_tensor(&projector, "v.patch_embd.weight", 32, 32, T_F16);
+    model = read_maker(&projector);
+    assert_non_null(strstr(model->no_estimate, "it is a projector"));
+    pm_model_unref(model);
+}
+
 static void test_a_layer_beyond_counting_is_no_estimate(void **state)
 {
     static const char *const names[] = {"blk.1024.a", "blk.18446744073709551616.a",
@@ -353,7 +372,9 @@ static void test_a_wrong_set_of_shards_is_refused_with_what_is_wrong(void **stat
     const struct pm_gguf_source *of = shards.files;
 
     make_shards(&shards, 5);
-    assert_refused(of, 1, POOLMGR_E_MODEL_CORRUPT, "it is the first of 3 shards, and 1 is given");
+    assert_refused(of, 1, POOLMGR_E_MODEL_CORRUPT, 
+                   "it is the first of 3 shards, and its name does not say so: the others are "
+                   "found where it ends in -00001-of-00003.gguf");
     assert_refused(of, 2, POOLMGR_E_MODEL_CORRUPT,
                    "file 1 of 2: it is the first of 3 shards, and 2 are");
     assert_refused(of + 1, 1, POOLMGR_E_MODEL_CORRUPT, "it is shard 2 of 3; a model begins");
@@ -477,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_all_types_of_the_page_have_their_sizes),
         cmocka_unit_test(test_a_type_of_tomorrow_is_read_and_not_estimated),
         cmocka_unit_test(test_names_that_only_look_like_layers_are_none),
+        cmocka_unit_test(test_files_that_are_no_model_by_themselves_say_so),
         cmocka_unit_test(test_a_layer_beyond_counting_is_no_estimate),
         cmocka_unit_test(test_integers_come_in_any_type),
         cmocka_unit_test(test_negative_numbers_are_no_sizes),
