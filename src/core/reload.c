@@ -117,12 +117,20 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* What an earlier reload changed before it was called off: it does not come back as that. */
+static bool is_left_over(const struct pm_place *place)
+{
+    const struct pm_pool *pool = place->pool;
+
+    return place->role == PM_SERVING && !place->fresh && place->spec->habits.ours &&
+           place->spec != pool->spec && (!pool->reload || !pm_place_has_process(place));
+}
+
 bool pm_reload_want(const struct pm_place *place, struct pm_wanted *ret)
 {
     const struct pm_pool *pool = place->pool;
 
-    if (place->role == PM_OLD ||
-        (!pool->reload && place->spec->habits.ours && place->spec != pool->spec))
+    if (place->role == PM_OLD || is_left_over(place))
         *ret = pm_empty_by(PM_BECAUSE_RELOAD, earlier(place->old_by_ms, pm_pool_empty_by(pool)),
                            pool->core->now_ms);
     else if (place->role == PM_NEXT)

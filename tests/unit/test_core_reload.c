@@ -748,6 +748,34 @@ static void test_what_a_called_off_reload_left_stages_only_what_the_pool_is(void
     assert_ptr_equal(the_action(&world, PM_ACT_STAGE)->spec, world.spec);
 }
 
+static void test_what_a_called_off_reload_left_is_not_started_during_the_next(void **s)
+{
+    const struct pm_device device = {.id = "0",
+                                     .total_bytes = UINT64_C(99) << 30,
+                                     .free_known = true,
+                                     .free_bytes = UINT64_C(99) << 30};
+    struct pm_token new, second;
+
+    world.spec->vram.each = other->vram.each = UINT64_C(10) << 30;
+    pm_core_devices(world.core, &device, 1, world.now_ms, &world.out);
+    (void)ready_replicas(&second);
+    (void)reload();
+    staged_reload(&world);
+    new = spawned_for_reload();
+    endpoint_ready(&world, new);
+    (void)drain(&world, 0, PM_DEADLINE_STOP, PM_THEN_STOP);
+    (void)resume(&world);
+    (void)request(&world);
+    crash(&world, second, (struct pm_exit){.status = 0});
+    tick(&world, world.now_ms + 10000); /* its memory is not seen to come back */
+    staged(&world, the_action(&world, PM_ACT_STAGE)->token, NULL);
+    crash(&world, new, (struct pm_exit){.status = 0});
+    (void)reload_with(&world, (struct pm_reload){.spec = world.spec});
+    staged_reload(&world);
+    tick(&world, world.now_ms + 10000);
+    assert_ptr_equal(the_action(&world, PM_ACT_STAGE)->spec, world.spec);
+}
+
 static void test_more_replicas_come_with_the_new_spec_and_fewer_end(void **s)
 {
     world_begin(&world);
@@ -799,6 +827,7 @@ int main(void)
         TEST(test_a_replica_whose_former_engine_still_runs_goes_back_to_it),
         TEST(test_a_replica_that_was_changed_comes_back_as_what_the_pool_is_after_a_call_off),
         TEST(test_what_a_called_off_reload_left_stages_only_what_the_pool_is),
+        TEST(test_what_a_called_off_reload_left_is_not_started_during_the_next),
         TEST(test_more_replicas_come_with_the_new_spec_and_fewer_end),
     };
 
