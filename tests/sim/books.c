@@ -852,6 +852,8 @@ static void take_event(struct sim *sim, const struct pm_event *event)
         return;
     if (event->kind == PM_EV_EVICTED)
         pool->evicted_in_step = true;
+    if (event->kind == PM_EV_REQUEST_PLACED)
+        pool->waiterless_ms = sim->now_ms; /* it waited here, if only on its way from elsewhere */
     if (event->kind == PM_EV_START_FAILED && devices_never_fit(sim, pool->spec))
         pool->failed = pool->failed_in_step = true;
     if (event->kind == PM_EV_START_FAILED && devices_model(sim, pool->spec) &&
@@ -952,6 +954,8 @@ static void look_at_spec(struct sim *sim, int index)
         if (sim->specs[i] == pool->view.spec)
             pool->spec = sim->specs[i];
     }
+    if (pool->reloaded && sim->now_ms + pool->spec->drain_deadline_ms < pool->cut_ms)
+        pool->cut_ms = sim->now_ms + pool->spec->drain_deadline_ms; /* a limit of a PUT before it */
     for (int i = 0; i < sim->books.n_live; i++) {
         struct book_engine *engine = &sim->books.engines[sim->books.live[i]];
 

@@ -142,13 +142,15 @@ static bool is_of_a_pool(int code)
            code == POOLMGR_E_MODEL_NOT_FOUND;
 }
 
+/* Before this step, and after it: what is due in one is done one after the other. */
 static bool another_serves(const struct sim *sim, unsigned set)
 {
     for (int i = 0; i < sim->books.n_pools; i++) {
         struct pm_pool_view view;
 
         if ((set & (1U << i)) &&
-            pm_core_pool(sim->core, sim->books.pools[i].spec->id, sim->now_ms, &view) && view.ready)
+            pm_core_pool(sim->core, sim->books.pools[i].spec->id, sim->now_ms, &view) &&
+            view.ready && sim->books.pools[i].before.ready)
             return true;
     }
     return false;

@@ -205,6 +205,15 @@ static void look_at_claim(struct sim *sim, int index, const struct book_replica 
           "ready for %" PRIu64 " ms", sim->now_ms - sim->books.engines[replica->engine].ready_ms);
 }
 
+/* Before this step, and after it. */
+static bool is_pinned(const struct sim *sim, const struct book_pool *pool)
+{
+    struct pm_pool_view view;
+
+    return pool->spec->pinned &&
+           (!pm_core_pool(sim->core, pool->spec->id, sim->now_ms, &view) || view.spec->pinned);
+}
+
 /* Told before the gate of a busy one is closed, and before the first signal of each. */
 void inv21_at(struct sim *sim, const struct pm_action *action)
 {
@@ -220,7 +229,7 @@ void inv21_at(struct sim *sim, const struct pm_action *action)
         replica->is_claimed = false;
     if (action->event->kind != PM_EV_EVICTED)
         return;
-    HOLDS(sim, 21, index, "a victim was not pinned", !pool->spec->pinned, "%s", pool->spec->id);
+    HOLDS(sim, 21, index, "a victim was not pinned", !is_pinned(sim, pool), "%s", pool->spec->id);
     HOLDS(sim, 21, index, "a victim was not held",
           pool->intent == PM_ENABLED && pool->n_running[PM_OP_START] == 0, "%s",
           pm_intent_name(pool->intent));
