@@ -35,11 +35,13 @@ static void hold(struct pm_place *place, const struct pm_way *way)
     pm_list_append(&place->pool->core->charged, &place->room.charged);
     pm_trial_begin(place);
     pm_vram_note_start(place);
+    pm_vram_note_change(place);
     pm_core_changed(place->pool->core);
 }
 
 static void let_go(struct pm_place *place)
 {
+    pm_vram_note_change(place);
     pm_ledger_release(&place->pool->core->ledger, &place->room.charge);
     pm_list_remove(&place->room.charged);
     free(place->room.held);

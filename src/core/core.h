@@ -82,6 +82,7 @@ enum pm_action_kind {
     PM_ACT_CUT, /* the lease has ended by our or the engine's doing: end its stream as broken with `error` */
     PM_ACT_PERSIST, /* make `record` durable; answered by pm_core_persisted */
     PM_ACT_REMEMBER, /* keep `memory` behind, in place of what has its identity and device (STATE-1); nobody waits */
+    PM_ACT_LOOK, /* look at the devices now: what is known of them is too old to stop somebody for */
     PM_ACT_ACCEPTED, /* who gave the command that began `operation` may be answered: it stands, or `error` says why not */
     PM_ACT_OPERATION, /* the operation has ended: see pm_core_operation() */
     PM_ACT_NARRATE,   /* tell `event` */
@@ -196,7 +197,7 @@ struct pm_device {
     uint64_t
         driver_bytes; /* of the total, what its driver keeps for itself for good; 0: none, or unknown */
     bool free_known; /* what is free is told with the list: nothing starts before it is known */
-    uint64_t free_bytes;
+    uint64_t free_bytes, seen_ms; /* what was free when that look began */
     enum pm_device_state
         state; /* what its driver says: not PM_DEVICE_QUARANTINED, not PM_DEVICE_SUSPECT */
 };
@@ -220,15 +221,17 @@ void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size
                      uint64_t now_ms, struct pm_actions *out);
 
 /* One look at a device, told in this order: what each of our engines uses there (who is not listed any more: 0; who may
- * be hidden: not at all), what processes that are not ours use, and what is free. Nothing is decided before the last. */
+ * be hidden: not at all), what processes that are not ours use, and what is free. Nothing is decided before the last.
+ * `seen_ms`: when the look began; the same look may be told again. */
 void pm_core_device_seen(struct pm_core *core, struct pm_token instance, const char *id,
-                         uint64_t bytes, uint64_t now_ms, struct pm_actions *out);
+                         uint64_t bytes, uint64_t seen_ms, uint64_t now_ms, struct pm_actions *out);
 void pm_core_device_foreign(struct pm_core *core, const char *id, uint64_t bytes, uint64_t now_ms,
                             struct pm_actions *out);
 /* `processes_known`: the list of those who use it is complete. What is free bounds what is granted there: memory of
  * others counts as absent (VRAM-1). While an engine that used it ends, this says whether its memory came back (SUP-7). */
 void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_bytes,
-                         bool processes_known, uint64_t now_ms, struct pm_actions *out);
+                         bool processes_known, uint64_t seen_ms, uint64_t now_ms,
+                         struct pm_actions *out);
 
 /* What an engine says that it allocated on a device; as often as it says so, while it loads or after. Of a plan by
  * estimate it takes the estimate's place when the engine is ready, and is remembered. */

@@ -303,11 +303,12 @@ void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size
     }
     for (size_t i = 0; i < n; i++) {
         struct pm_known_device *device = pm_device_find(core, devices[i].id);
+        bool worked = device->is.state == PM_DEVICE_OK;
 
         set_size(core, device, &devices[i], out);
         pm_device_set_state(core, device, devices[i].state, out);
-        if (devices[i].free_known)
-            pm_vram_note_free(core, device, devices[i].free_bytes);
+        if (devices[i].free_known && !(worked && device->free_known)) /* else with who uses it */
+            pm_vram_note_free(core, device, devices[i].free_bytes, devices[i].seen_ms);
     }
     for (size_t i = 0; i < core->n_devices; i++) {
         if (!core->devices[i].is_listed)

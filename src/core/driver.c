@@ -206,6 +206,7 @@ void pm_core_xid(struct pm_core *core, const char *id, int xid, enum pm_xid_acti
     if (!place || !runs_on(place, number))
         place = only_one_on(core, number);
     tell_xid(device, place, xid, action, out);
+    device->changed_ms = core->now_ms; /* who caused it may have ended by it */
     if (action == PM_XID_APP)
         blame_engine(core, number, place, xid, out);
     else if (action == PM_XID_RESET)

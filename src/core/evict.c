@@ -8,10 +8,14 @@
  * gate of a busy pool closed that is ready for min_residency, and waits until its requests have ended. Who gives way
  * already is kept in preference to others, so that no pool is disturbed for nothing. The idle ones that are needed
  * besides stop when the busy ones have: their memory would lie idle until then.
+ *
+ * Nobody stops for what was seen before memory changed hands there, or a while ago (vram.c): a look comes first.
  */
 #include <string.h>
 
 #include "core/inner.h"
+
+#define LOOK_WAIT_MS 2000
 
 /* How soon a way is free, the soonest first. */
 enum ease { BY_ITSELF, BY_IDLE, BY_BUSY, LATER, NEVER };
@@ -94,6 +98,19 @@ static bool is_coming_back(const struct pm_place *place, const struct pm_place *
            (!place->room.claimant || place->room.claimant == claimant);
 }
 
+/* What stops is to give back all that it was charged. What was seen of it says little: it may be loading, or its end may
+ * have been seen before its memory was free. When it has ended it is known. */
+static void add_freed(struct pm_freed *freed, const struct pm_place *place, uint32_t account)
+{
+    struct pm_freed before = *freed;
+    uint64_t charged;
+
+    pm_freed_add(freed, &place->room.charge, account);
+    charged = pm_add_ms(before.used, freed->charged - before.charged);
+    if (place->state == PM_STOPPING && freed->used < charged)
+        freed->used = charged;
+}
+
 /* What would be left there when all that count have ended: of what they are charged, and of what they really use. */
 static uint64_t left_without(const struct pm_place *claimant, uint32_t account,
                              bool (*counts)(const struct pm_place *place,
@@ -107,7 +124,7 @@ static uint64_t left_without(const struct pm_place *claimant, uint32_t account,
         const struct pm_place *place = place_of(link);
 
         if (counts(place, claimant))
-            pm_freed_add(&freed, &place->room.charge, account);
+            add_freed(&freed, place, account);
     }
     return pm_ledger_left_without(&core->ledger, account, &claimant->room.reserved, &freed);
 }
@@ -388,11 +405,45 @@ static bool shall_give_way(const struct pm_place *place, const struct pm_place *
     return !is_idle(place) && claimant->pool->core->now_ms >= claims_busy_at(claimant);
 }
 
-bool pm_evict_look(struct pm_place *claimant, bool *ret_at_once)
+static bool is_old(const struct pm_place *claimant)
+{
+    const struct pm_core *core = claimant->pool->core;
+    const struct pm_ways *ways = pm_ways_of(core, claimant->spec);
+
+    for (size_t i = 0; i < ways->n_accounts; i++) {
+        if (pm_device_permits(core, ways->accounts[i]) && pm_vram_is_old(core, ways->accounts[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Nobody else stops for what was seen too long ago. A look is asked for, and waited for a while: a driver may hang. */
+static bool waits_for_look(struct pm_place *claimant, enum ease ease, struct pm_actions *out)
+{
+    const struct pm_core *core = claimant->pool->core;
+    bool asks_others = false;
+    struct pm_link *link;
+
+    pm_list_each (&core->charged, link)
+        asks_others = asks_others || (place_of(link)->room.claimant != claimant &&
+                                      shall_give_way(place_of(link), claimant, ease));
+    if (!asks_others || !is_old(claimant)) {
+        claimant->room.look_by_ms = 0;
+        return false;
+    }
+    if (claimant->room.look_by_ms == 0) {
+        claimant->room.look_by_ms = pm_add_ms(core->now_ms, LOOK_WAIT_MS);
+        (void)pm_action_add(out, PM_ACT_LOOK);
+    }
+    return core->now_ms < claimant->room.look_by_ms;
+}
+
+bool pm_evict_look(struct pm_place *claimant, bool *ret_at_once, struct pm_actions *out)
 {
     const struct pm_core *core = claimant->pool->core;
     struct pm_link *link;
     struct way way;
+    bool waits;
 
     *ret_at_once = false;
     pm_list_each (&core->charged, link) { /* who has his signal goes on freeing for it */
@@ -404,8 +455,12 @@ bool pm_evict_look(struct pm_place *claimant, bool *ret_at_once)
 
     wait_there(claimant, &way.shares);
     claimant->room.due_ms = decides_at(claimant);
+    waits = waits_for_look(claimant, way.ease, out);
+    if (waits && claimant->room.look_by_ms < claimant->room.due_ms)
+        claimant->room.due_ms = claimant->room.look_by_ms;
     pm_list_each (&core->charged, link) {
-        if (shall_give_way(place_of(link), claimant, way.ease))
+        if (shall_give_way(place_of(link), claimant, way.ease) &&
+            (!waits || place_of(link)->room.claimant == claimant))
             place_of(link)->room.next_claimant = claimant;
     }
     *ret_at_once = way.ease <= BY_IDLE;

@@ -245,6 +245,7 @@ struct pm_room {
     struct pm_shares target; /* where it waits for room */
     struct pm_shares reserved; /* what was freed for it */
     uint64_t due_ms;           /* when there is something to decide without an input */
+    uint64_t look_by_ms;       /* it waits for a look until then, before others stop; 0: it does not */
     bool told;                 /* that it is short */
 };
 
@@ -315,7 +316,8 @@ struct pm_known_device {
     bool is_listed; /* by the last list */
     bool free_known, processes_known, foreign_known;
     uint64_t free_bytes, seen_ms,
-        risen_ms;           /* what was free; when it was looked at; when it last rose */
+        risen_ms;           /* what was free; when that look began; the look that saw it rise */
+    uint64_t changed_ms;    /* when what is in use there last changed by what we know of */
     uint64_t foreign_bytes; /* in use by processes that are not ours */
     bool quarantined, suspect;
     uint64_t quarantined_until_ms;
@@ -618,7 +620,7 @@ int pm_room_explain(const struct pm_place *place, char *to, size_t size);
 
 /* evict.c: works out who has to stop for a claim, and where (next_claimant, target, due_ms). False: nobody's stop
  * would be enough. *ret_at_once: those who stop now are enough. */
-bool pm_evict_look(struct pm_place *claimant, bool *ret_at_once);
+bool pm_evict_look(struct pm_place *claimant, bool *ret_at_once, struct pm_actions *out);
 /* It has had somebody stopped, whose room is to be its own: it is not kept from it by those who waited longer. */
 bool pm_evict_has_begun(const struct pm_place *claimant);
 bool pm_evict_claimed(const struct pm_place *place); /* it gives way: row 8 of what is wanted */
@@ -664,12 +666,16 @@ void pm_trial_end(const struct pm_place *place);
 
 /* vram.c: memory that comes back (SUP-7) */
 void pm_vram_note_start(struct pm_place *place);
+void pm_vram_note_change(const struct pm_place *place);
+/* Whoever stops for want of memory there may stop for nothing: a look comes first. */
+bool pm_vram_is_old(const struct pm_core *core, uint32_t number);
 void pm_vram_note_end(struct pm_place *place, struct pm_actions *out);
 /* SUP-7's last rung: whether its memory has to come back, and whether it has (PM_CAUSE_COUNT: not yet). */
 bool pm_vram_must_return(const struct pm_place *place);
 enum pm_cause pm_vram_returned(const struct pm_place *place);
 uint64_t pm_vram_return_due(const struct pm_place *place);
-void pm_vram_note_free(struct pm_core *core, struct pm_known_device *device, uint64_t free_bytes);
+void pm_vram_note_free(struct pm_core *core, struct pm_known_device *device, uint64_t free_bytes,
+                       uint64_t seen_ms);
 /* In use there by others than our engines, as far as is known. */
 uint64_t pm_vram_foreign(const struct pm_core *core, uint32_t number);
 

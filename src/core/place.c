@@ -344,6 +344,7 @@ static void become_ready(struct pm_place *place, enum pm_state from, struct pm_a
         pm_pool_rests(pool);
     pm_tell_place(place, PM_EV_INSTANCE_READY, out);
     pm_trial_succeeds(place, out);
+    pm_vram_note_change(place);
     pm_memory_settle(place, out);
     pm_health_begin(place, out);
 }

@@ -187,6 +187,7 @@ void pm_room_leave(struct pm_place *place)
     pm_ledger_unreserve(&place->pool->core->ledger, &room->reserved);
     room->target.n = 0;
     room->due_ms = PM_NEVER;
+    room->look_by_ms = 0;
     room->told = false;
 }
 
@@ -252,7 +253,7 @@ static void wait_in_line(struct pm_place *place, struct pm_actions *out)
     if (place->room.since_ms == PM_NEVER) {
         place->room.target.n = 0;
         pm_ledger_unreserve(&core->ledger, &place->room.reserved);
-    } else if (pm_evict_look(place, &at_once)) {
+    } else if (pm_evict_look(place, &at_once, out)) {
         keep_from_others(place);
     }
     first = pm_room_way(core, place->spec, 0);

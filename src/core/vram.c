@@ -10,6 +10,7 @@
 #define RETURN_QUIET_MS  1000 /* free memory has not risen for so long: all is back */
 #define RETURN_MAX_MS    (10 * 1000)
 #define SUSPICIOUS_BYTES (UINT64_C(1) << 30)
+#define LOOK_OLD_MS      1000 /* others than we may have come or gone since */
 
 static uint64_t minus(uint64_t a, uint64_t b)
 {
@@ -59,6 +60,24 @@ uint64_t pm_vram_foreign(const struct pm_core *core, uint32_t number)
     return device->foreign_known && device->foreign_bytes > 0
                ? device->foreign_bytes
                : minus(in_use(device), ours(core, number, NULL));
+}
+
+/* An engine that came, has loaded, or is gone: what was seen before says nothing of it. */
+void pm_vram_note_change(const struct pm_place *place)
+{
+    const struct pm_shares *charge = &place->room.charge;
+
+    for (uint32_t i = 0; i < charge->n; i++)
+        pm_device_of(place->pool->core, charge->items[i].account)->changed_ms =
+            place->pool->core->now_ms;
+}
+
+bool pm_vram_is_old(const struct pm_core *core, uint32_t number)
+{
+    const struct pm_known_device *device = pm_device_of(core, number);
+
+    return device->free_known && (device->seen_ms < device->changed_ms ||
+                                  core->now_ms > pm_add_ms(device->seen_ms, LOOK_OLD_MS));
 }
 
 void pm_vram_note_start(struct pm_place *place)
@@ -188,7 +207,7 @@ void pm_vram_note_end(struct pm_place *place, struct pm_actions *out)
 /* ---- looking ---------------------------------------------------------------------------------------- */
 
 void pm_core_device_seen(struct pm_core *core, struct pm_token token, const char *id,
-                         uint64_t bytes, uint64_t now_ms, struct pm_actions *out)
+                         uint64_t bytes, uint64_t seen_ms, uint64_t now_ms, struct pm_actions *out)
 {
     const struct pm_known_device *device = pm_device_find(core, id);
     struct pm_share *share;
@@ -204,7 +223,7 @@ void pm_core_device_seen(struct pm_core *core, struct pm_token token, const char
     if (!share->seen || share->used != bytes)
         pm_core_changed(core);
     pm_ledger_use(&core->ledger, &place->room.charge, share->account, bytes, true);
-    place->room.held->seen_ms[share - place->room.charge.items] = core->now_ms;
+    place->room.held->seen_ms[share - place->room.charge.items] = seen_ms;
 }
 
 void pm_core_device_foreign(struct pm_core *core, const char *id, uint64_t bytes, uint64_t now_ms,
@@ -233,15 +252,16 @@ static struct pm_place *next_returned(const struct pm_core *core)
     return NULL;
 }
 
-void pm_vram_note_free(struct pm_core *core, struct pm_known_device *device, uint64_t free_bytes)
+void pm_vram_note_free(struct pm_core *core, struct pm_known_device *device, uint64_t free_bytes,
+                       uint64_t seen_ms)
 {
     if (!device->free_known || free_bytes > device->free_bytes)
-        device->risen_ms = core->now_ms;
+        device->risen_ms = seen_ms;
     if (!device->free_known || free_bytes != device->free_bytes)
         pm_core_changed(core);
     device->free_known = true;
     device->free_bytes = free_bytes;
-    device->seen_ms = core->now_ms;
+    device->seen_ms = seen_ms;
     pm_ledger_see(&core->ledger, (uint32_t)(device - core->devices),
                   minus(free_bytes, device->is.reserve_bytes));
 }
@@ -255,7 +275,8 @@ static void settle_those_there(struct pm_core *core, uint32_t number, struct pm_
         struct pm_place *place = place_of(link);
         struct pm_share *share = pm_place_share(place, number);
 
-        if (!share || place->instance.ready_ms == 0 || core->now_ms <= place->instance.ready_ms)
+        if (!share || place->instance.ready_ms == 0 ||
+            pm_device_of(core, number)->seen_ms < place->instance.ready_ms)
             continue;
         if (!share->seen && share->used != share->bytes) {
             pm_ledger_use(&core->ledger, &place->room.charge, number, share->bytes, false);
@@ -278,7 +299,8 @@ static void trust_again(struct pm_core *core, struct pm_known_device *device,
 }
 
 void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_bytes,
-                         bool processes_known, uint64_t now_ms, struct pm_actions *out)
+                         bool processes_known, uint64_t seen_ms, uint64_t now_ms,
+                         struct pm_actions *out)
 {
     struct pm_known_device *device = pm_device_find(core, id);
     struct pm_place *place;
@@ -288,7 +310,7 @@ void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_byt
     if (!device || core->leaving)
         return;
 
-    pm_vram_note_free(core, device, free_bytes);
+    pm_vram_note_free(core, device, free_bytes, seen_ms);
     device->processes_known = processes_known;
     settle_those_there(core, (uint32_t)(device - core->devices), out);
     trust_again(core, device, out);

@@ -53,6 +53,7 @@ struct pm_probe {
     bool often, again; /* again: ask as soon as it has answered */
 
     uint64_t backoff_ms, begun_ms, rest_ms;
+    uint64_t asked_ms, seen_ms; /* when the look under way, and the last one that ended, began */
     bool resting;            /* its end was our wish */
     enum pm_node_state said; /* by this child, in its last snapshot */
     struct pm_xid_book xids;
@@ -127,6 +128,7 @@ static void ask(struct pm_probe *probe)
     /* A full socket means that it reads nothing: its deadline will tell. */
     (void)send(probe->fd, &order, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     probe->phase = PHASE_ASKED;
+    probe->asked_ms = pm_loop_now_ms(probe->loop);
     probe->again = false;
     set_timer(probe, pm_probe_times.deadline_ms);
 }
@@ -184,6 +186,8 @@ static void on_timer(struct pm_timer *timer)
 
 static void on_frame(struct pm_probe *probe, struct pm_gpu_frame *frame)
 {
+    if (frame->kind != PM_GPU_FRAME_EVENT)
+        probe->seen_ms = probe->asked_ms;
     switch (frame->kind) {
     case PM_GPU_FRAME_SNAPSHOT:
         take_snapshot(probe, &frame->snapshot);
@@ -356,7 +360,7 @@ static void begin(struct pm_probe *probe)
         return;
     }
 
-    probe->begun_ms = pm_loop_now_ms(probe->loop);
+    probe->begun_ms = probe->asked_ms = pm_loop_now_ms(probe->loop);
     probe->said = PM_NODE_OK;
     if (spawn(probe, &err) < 0) {
         pm_child_end(&probe->child, END_WAIT_MS);
@@ -451,6 +455,11 @@ void pm_probe_rest(struct pm_probe *probe, uint64_t ms)
 const struct pm_gpu_snapshot *pm_probe_last(const struct pm_probe *probe)
 {
     return probe->has_last ? &probe->last : NULL;
+}
+
+uint64_t pm_probe_seen_ms(const struct pm_probe *probe)
+{
+    return probe->seen_ms;
 }
 
 void pm_probe_free(struct pm_probe *probe)

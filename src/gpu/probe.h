@@ -59,6 +59,8 @@ void pm_probe_rest(struct pm_probe *probe, uint64_t ms);
 
 /* The last snapshot handed out; NULL before the first. Valid until the loop goes on. */
 const struct pm_gpu_snapshot *pm_probe_last(const struct pm_probe *probe);
+/* When the look that showed it began, by the loop's clock: what happened since is not in it. */
+uint64_t pm_probe_seen_ms(const struct pm_probe *probe);
 
 /* One look without a loop or a daemon: runs `pool-probe --once` and waits for it, at most timeout_ms. What hinders it is
  * PM_NODE_UNRESPONSIVE and its text. The snapshot is the caller's. */

@@ -84,6 +84,7 @@ static void list(struct pm_gpu_watch *gpus, const struct pm_gpu_snapshot *snapsh
             pm_reserve_of(&manager->config->devices.reserve, seen, snapshot->n, i);
         devices[n].free_known = gpu->free_known;
         devices[n].free_bytes = gpu->free_bytes;
+        devices[n].seen_ms = pm_probe_seen_ms(gpus->probe);
         devices[n++].state = gpu->state;
     }
     pm_core_gpus(manager->core, what_there_is(gpus, snapshot), snapshot->text,
@@ -164,7 +165,7 @@ static void tell_usage(struct pm_gpu_watch *gpus, const struct pm_gpu_seen *gpu)
 {
     struct pm_manager *manager = gpus->manager;
     pm_auto_free struct pm_instance **owners = pm_xalloc((gpu->n_processes + 1) * sizeof *owners);
-    uint64_t now_ms = pm_manager_now(manager), bytes;
+    uint64_t now_ms = pm_manager_now(manager), seen_ms = pm_probe_seen_ms(gpus->probe), bytes;
     struct pm_link *link;
 
     for (size_t i = 0; i < gpu->n_processes; i++)
@@ -174,13 +175,13 @@ static void tell_usage(struct pm_gpu_watch *gpus, const struct pm_gpu_seen *gpu)
 
         if (runs_on(instance, gpu->is.id) &&
             (usage_of(gpu, owners, instance, &bytes) || gpu->processes_complete))
-            pm_core_device_seen(manager->core, instance->token, gpu->is.id, bytes, now_ms,
-                                &manager->actions);
+            pm_core_device_seen(manager->core, instance->token, gpu->is.id, bytes, seen_ms,
+                                now_ms, &manager->actions);
     }
     (void)usage_of(gpu, owners, NULL, &bytes);
     pm_core_device_foreign(manager->core, gpu->is.id, bytes, now_ms, &manager->actions);
-    pm_core_device_free(manager->core, gpu->is.id, gpu->free_bytes, gpu->processes_complete, now_ms,
-                        &manager->actions);
+    pm_core_device_free(manager->core, gpu->is.id, gpu->free_bytes, gpu->processes_complete, seen_ms,
+                        now_ms, &manager->actions);
 }
 
 static void tell_all_usage(struct pm_gpu_watch *gpus)
@@ -287,6 +288,12 @@ static const struct pm_probe_handler handler = {
 };
 
 /* ---- how often -------------------------------------------------------------------------------------- */
+
+void pm_gpus_look(struct pm_manager *manager)
+{
+    if (manager->gpus)
+        pm_probe_hurry(manager->gpus->probe, manager->gpus->n_minded > 0);
+}
 
 void pm_gpus_mind(struct pm_instance *instance)
 {

@@ -179,6 +179,8 @@ void pm_gpus_free(struct pm_gpu_watch *gpus); /* NULL is fine */
 void pm_gpus_list(struct pm_gpu_watch *gpus);
 /* What errors made of devices is forgotten: they are what their driver says now. */
 void pm_gpus_forgive(struct pm_gpu_watch *gpus);
+/* Looks now: core waits for it. */
+void pm_gpus_look(struct pm_manager *manager);
 /* The engine loads, serves or ends: how often devices are looked at may change. */
 void pm_gpus_mind(struct pm_instance *instance);
 

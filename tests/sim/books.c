@@ -483,6 +483,7 @@ void books_ready(struct sim *sim, int index, const struct pm_ready *ready)
     engine->ready = engine->told_launched = true;
     replica_of(sim, engine)->crashed_when_ready = false;
     engine->ready_ms = engine->life_ms = sim->now_ms;
+    devices_changed(sim, engine);
     engine->slots_total = ready->n_slots > 0 ? ready->n_slots : engine->spec->n_slots;
     if (book_leases(&sim->books.pools[engine->pool], &sim->books) == 0)
         sim->books.pools[engine->pool].idle_ms = sim->now_ms;
@@ -879,6 +880,7 @@ void books_take(struct sim *sim, const struct pm_action *action)
     case PM_ACT_OPERATION: take_operation(sim, action); break;
     case PM_ACT_PERSIST: take_persist(sim, action); break;
     case PM_ACT_REMEMBER: break;
+    case PM_ACT_LOOK: devices_asked(sim); break;
     case PM_ACT_ACCEPTED: take_accepted(sim, action); break;
     case PM_ACT_NARRATE: take_event(sim, action->event); break;
     case PM_ACT_STOPPED: sim->books.stopped = true; break;

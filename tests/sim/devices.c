@@ -187,7 +187,7 @@ uint64_t devices_bytes(const struct pm_pool_spec *spec, int device)
 
 static uint64_t free_now(const struct sim *sim, int device);
 
-/* Where somebody looks, what is free is told with the list. */
+/* Where somebody looks, what is free is told with the list, if it is not known. */
 static void list(struct sim *sim)
 {
     struct pm_device devices[SIM_DEVICES];
@@ -196,10 +196,12 @@ static void list(struct sim *sim)
         devices[i] = sim->world.devices[i].is;
         devices[i].free_known = sim->world.sees_memory;
         devices[i].free_bytes = free_now(sim, i);
-        if (!sim->world.sees_memory)
+        devices[i].seen_ms = sim->now_ms;
+        if (!sim->world.sees_memory || sim->books.devices[i].free_known)
             continue;
         sim->books.devices[i].free_known = true;
         sim->books.devices[i].free_bytes = devices[i].free_bytes;
+        sim->books.devices[i].seen_ms = sim->now_ms;
     }
     sim->books.listed = true;
     pm_core_devices(sim->core, devices, (size_t)sim->world.n_devices, sim->now_ms, &sim->out);
@@ -223,6 +225,7 @@ void devices_show(struct sim *sim)
     for (int i = 0; i < sim->world.n_devices; i++) {
         sim->books.devices[i].state = sim->world.devices[i].is.state;
         sim->books.devices[i].free_known = false;
+        sim->world.devices[i].looks = false;
     }
     sim->books.listed = sim->books.no_gpu = false;
     if (no_gpu) {
@@ -378,10 +381,20 @@ void devices_charge(struct sim *sim, struct book_engine *engine, const struct pm
         sim->books.devices[device].charged += plan->devices[i].bytes;
         sim->books.devices[device].pending += plan->devices[i].bytes;
     }
+    devices_changed(sim, engine);
+}
+
+void devices_changed(struct sim *sim, const struct book_engine *engine)
+{
+    for (int i = 0; i < sim->world.n_devices; i++) {
+        if (uses(engine, i))
+            sim->books.devices[i].changed_ms = sim->now_ms;
+    }
 }
 
 void devices_release(struct sim *sim, struct book_engine *engine)
 {
+    devices_changed(sim, engine);
     for (int i = 0; i < sim->world.n_devices; i++) {
         sim->books.devices[i].charged -= engine->charged[i];
         sim->books.devices[i].pending -= engine->pending[i];
@@ -566,15 +579,17 @@ static void tell_users(struct sim *sim, int device)
 
     for (int i = 0; i < sim->world.n_engines; i++) {
         struct book_engine *engine = &sim->books.engines[i];
-        uint64_t bytes = uses_now(sim, i, device);
+        uint64_t bytes = sim->world.engines[i].was_used[device];
 
         if (!is_known(sim, engine, device))
             continue;
         if (sim->world.sees_processes) {
-            pm_core_device_seen(sim->core, engine->token, id, bytes, sim->now_ms, &sim->out);
+            pm_core_device_seen(sim->core, engine->token, id, bytes,
+                                sim->world.devices[device].began_ms, sim->now_ms, &sim->out);
             set_pending(sim, engine, device,
                         engine->charged[device] > bytes ? engine->charged[device] - bytes : 0);
-        } else if (engine->ready && engine->ready_ms < sim->now_ms) {
+        } else if (engine->ready &&
+                   engine->ready_ms <= sim->world.devices[device].began_ms) {
             set_pending(sim, engine, device, 0);
         }
     }
@@ -602,24 +617,66 @@ void devices_measured(struct sim *sim, int index)
     }
 }
 
-/* Somebody looks at its memory: while an engine there ends every half second, else now and then. */
-void devices_memory(struct sim *sim, int index)
+static void begin_look(struct sim *sim, int index)
 {
     struct world_device *device = &sim->world.devices[index];
-    uint64_t free_bytes = free_now(sim, index);
 
-    world_schedule(sim, &device->memory, sim->now_ms + (is_watched(sim, index) ? 500 : 60000));
-    if (!sim->books.listed)
-        return;
-    sim_input(sim, SIM_NOBODY, "device %s has %" PRIu64 " MiB free", device->is.id,
-              free_bytes >> 20);
+    device->looks = true;
+    device->again = false;
+    device->began_ms = sim->now_ms;
+    device->was_free_bytes = free_now(sim, index);
+    for (int i = 0; i < sim->world.n_engines; i++)
+        sim->world.engines[i].was_used[index] = uses_now(sim, i, index);
+}
+
+static void tell_look(struct sim *sim, int index)
+{
+    struct world_device *device = &sim->world.devices[index];
+
+    sim_input(sim, SIM_NOBODY, "device %s had %" PRIu64 " MiB free %" PRIu64 " ms ago",
+              device->is.id, device->was_free_bytes >> 20, sim->now_ms - device->began_ms);
     pm_core_tick(sim->core, sim->now_ms, &sim->out);
     tell_users(sim, index);
     sim->books.devices[index].free_known = true;
-    sim->books.devices[index].free_bytes = free_bytes;
-    pm_core_device_free(sim->core, device->is.id, free_bytes, !sim_one_in(&sim->random, 5),
-                        sim->now_ms, &sim->out);
+    sim->books.devices[index].free_bytes = device->was_free_bytes;
+    sim->books.devices[index].seen_ms = device->began_ms;
+    pm_core_device_free(sim->core, device->is.id, device->was_free_bytes,
+                        !sim_one_in(&sim->random, 5), device->began_ms, sim->now_ms, &sim->out);
     sim_taken(sim);
+}
+
+/* Somebody looks at its memory: while an engine there ends every half second, else now and then. What it shows is told a
+ * while later. */
+void devices_memory(struct sim *sim, int index)
+{
+    struct world_device *device = &sim->world.devices[index];
+    uint64_t lag_ms = SIM_PICK(&sim->random, 0, 0, 0, 20, 700);
+
+    if (!device->looks) {
+        begin_look(sim, index);
+        world_schedule(sim, &device->memory, sim->now_ms + lag_ms);
+        if (lag_ms > 0)
+            return;
+    }
+    device->looks = false;
+    world_schedule(sim, &device->memory,
+                   sim->now_ms + (device->again ? 1 : is_watched(sim, index) ? 500 : 60000));
+    if (sim->books.listed)
+        tell_look(sim, index);
+}
+
+/* Of some drivers nobody gets an answer. */
+void devices_asked(struct sim *sim)
+{
+    for (int i = 0; i < sim->world.n_devices; i++) {
+        struct world_device *device = &sim->world.devices[i];
+
+        if (!sim->world.sees_memory || sim_one_in(&sim->random, 8))
+            continue;
+        device->again = device->looks;
+        if (!device->looks)
+            world_schedule(sim, &device->memory, sim->now_ms + SIM_PICK(&sim->random, 0, 1, 30));
+    }
 }
 
 /* It is found again, or was reset: what failed there may be tried again. */
@@ -637,9 +694,11 @@ static void set_state(struct sim *sim, int index, enum pm_device_state state)
     enum pm_device_state before = sim->books.devices[index].state;
 
     sim->world.devices[index].is.state = sim->books.devices[index].state = state;
-    if (state == PM_DEVICE_OK && before != PM_DEVICE_OK && before != PM_DEVICE_UNKNOWN) {
+    if (state != PM_DEVICE_OK || before == PM_DEVICE_OK)
+        return;
+    sim->books.devices[index].free_known = false; /* of before its end */
+    if (before != PM_DEVICE_UNKNOWN) {
         sim->world.devices[index].leaked_bytes = 0;
-        sim->books.devices[index].free_known = false; /* of before its end */
         comes_back(sim, index);
     }
 }

@@ -320,6 +320,7 @@ static void tell_action(struct sim *sim, const struct pm_action *action)
     case PM_ACT_REMEMBER:
         TELL(sim, SIM_NOBODY, "  → remember what was measured on %s", action->memory->device);
         break;
+    case PM_ACT_LOOK: TELL(sim, SIM_NOBODY, "  → look at the devices"); break;
     case PM_ACT_FOLLOW:
     case PM_ACT_PROBE:
     case PM_ACT_ASK_BUSY: break;

@@ -214,6 +214,31 @@ static bool is_pinned(const struct sim *sim, const struct book_pool *pool)
            (!pm_core_pool(sim->core, pool->spec->id, sim->now_ms, &view) || view.spec->pinned);
 }
 
+/* Nothing changed on some device of it since that was looked at, and a moment ago at most. */
+static bool is_seen(const struct sim *sim, const struct book_engine *engine)
+{
+    for (int i = 0; i < sim->world.n_devices; i++) {
+        const struct book_device *device = &sim->books.devices[i];
+
+        if ((engine->uses & (1U << i)) &&
+            (!device->free_known || (device->seen_ms >= device->changed_ms &&
+                                     sim->now_ms <= device->seen_ms + SIM_LOOK_OLD_MS)))
+            return true;
+    }
+    return false;
+}
+
+static void look_at_look(struct sim *sim, int index, const struct book_replica *replica)
+{
+    uint64_t claim_ms = oldest_claim(sim, index);
+
+    HOLDS(sim, 21, index, "nobody is asked for what was seen before it changed, but after a wait",
+          is_seen(sim, &sim->books.engines[replica->engine]) ||
+              (claim_ms != PM_NEVER && sim->now_ms >= claim_ms + SIM_LOOK_WAIT_MS) ||
+              book_any_reloaded(sim, SIM_SETS - 1),
+          "%s", sim_engine_name(sim, replica->engine));
+}
+
 /* Told before the gate of a busy one is closed, and before the first signal of each. */
 void inv21_at(struct sim *sim, const struct pm_action *action)
 {
@@ -223,6 +248,7 @@ void inv21_at(struct sim *sim, const struct pm_action *action)
 
     if (action->event->kind == PM_EV_EVICT_CLAIMED) {
         look_at_claim(sim, index, replica);
+        look_at_look(sim, index, replica);
         replica->is_claimed = true;
     }
     if (action->event->kind == PM_EV_EVICT_CALLED_OFF)
@@ -238,6 +264,8 @@ void inv21_at(struct sim *sim, const struct pm_action *action)
     if (!replica->is_claimed &&
         (book_leases(pool, &sim->books) > 0 || (pool->n_waiting > 0 && !sim->wishes)))
         look_at_claim(sim, index, replica); /* idle itself, of a busy pool */
+    if (!replica->is_claimed)
+        look_at_look(sim, index, replica);
     HOLDS(sim, 22, index, "an eviction ends no lease with a client",
           sim->books.engines[replica->engine].n_granted == 0, "%" PRIu64,
           sim->books.engines[replica->engine].n_granted);

@@ -62,13 +62,16 @@ MUTANTS = [
      "    pm_ledger_see(&core->ledger, (uint32_t)(device - core->devices),\n"
      "                  minus(free_bytes, device->is.reserve_bytes));\n", "", {10}),
     ("LOAD", "who-loads-has-loaded", "vram.c",
-     "if (!share || place->instance.ready_ms == 0 || core->now_ms <= place->instance.ready_ms)", "if (!share)", {10}),
+     "if (!share || place->instance.ready_ms == 0 ||\n"
+     "            pm_device_of(core, number)->seen_ms < place->instance.ready_ms)", "if (!share)", {10}),
     ("LOAD", "an-estimate-without-the-weights", "lay.c",
      "pm_add_ms(split->used_bytes[row], context)", "pm_add_ms(split->kv_bytes[row], context)", {11}),
     ("LOAD", "a-measure-counts-at-once", "memory.c",
      "!place->room.held->way.estimated || !pm_place_is_up(place))", "!place->room.held->way.estimated)", {10}),
     ("EVICT", "who-has-just-come-goes", "evict.c",
      "(!idle && core->now_ms < resides_until(place))", "false", {21}),
+    ("EVICT", "an-old-look-will-do", "evict.c",
+     "    if (!asks_others || !is_old(claimant)) {", "    if (true) {", {21}),
     ("PLACE", "a-pin-is-a-wish", "placement.c",
      "    if (placement->pin && strcmp(", "    if (!placement && strcmp(", {17, 23, 25}),
     ("RELOAD", "a-reload-to-nothing", "reload.c",

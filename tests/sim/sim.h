@@ -39,6 +39,8 @@
 #define SIM_MODELS           4
 #define SIM_MAX_WAIT_MS      10000
 #define SIM_MIN_RESIDENCY_MS 30000
+#define SIM_LOOK_OLD_MS      1000 /* core's */
+#define SIM_LOOK_WAIT_MS     2000
 
 struct sim;
 
@@ -103,6 +105,7 @@ struct world_engine {
     unsigned misses;                    /* one in so many probes */
     uint64_t n_slots;
     uint64_t memory[SIM_DEVICES], memory_until_ms;
+    uint64_t was_used[SIM_DEVICES]; /* as the last look showed */
     struct pm_list streams; /* of struct world_stream */
 };
 
@@ -135,7 +138,9 @@ struct world_question {
 
 struct world_device {
     struct pm_device is;
-    struct world_event memory; /* somebody looks at it */
+    struct world_event memory; /* somebody looks at it, or tells what that showed */
+    bool looks, again;         /* the look began and is not told yet; another one is asked for behind it */
+    uint64_t began_ms, was_free_bytes; /* what it showed */
     uint64_t leaked_bytes, foreign_bytes;
 };
 
@@ -304,6 +309,7 @@ struct book_device {
     uint64_t charged, pending;
     bool free_known; /* as it was told last */
     uint64_t free_bytes;
+    uint64_t seen_ms, changed_ms; /* when that look began; when an engine came, was ready or was over */
     int first_trial;            /* engines before this one began before the quarantine */
     struct pm_device_view view; /* after the last step */
 };
@@ -509,6 +515,8 @@ void devices_charge(struct sim *sim, struct book_engine *engine, const struct pm
 void devices_release(struct sim *sim, struct book_engine *engine);
 void devices_engine_begins(struct sim *sim, int engine);
 void devices_engine_ends(struct sim *sim, int engine);
+void devices_changed(struct sim *sim, const struct book_engine *engine);
+void devices_asked(struct sim *sim); /* for a look */
 void devices_memory(struct sim *sim, int device);
 void devices_trouble(struct sim *sim);
 

@@ -508,7 +508,7 @@ static void device_is_seen(void)
     const struct pm_device *device = &world.devices[draw(world.n_devices)];
 
     pm_core_device_free(world.core, device->id, device->total_bytes - draw(12) * GIB, draw(2) == 0,
-                        world.now_ms, &world.out);
+                        world.now_ms, world.now_ms, &world.out);
     taken("a look at a device");
 }
 
