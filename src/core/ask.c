@@ -116,6 +116,26 @@ enum pm_split_mode pm_spec_split_mode(const struct pm_pool_spec *spec)
     return strcmp(spec->tensor_split, "auto") == 0 ? PM_SPLIT_AUTO : PM_SPLIT_NONE;
 }
 
+/* -lm is the newer word, with mmap as the mode that maps. */
+static bool tells_to_keep(const struct pm_strv *args)
+{
+    for (size_t i = 0; i < args->n; i++) {
+        const char *word = args->items[i];
+
+        if (strcmp(word, "--no-mmap") == 0 || strcmp(word, "--mlock") == 0)
+            return true;
+        if (is_either(word, "-lm", "--load-mode") && i + 1 < args->n &&
+            strcmp(args->items[i + 1], "mmap") != 0)
+            return true;
+    }
+    return false;
+}
+
+bool pm_spec_maps(const struct pm_pool_spec *spec)
+{
+    return !tells_to_keep(&spec->args) && !(spec->runs && tells_to_keep(&spec->runs->args));
+}
+
 bool pm_spec_declares(const struct pm_pool_spec *spec)
 {
     return spec->vram.each > 0 || spec->vram.devices.n > 0;

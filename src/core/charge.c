@@ -42,6 +42,7 @@ static void hold(struct pm_place *place, const struct pm_way *way)
 static void let_go(struct pm_place *place)
 {
     pm_vram_note_change(place);
+    pm_cpu_hand_on(place);
     pm_ledger_release(&place->pool->core->ledger, &place->room.charge);
     pm_list_remove(&place->room.charged);
     free(place->room.held);
@@ -119,8 +120,10 @@ void pm_room_take_adopted(struct pm_place *place)
     note(place, &declared);
 }
 
-static void take_plan(const struct pm_core *core, const struct pm_plan *plan, struct pm_way *ret)
+static void take_plan(const struct pm_place *place, const struct pm_plan *plan, struct pm_way *ret)
 {
+    const struct pm_core *core = place->pool->core;
+
     memset(ret, 0, sizeof(*ret));
     ret->n_layers = plan->n_layers;
     for (size_t i = 0; i < plan->n_devices; i++) {
@@ -129,17 +132,19 @@ static void take_plan(const struct pm_core *core, const struct pm_plan *plan, st
         if (!device)
             continue;
         ret->layers[ret->shares.n] = plan->devices[i].n_layers;
+        ret->mapped = plan->devices[i].mapped_bytes;
         (void)pm_shares_add(&ret->shares, (uint32_t)(device - core->devices),
                             plan->devices[i].bytes);
     }
+    pm_cpu_spare(core, place->spec, ret);
 }
 
 static void move_to(struct pm_place *place, const struct pm_plan *plan)
 {
     struct pm_way way;
 
-    take_plan(place->pool->core, plan, &way);
     let_go(place);
+    take_plan(place, plan, &way);
     note(place, &way);
 }
 
@@ -157,9 +162,9 @@ void pm_core_adopted_on(struct pm_core *core, struct pm_token token, const struc
 
     pm_core_enter(core, now_ms, out);
     place = pm_answered(core, token, PM_QUESTION_INSTANCE);
-    if (!place || !pm_room_needed(place))
+    if (!place || !(pm_room_needed(place) || pm_ways_on_cpu(core, place->spec)))
         return;
-    if (pm_device_awaited(core))
+    if (pm_ways_awaited(core, place->spec))
         keep_for_later(place, plan);
     else
         move_to(place, plan);
@@ -237,8 +242,10 @@ void pm_room_give_back(struct pm_place *place, struct pm_actions *out)
 {
     struct pm_core *core = place->pool->core;
     struct pm_place *heir = pm_reload_heir(place);
-    struct pm_shares freed = place->room.charge;
+    struct pm_shares freed;
 
+    pm_cpu_hand_on(place);
+    freed = place->room.charge;
     if (freed.n > 0) {
         pm_vram_note_end(place, out);
         pm_trial_end(place);
@@ -250,6 +257,8 @@ void pm_room_give_back(struct pm_place *place, struct pm_actions *out)
         aim_at(heir, &freed);
     else if (place->room.claimant && place->room.claimant->state == PM_WAITING)
         heir = place->room.claimant;
+    if (heir && pm_ways_on_cpu(core, heir->spec))
+        aim_at(heir, &freed); /* it may need more there now: nobody carries its file any more */
     if (heir)
         pm_ledger_reserve(&core->ledger, &freed, &heir->room.target, &heir->room.reserved);
     pm_room_set_claimant(place, NULL);
@@ -277,7 +286,7 @@ static size_t n_listed(const struct pm_core *core)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < core->n_devices; i++)
+    for (size_t i = PM_CPU + 1; i < core->n_devices; i++)
         n += core->devices[i].is_listed;
     return n;
 }
@@ -295,12 +304,13 @@ struct pm_plan *pm_room_plan(const struct pm_place *place)
     plan = pm_xalloc(sizeof(*plan));
     plan->on_cpu = on_cpu;
     plan->n_devices = charge->n;
-    plan->has_all = charge->n == n_listed(core);
+    plan->has_all = !on_cpu && charge->n == n_listed(core);
     plan->n_layers = charge->n > 0 ? place->room.held->way.n_layers : 0;
     for (uint32_t i = 0; i < charge->n; i++) {
         (void)pm_str_copy(plan->devices[i].id, sizeof(plan->devices[i].id),
                           pm_device_id(core, charge->items[i].account));
-        plan->devices[i].bytes = charge->items[i].bytes;
+        plan->devices[i].bytes = charge->items[i].bytes + place->room.held->way.spared;
+        plan->devices[i].mapped_bytes = place->room.held->way.mapped;
         plan->devices[i].n_layers = place->room.held->way.layers[i];
     }
     return plan;

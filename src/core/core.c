@@ -35,6 +35,7 @@ struct pm_core *pm_core_new(const struct pm_core_options *options)
     pm_list_init(&core->touched);
     pm_list_init(&core->claims);
     pm_list_init(&core->charged);
+    pm_devices_init(core);
     return core;
 }
 

@@ -91,13 +91,16 @@ enum pm_action_kind {
 
 /* Where an engine runs, and what is charged for it there. */
 struct pm_plan {
-    bool on_cpu;  /* no device at all: asked for, or there is no GPU in this machine (LOAD-5) */
-    bool has_all; /* there is no device in this machine but these */
+    bool
+        on_cpu; /* asked for, or there is no GPU in this machine (LOAD-5); its only device is "cpu", or it has none */
+    bool has_all;      /* there is no GPU in this machine but these */
     unsigned n_layers; /* of the model, and the output; 0: unknown (the bytes were declared) */
     size_t n_devices;
     struct { /* in the order in which the engine shall see them */
         char id[PM_DEVICE_ID_MAX + 1];
         uint64_t bytes;
+        uint64_t
+            mapped_bytes;  /* of these, on the CPU: what all who map the same file have in common */
         unsigned n_layers; /* of all; 0 where n_layers is */
     } devices[PM_SHARES_MAX];
 };
@@ -219,6 +222,13 @@ void pm_core_gpus(struct pm_core *core, enum pm_gpus gpus, const char *text, uin
  * room (but see `discovers`). */
 void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size_t n,
                      uint64_t now_ms, struct pm_actions *out);
+
+#define PM_CPU_ID "cpu"
+
+/* The CPU is a device, too: its memory is the machine's. Told before the first list, and whenever its total or its reserve
+ * changed; until then engines on the CPU need no room. `state` and `is_gpu` mean nothing. */
+void pm_core_cpu(struct pm_core *core, const struct pm_device *cpu, uint64_t now_ms,
+                 struct pm_actions *out);
 
 /* One look at a device, told in this order: what each of our engines uses there (who is not listed any more: 0; who may
  * be hidden: not at all), what processes that are not ours use, and what is free. Nothing is decided before the last.
@@ -615,7 +625,7 @@ struct pm_pool_view {
     uint64_t since_ms;     /* of the state */
     uint64_t n_replicas;
     uint64_t planned_bytes; /* charged to devices for all its engines */
-    bool on_cpu;            /* it runs without a device, asked for or not */
+    bool on_cpu;            /* it runs without a GPU, asked for or not */
     uint64_t last_check_ms, n_failed_checks;
     struct pm_last_error last_error;
 };
@@ -652,7 +662,7 @@ struct pm_device_view {
     uint64_t foreign_bytes; /* in use by others than our engines */
     uint64_t until_ms;      /* of a quarantine, whose trial may begin then; 0: none */
 };
-/* In the order of the first list; false behind the last. */
+/* In the order of the first list, and the CPU, where it is known, behind them; false behind the last. */
 bool pm_core_device_at(const struct pm_core *core, size_t i, struct pm_device_view *ret);
 
 /* The pool behind a route ("" the default), or NULL; of several the first. */

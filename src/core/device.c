@@ -15,6 +15,26 @@
 
 #define DURATION 32
 
+void pm_devices_init(struct pm_core *core)
+{
+    struct pm_known_device *cpu;
+
+    core->n_devices = 1;
+    core->seen_gpus = pm_xalloc(sizeof(*core->seen_gpus));
+    cpu = core->devices = pm_xalloc(sizeof(*core->devices));
+    (void)pm_str_copy(cpu->is.id, sizeof(cpu->is.id), PM_CPU_ID);
+    (void)pm_str_copy(cpu->name, sizeof(cpu->name), "the CPU");
+    cpu->is.is_gpu.slot = -1;
+    cpu->is.is_gpu.index = PM_MASK_INDEX_MAX + 1;
+    cpu->is.state = PM_DEVICE_OK;
+    (void)pm_ledger_open(&core->ledger, 0);
+}
+
+bool pm_core_has_gpus(const struct pm_core *core)
+{
+    return core->n_devices > PM_CPU + 1;
+}
+
 struct pm_known_device *pm_device_find(const struct pm_core *core, const char *id)
 {
     for (size_t i = 0; i < core->n_devices; i++) {
@@ -182,8 +202,10 @@ static bool could_use(const struct pm_pool *pool, uint32_t number)
 static void hardware_changed(struct pm_core *core, const struct pm_known_device *device,
                              struct pm_actions *out)
 {
-    for (size_t i = 0; i < core->n_pools && core->listed; i++) {
-        if (could_use(core->pools[i], (uint32_t)(device - core->devices)))
+    uint32_t number = (uint32_t)(device - core->devices);
+
+    for (size_t i = 0; i < core->n_pools && (core->listed || number == PM_CPU); i++) {
+        if (could_use(core->pools[i], number))
             pm_pool_forgive(core->pools[i], out);
     }
 }
@@ -281,7 +303,7 @@ static bool take_list(struct pm_core *core, const struct pm_device *devices, siz
             hardware_changed(core, device, out);
         }
     }
-    for (size_t i = 0; i < core->n_devices; i++) {
+    for (size_t i = PM_CPU + 1; i < core->n_devices; i++) {
         bool listed = is_listed(core->devices[i].is.id, devices, n);
 
         others = others || listed != core->devices[i].is_listed;
@@ -297,10 +319,10 @@ void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size
 
     pm_core_enter(core, now_ms, out);
     others = take_list(core, devices, n, out);
-    if (others) {
+    if (others)
         pm_devices_forget_indexes(core);
+    if (others || first)
         pm_ways_changed(core);
-    }
     for (size_t i = 0; i < n; i++) {
         struct pm_known_device *device = pm_device_find(core, devices[i].id);
         bool worked = device->is.state == PM_DEVICE_OK;
@@ -310,7 +332,7 @@ void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size
         if (devices[i].free_known && !(worked && device->free_known)) /* else with who uses it */
             pm_vram_note_free(core, device, devices[i].free_bytes, devices[i].seen_ms);
     }
-    for (size_t i = 0; i < core->n_devices; i++) {
+    for (size_t i = PM_CPU + 1; i < core->n_devices; i++) {
         if (!core->devices[i].is_listed)
             pm_device_set_state(core, &core->devices[i], PM_DEVICE_LOST, out);
     }
@@ -323,6 +345,25 @@ void pm_core_devices(struct pm_core *core, const struct pm_device *devices, size
     pm_core_step_all(core, out);
 }
 
+void pm_core_cpu(struct pm_core *core, const struct pm_device *is, uint64_t now_ms,
+                 struct pm_actions *out)
+{
+    struct pm_known_device *cpu = pm_device_of(core, PM_CPU);
+
+    pm_core_enter(core, now_ms, out);
+    if (core->leaving)
+        return;
+    if (!cpu->is_listed) {
+        cpu->is_listed = true;
+        pm_ways_changed(core);
+        pm_core_changed(core);
+    }
+    set_size(core, cpu, is, out);
+    if (is->free_known)
+        pm_vram_note_free(core, cpu, is->free_bytes);
+    pm_core_step_all(core, out);
+}
+
 void pm_core_gpus(struct pm_core *core, enum pm_gpus gpus, const char *text, uint64_t now_ms,
                   struct pm_actions *out)
 {
@@ -331,6 +372,7 @@ void pm_core_gpus(struct pm_core *core, enum pm_gpus gpus, const char *text, uin
         return;
     core->gpus = gpus;
     (void)pm_str_copy(core->gpus_text, sizeof(core->gpus_text), text ? text : "");
+    pm_ways_changed(core);
     devices_changed(core, out);
     pm_core_changed(core);
     pm_core_step_all(core, out);
@@ -361,9 +403,10 @@ int pm_core_device_clear(struct pm_core *core, const char *id, uint64_t now_ms,
 
 bool pm_core_device_at(const struct pm_core *core, size_t i, struct pm_device_view *ret)
 {
-    const struct pm_known_device *device = &core->devices[i];
+    uint32_t number = i + 1 < core->n_devices ? (uint32_t)i + 1 : PM_CPU;
+    const struct pm_known_device *device = &core->devices[number];
 
-    if (i >= core->n_devices)
+    if (i >= core->n_devices || (number == PM_CPU && !device->is_listed))
         return false;
 
     memset(ret, 0, sizeof(*ret));
@@ -371,12 +414,12 @@ bool pm_core_device_at(const struct pm_core *core, size_t i, struct pm_device_vi
     ret->is.state = pm_device_state(device);
     ret->is.free_known = device->free_known;
     ret->is.free_bytes = device->free_bytes;
-    ret->planned_bytes = core->ledger.accounts[i].charged;
-    ret->claimed_bytes = core->ledger.accounts[i].reserved;
+    ret->planned_bytes = core->ledger.accounts[number].charged;
+    ret->claimed_bytes = core->ledger.accounts[number].reserved;
     ret->free_known = device->free_known;
     ret->free_bytes = device->free_bytes;
-    ret->left_bytes = pm_ledger_left(&core->ledger, (uint32_t)i, NULL);
-    ret->foreign_bytes = pm_vram_foreign(core, (uint32_t)i);
+    ret->left_bytes = pm_ledger_left(&core->ledger, number, NULL);
+    ret->foreign_bytes = pm_vram_foreign(core, number);
     ret->until_ms = device->quarantined ? device->quarantined_until_ms : 0;
     return true;
 }

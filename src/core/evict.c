@@ -126,6 +126,12 @@ static uint64_t left_without(const struct pm_place *claimant, uint32_t account,
         if (counts(place, claimant))
             add_freed(&freed, place, account);
     }
+    if (account == PM_CPU) {
+        uint64_t kept = pm_cpu_kept(claimant, counts);
+
+        freed.charged -= kept < freed.charged ? kept : freed.charged;
+        freed.pending -= kept < freed.pending ? kept : freed.pending;
+    }
     return pm_ledger_left_without(&core->ledger, account, &claimant->room.reserved, &freed);
 }
 
@@ -341,7 +347,7 @@ static bool find_way(const struct pm_place *claimant, struct way *ret)
     ret->ease = NEVER;
     for (size_t i = 0; (way = pm_room_way(core, claimant->spec, i)); i++)
         try_way(&claim, &way->shares, ret);
-    way = core->n_devices > 0
+    way = pm_core_has_gpus(core)
               ? pm_ways_split(core, claimant->spec, PM_SPLIT_ONE_DAY, left_one_day, &claim)
               : NULL;
     if (way)

@@ -53,10 +53,10 @@ void pm_device_show(struct pm_core *core, const struct pm_known_device *device)
 /* One that is gone has no index any more: who has its place on the bus now has it. */
 void pm_devices_forget_indexes(struct pm_core *core)
 {
-    for (size_t i = 0; i < core->n_devices; i++) {
+    for (size_t i = PM_CPU + 1; i < core->n_devices; i++) {
         struct pm_gpu *gpu = &core->seen_gpus[i];
 
-        for (size_t k = 0; k < core->n_devices && !core->devices[i].is_listed; k++) {
+        for (size_t k = PM_CPU + 1; k < core->n_devices && !core->devices[i].is_listed; k++) {
             if (core->devices[k].is_listed && core->seen_gpus[k].vendor == gpu->vendor &&
                 core->seen_gpus[k].index == gpu->index && core->seen_gpus[k].slot == gpu->slot)
                 gpu->index = PM_MASK_INDEX_MAX + 1 + (unsigned)i;

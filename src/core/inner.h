@@ -309,11 +309,14 @@ static inline bool pm_place_is_free(const struct pm_place *place)
 
 #define PM_DRIVER_ERRORS 3 /* of two or more pools within a minute put a device into quarantine */
 
-/* Number i of core->devices is account i of core->ledger. Never forgotten: a lost one keeps its identity. */
+/* Number i of core->devices is account i of core->ledger. Never forgotten: a lost one keeps its identity. The first is the
+ * CPU, which no mask finds among GPUs. */
+#define PM_CPU 0u
+
 struct pm_known_device {
     struct pm_device is;
     char name[32];  /* for people: "GPU 0", "device a" */
-    bool is_listed; /* by the last list */
+    bool is_listed; /* by the last list; the CPU: its memory is known */
     bool free_known, processes_known, foreign_known;
     uint64_t free_bytes, seen_ms,
         risen_ms;           /* what was free; when that look began; the look that saw it rise */
@@ -471,9 +474,9 @@ struct pm_core {
     struct pm_list start_queue; /* places that wait for a start place, in the order of the file */
     uint64_t n_start_places_taken;
     struct pm_known_device *devices;
-    struct pm_gpu *seen_gpus; /* of them, for masks */
-    size_t n_devices;
-    bool listed; /* there was a list */
+    struct pm_gpu *seen_gpus; /* of them, for masks; not of the CPU */
+    size_t n_devices;         /* with the CPU */
+    bool listed;              /* there was a list */
     enum pm_gpus gpus;
     char gpus_text[160];
     struct pm_mask *everything; /* "all" */
@@ -632,7 +635,22 @@ void pm_memory_of(const struct pm_core *core, const struct pm_pool_spec *spec,
 void pm_memory_settle(struct pm_place *place, struct pm_actions *out);
 void pm_memory_fini(struct pm_core *core);
 
+/* cpu.c: the machine's memory, and files that several engines have mapped */
+bool pm_cpu_weighs(const struct pm_core *core, const struct pm_pool_spec *spec);
+/* The way of a spec on the CPU, without what another engine carries of its file already; NULL: nothing is known of it. */
+const struct pm_way *pm_cpu_way(const struct pm_core *core, const struct pm_pool_spec *spec);
+void pm_cpu_spare(const struct pm_core *core, const struct pm_pool_spec *spec, struct pm_way *way);
+/* Its charge is about to end: another engine that has the same file mapped carries it on. */
+void pm_cpu_hand_on(struct pm_place *place);
+/* Of what these hold together, what stays in use by others, or by who claims. */
+uint64_t pm_cpu_kept(const struct pm_place *claimant,
+                     bool (*counts)(const struct pm_place *, const struct pm_place *));
+/* What an engine on the CPU is supposed to have taken once it is ready, where nobody can see it. */
+uint64_t pm_cpu_supposed(const struct pm_place *place, const struct pm_share *share);
+
 /* device.c: the list, and the states of what is on it */
+void pm_devices_init(struct pm_core *core);
+bool pm_core_has_gpus(const struct pm_core *core); /* that are known, whatever their state */
 struct pm_known_device *pm_device_find(const struct pm_core *core, const char *id); /* or NULL */
 struct pm_known_device *pm_device_of(const struct pm_core *core, uint32_t number);
 const char *pm_device_id(const struct pm_core *core, uint32_t number);

@@ -42,6 +42,28 @@ static void add_single(struct pm_ways *ways, uint32_t account)
     (void)pm_shares_add(&way->shares, account, bytes);
 }
 
+/* The machine's memory: what lies on a GPU elsewhere, and what stays with the host. */
+static void add_on_cpu(struct pm_ways *ways)
+{
+    const struct pm_pool_spec *spec = ways->spec;
+    const struct pm_estimate *estimate = &ways->estimate;
+    uint64_t bytes = pm_device_size(&spec->vram, PM_CPU_ID);
+    struct pm_way *way;
+
+    if (!pm_spec_declares(spec) && ways->estimated)
+        bytes = pm_estimate_on_cpu(estimate);
+    if (bytes == 0)
+        return;
+    way = add_way(ways);
+    way->n_layers = 0; /* there is nothing to share out */
+    (void)pm_shares_add(&way->shares, PM_CPU, bytes);
+    if (!pm_spec_declares(spec) && pm_spec_maps(spec))
+        way->mapped =
+            bytes - estimate->kv_bytes - estimate->compute_bytes -
+            (ways->size_bytes > ways->model->file_bytes ? ways->size_bytes - ways->model->file_bytes
+                                                        : 0);
+}
+
 static void take_split(const struct pm_ways *ways, const uint32_t *accounts,
                        const struct pm_split *split, struct pm_way *ret)
 {
@@ -200,7 +222,9 @@ void pm_ways_lay(const struct pm_core *core, struct pm_ways *ways)
     const struct pm_pool_spec *spec = ways->spec;
     enum pm_split_mode mode = pm_spec_split_mode(spec);
 
-    if (spec->vram.devices.n > 0) {
+    if (pm_ways_on_cpu(core, spec)) {
+        add_on_cpu(ways);
+    } else if (spec->vram.devices.n > 0) {
         add_by_map(core, ways);
     } else if (mode == PM_SPLIT_FIXED) {
         add_by_ratios(core, ways);
@@ -257,12 +281,23 @@ uint64_t pm_ways_split_lacks(const struct pm_core *core, const struct pm_ways *w
     return split.short_bytes;
 }
 
+/* What of the CPU's memory is left for what would lie on a GPU elsewhere. */
+static struct pm_split_device cpu_beside_host(const struct pm_core *core,
+                                              const struct pm_ways *ways)
+{
+    uint64_t host = ways->estimate.host_bytes - ways->estimate.tied_bytes;
+    uint64_t has = capacity(core, PM_CPU);
+
+    return (struct pm_split_device){.free_bytes = has > host ? has - host : 0};
+}
+
 uint64_t pm_ways_largest_context(const struct pm_core *core, const struct pm_ways *ways)
 {
     struct pm_estimate_ask ask = pm_spec_ask(ways->spec);
     struct pm_split_device devices[PM_SHARES_MAX];
     double ratios[PM_SHARES_MAX];
-    enum pm_split_mode mode = pm_spec_split_mode(ways->spec);
+    enum pm_split_mode mode =
+        pm_ways_on_cpu(core, ways->spec) ? PM_SPLIT_NONE : pm_spec_split_mode(ways->spec);
     size_t n = ways->n_accounts < PM_SHARES_MAX ? ways->n_accounts : PM_SHARES_MAX;
     size_t n_ratios = mode == PM_SPLIT_FIXED ? pm_spec_ratios(ways->spec, ratios) : 0;
     uint64_t tokens = 0;
@@ -272,7 +307,10 @@ uint64_t pm_ways_largest_context(const struct pm_core *core, const struct pm_way
     if (ways->size_bytes > ways->model->file_bytes)
         ask.mmproj_bytes = ways->size_bytes - ways->model->file_bytes;
     pm_memory_of(core, ways->spec, &ask.measured);
-    fill_devices(core, ways, ways->accounts, n, capacity, core, devices);
+    if (pm_ways_on_cpu(core, ways->spec))
+        devices[0] = cpu_beside_host(core, ways);
+    else
+        fill_devices(core, ways, ways->accounts, n, capacity, core, devices);
     return pm_split_largest_context(ways->model, &ask, mode, n_ratios > 0 ? ratios : NULL, n_ratios,
                                     devices, n, &tokens, NULL) == POOLMGR_OK
                ? tokens

@@ -54,7 +54,7 @@ static bool is_within(const struct pm_pool *pool, const char *text)
 {
     pm_auto(pm_mask_unref) struct pm_mask *mask = NULL;
 
-    if (pool->core->n_devices == 0 || !pool->spec->habits.ours)
+    if (!pm_core_has_gpus(pool->core) || !pool->spec->habits.ours)
         return is_within_by_words(pool, text);
     return pm_mask_parse(text, strlen(text), &mask, NULL, NULL) == POOLMGR_OK &&
            pm_ways_within(pool->core, pool->spec, mask);

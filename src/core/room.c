@@ -6,7 +6,8 @@
  * (evict.c) or waits. One that is short, and can get its room, keeps those behind it from the devices it waits for:
  * so nobody is overtaken for ever. One that cannot, because what is in the way is pinned or held, keeps nobody.
  *
- * Without a list of devices, and for engines on the CPU or not ours, there is no line: they start at once.
+ * Without a list of devices, and for engines that are not ours or of which nothing is known, there is no line: they start at
+ * once.
  */
 #include <string.h>
 
@@ -32,7 +33,11 @@ const struct pm_way *pm_room_way(const struct pm_core *core, const struct pm_poo
 {
     const struct pm_ways *ways;
 
-    if (!pm_ways_needed(core, spec) || core->n_devices == 0)
+    if (!pm_ways_needed(core, spec))
+        return NULL;
+    if (pm_ways_on_cpu(core, spec))
+        return i == 0 ? pm_cpu_way(core, spec) : NULL;
+    if (!pm_core_has_gpus(core))
         return NULL;
     ways = pm_ways_of(core, spec);
     return i < ways->n ? &ways->items[i] : NULL;
@@ -100,7 +105,7 @@ bool pm_room_find(const struct pm_core *core, const struct pm_pool_spec *spec,
         tightest = left;
         found = way;
     }
-    if (!found && core->n_devices > 0)
+    if (!found && pm_core_has_gpus(core))
         found = pm_ways_split(core, spec, PM_SPLIT_NOW, left_now, &seeker);
     if (found)
         *ret = *found;
@@ -173,7 +178,7 @@ bool pm_room_ask(struct pm_place *place)
 {
     if (!pm_room_needed(place))
         return true;
-    if (pm_device_awaited(place->pool->core))
+    if (pm_ways_awaited(place->pool->core, place->spec))
         return false;
     stand_in_line(place);
     return place->pool->core->turn == place;

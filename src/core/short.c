@@ -38,12 +38,27 @@ static uint64_t lacks_for_ever(const struct pm_core *core, const struct pm_share
     return most;
 }
 
+/* Nobody measures what is taken there, so whoever knows better may say so. */
+static void hint_cpu(uint64_t tokens, struct pm_verdict *ret)
+{
+    if (tokens > 0)
+        (void)snprintf(ret->hint, sizeof(ret->hint),
+                       "the largest context that fits is %" PRIu64
+                       " tokens; or fewer slots; or say its size as vram",
+                       tokens);
+    else
+        (void)snprintf(ret->hint, sizeof(ret->hint),
+                       "take a smaller model, or say as the pool's vram what it needs");
+}
+
 static void hint_context(const struct pm_core *core, const struct pm_ways *ways,
                          struct pm_verdict *ret)
 {
     uint64_t tokens = pm_ways_largest_context(core, ways);
 
-    if (tokens > 0)
+    if (pm_ways_on_cpu(core, ways->spec) && !pm_spec_declares(ways->spec))
+        hint_cpu(tokens, ret);
+    else if (tokens > 0)
         (void)snprintf(ret->hint, sizeof(ret->hint),
                        "the largest context that fits is %" PRIu64 " tokens; or fewer slots",
                        tokens);
@@ -123,7 +138,7 @@ static void describe_mask(const struct pm_ways *ways, struct pm_verdict *ret)
 
 static bool none_can_be_used(const struct pm_core *core)
 {
-    return core->n_devices == 0 && core->gpus == PM_GPUS_BROKEN;
+    return !pm_core_has_gpus(core) && core->gpus == PM_GPUS_BROKEN;
 }
 
 bool pm_room_never(const struct pm_core *core, const struct pm_pool_spec *spec,
@@ -137,7 +152,8 @@ bool pm_room_never(const struct pm_core *core, const struct pm_pool_spec *spec,
         describe_cpu(core, ret);
         return true;
     }
-    if (!pm_ways_needed(core, spec) || pm_device_awaited(core) || none_can_be_used(core))
+    if (!pm_ways_needed(core, spec) || pm_ways_awaited(core, spec) ||
+        (!pm_ways_on_cpu(core, spec) && none_can_be_used(core)))
         return false;
     ways = pm_ways_of(core, spec);
     if (ways->error.code != 0) {
@@ -191,7 +207,8 @@ bool pm_room_lost(const struct pm_pool *pool, struct poolmgr_error *ret)
     const struct pm_core *core = pool->core;
     const struct pm_known_device *broken;
 
-    if (!pm_ways_needed(core, pool->spec) || pm_device_awaited(core) || has_engine(pool))
+    if (!pm_ways_needed(core, pool->spec) || pm_device_awaited(core) || has_engine(pool) ||
+        pm_ways_on_cpu(core, pool->spec))
         return false;
     if (none_can_be_used(core))
         (void)pm_fail(ret, POOLMGR_E_DEVICE_LOST, "no device that %s may use works%s%s",
@@ -269,7 +286,7 @@ int pm_room_explain(const struct pm_place *place, char *to, size_t size)
     struct pm_share share;
     uint64_t missing;
 
-    if (pm_device_awaited(core)) {
+    if (pm_ways_awaited(core, place->spec)) {
         (void)snprintf(to, size, "waits until the devices of this machine have been looked for");
         return 0;
     }

@@ -111,9 +111,12 @@ static bool is_listed(const struct pm_place *place, uint32_t i)
            place->room.charge.items[i].used > 0;
 }
 
+/* What the kernel had given to a process it has back when that ends. */
 static bool is_seen(const struct pm_place *place, uint32_t i)
 {
-    return pm_device_of(place->pool->core, place->room.charge.items[i].account)->free_known;
+    uint32_t number = place->room.charge.items[i].account;
+
+    return number != PM_CPU && pm_device_of(place->pool->core, number)->free_known;
 }
 
 bool pm_vram_must_return(const struct pm_place *place)
@@ -134,7 +137,7 @@ static uint64_t share_returns_at(const struct pm_place *place, uint32_t i)
         pm_device_of(place->pool->core, place->room.charge.items[i].account);
     uint64_t since_ms = place->instance.childless_ms;
 
-    if (!device->free_known)
+    if (!is_seen(place, i))
         return since_ms;
     if (device->seen_ms <= since_ms || is_listed(place, i) || has_grown(place, i))
         return PM_NEVER;
@@ -200,7 +203,7 @@ void pm_vram_note_end(struct pm_place *place, struct pm_actions *out)
         if (late && is_seen(place, i) && has_grown(place, i))
             suspect(place, i, out);
     }
-    if (place->instance.childless)
+    if (place->instance.childless && !pm_shares_of(&place->room.charge, PM_CPU))
         pm_tell_room(place, PM_EV_VRAM_RETURNED, out);
 }
 
@@ -274,12 +277,14 @@ static void settle_those_there(struct pm_core *core, uint32_t number, struct pm_
     pm_list_each (&core->charged, link) {
         struct pm_place *place = place_of(link);
         struct pm_share *share = pm_place_share(place, number);
+        uint64_t all;
 
         if (!share || place->instance.ready_ms == 0 ||
             pm_device_of(core, number)->seen_ms < place->instance.ready_ms)
             continue;
-        if (!share->seen && share->used != share->bytes) {
-            pm_ledger_use(&core->ledger, &place->room.charge, number, share->bytes, false);
+        all = number == PM_CPU ? pm_cpu_supposed(place, share) : share->bytes;
+        if (!share->seen && share->used != all) {
+            pm_ledger_use(&core->ledger, &place->room.charge, number, all, false);
             pm_core_changed(core);
         }
         pm_memory_settle(place, out);

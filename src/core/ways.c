@@ -27,7 +27,7 @@ bool pm_ways_on_cpu(const struct pm_core *core, const struct pm_pool_spec *spec)
     if (!spec->habits.ours)
         return false;
     return is_cpu(spec) ||
-           (core->listed && core->n_devices == 0 && core->gpus == PM_GPUS_NONE && !spec->where);
+           (core->listed && !pm_core_has_gpus(core) && core->gpus == PM_GPUS_NONE && !spec->where);
 }
 
 const char *pm_ways_why_cpu(const struct pm_core *core, const struct pm_pool_spec *spec)
@@ -39,11 +39,18 @@ const char *pm_ways_why_cpu(const struct pm_core *core, const struct pm_pool_spe
 
 bool pm_ways_needed(const struct pm_core *core, const struct pm_pool_spec *spec)
 {
-    if (!spec->habits.ours || is_cpu(spec))
+    if (!spec->habits.ours)
         return false;
-    if (core->n_devices > 0 || pm_device_awaited(core))
+    if (pm_ways_on_cpu(core, spec))
+        return pm_cpu_weighs(core, spec);
+    if (pm_core_has_gpus(core) || pm_device_awaited(core))
         return true;
     return core->listed && (core->gpus == PM_GPUS_BROKEN || spec->where);
+}
+
+bool pm_ways_awaited(const struct pm_core *core, const struct pm_pool_spec *spec)
+{
+    return pm_device_awaited(core) && !pm_ways_on_cpu(core, spec);
 }
 
 /* ---- what was worked out -------------------------------------------------------------------------------- */
@@ -139,7 +146,7 @@ const struct pm_ways *pm_ways_of(const struct pm_core *core, const struct pm_poo
 
 bool pm_ways_estimated(const struct pm_core *core, const struct pm_pool_spec *spec)
 {
-    return pm_ways_needed(core, spec) && core->n_devices > 0 && !pm_spec_declares(spec) &&
+    return pm_ways_needed(core, spec) && !pm_spec_declares(spec) &&
            pm_ways_of(core, spec)->estimated;
 }
 

@@ -22,6 +22,9 @@ struct pm_way {
     unsigned n_layers;              /* of the model, and the output; 0: unknown */
     unsigned layers[PM_SHARES_MAX]; /* of each device */
     struct pm_part parts[PM_SHARES_MAX]; /* of each device */
+    uint64_t
+        mapped; /* on the CPU: bytes of its file that all who map it have in common; 0: its own alone */
+    uint64_t spared; /* of these, what another engine carries for it: not in its share */
 };
 
 /* The last split that was asked for, by what was left on each device then. */
@@ -51,14 +54,18 @@ struct pm_ways {
     uint32_t split_accounts[PM_SHARES_MAX];
     size_t n_split; /* 0: it is not split */
     struct pm_split_memo memos[PM_SPLIT_USES];
+    struct pm_way
+        beside; /* on the CPU: as it is now, beside another engine that has the same file mapped */
 };
 
 /* What could be had of a device. */
 typedef uint64_t (*pm_left_fn)(const void *ctx, uint32_t account);
 
-/* Whether it needs a device at all, as far as is known by now; whether it runs on the CPU, asked for or not. */
+/* Whether it needs room on a device, as far as is known by now; whether it runs on the CPU, asked for or not; whether that is
+ * to be seen when the GPUs of this machine were looked for. */
 bool pm_ways_needed(const struct pm_core *core, const struct pm_pool_spec *spec);
 bool pm_ways_on_cpu(const struct pm_core *core, const struct pm_pool_spec *spec);
+bool pm_ways_awaited(const struct pm_core *core, const struct pm_pool_spec *spec);
 /* For want of a GPU; "" it is not so. Said where people are told of it (LOAD-5). */
 const char *pm_ways_why_cpu(const struct pm_core *core, const struct pm_pool_spec *spec);
 /* Never NULL; borrowed until the next input. */
@@ -89,6 +96,7 @@ void pm_ways_fini(struct pm_core *core);
 enum pm_split_mode pm_spec_split_mode(const struct pm_pool_spec *spec);
 size_t pm_spec_ratios(const struct pm_pool_spec *spec, double *ret); /* PM_SHARES_MAX at most */
 bool pm_spec_declares(const struct pm_pool_spec *spec);              /* bytes */
+bool pm_spec_maps(const struct pm_pool_spec *spec); /* on the CPU its weights stay in their file */
 
 /* reach.c: the devices of its mask, or the error why they cannot be told */
 void pm_ways_resolve(const struct pm_core *core, struct pm_ways *ways);

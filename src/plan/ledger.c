@@ -219,6 +219,19 @@ void pm_ledger_amend(struct pm_ledger *ledger, struct pm_shares *charge, uint32_
         change(of, share, less(bytes, plus(share->bytes, left)), share->used);
 }
 
+void pm_ledger_hand_on(struct pm_ledger *ledger, struct pm_shares *from, struct pm_shares *to,
+                       uint32_t account, uint64_t bytes)
+{
+    struct pm_share *giver = share_of(from, account), *taker = share_of(to, account);
+    struct pm_account *of = account_of(ledger, account);
+
+    if (!giver || !taker)
+        return;
+    bytes = less(bytes, giver->bytes);
+    change(of, giver, giver->bytes - bytes, giver->used);
+    change(of, taker, taker->bytes + bytes, taker->used);
+}
+
 /* ---- reserving -------------------------------------------------------------------------------------- */
 
 static void reserve(struct pm_ledger *ledger, uint32_t account, uint64_t bytes,

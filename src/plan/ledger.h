@@ -91,6 +91,10 @@ void pm_ledger_use(struct pm_ledger *ledger, struct pm_shares *charge, uint32_t 
 void pm_ledger_amend(struct pm_ledger *ledger, struct pm_shares *charge, uint32_t account,
                      uint64_t bytes);
 
+/* So many bytes of a share are the other charge's from now on: whoever had them, they stay charged. */
+void pm_ledger_hand_on(struct pm_ledger *ledger, struct pm_shares *from, struct pm_shares *to,
+                       uint32_t account, uint64_t bytes);
+
 /* Of what was just freed, sets aside for *own what `want` lacks and is really left. */
 void pm_ledger_reserve(struct pm_ledger *ledger, const struct pm_shares *freed,
                        const struct pm_shares *want, struct pm_shares *own);
