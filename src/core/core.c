@@ -209,6 +209,7 @@ void pm_core_leave(struct pm_core *core, uint64_t now_ms, struct pm_actions *out
         return;
 
     pm_core_changed(core);
+    core->begun = false; /* nothing starts any more: not what a reload kept waiting either */
     for (size_t i = 0; i < core->n_pools; i++)
         call_off_reloads(core->pools[i], out);
     pm_core_step_all(core, out); /* what only a reload wanted has its signal before we leave */

@@ -478,6 +478,23 @@ static void test_who_comes_after_all_were_refused_is_refused_too(void **s)
     }
 }
 
+/* SUP-9d: what the reload kept waiting has room, and may start by all but this. */
+static void test_a_leave_that_calls_a_reload_off_starts_nothing(void **s)
+{
+    add_device(12);
+    spec_of("a", 10)->n_replicas = 2;
+    begin();
+    use("a");
+    reload_a(10);
+    ends("a");
+    crash(&world, the_action(&world, PM_ACT_SPAWN)->token, (struct pm_exit){.status = 1});
+    assert_int_equal(place("a").state, PM_STAGING);
+    pm_actions_clear(&world.out);
+    pm_core_leave(world.core, world.now_ms, &world.out);
+    assert_int_equal(count_actions(&world, PM_ACT_SPAWN), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
+}
+
 /* ---- adoption ------------------------------------------------------------------------------------------------ */
 
 static struct pm_token adopt(const char *id)
@@ -584,6 +601,7 @@ int main(void)
         TEST(test_auto_goes_where_devices_work),
         TEST(test_a_mask_with_an_unknown_device_fails_until_it_is_found),
         TEST(test_who_comes_after_all_were_refused_is_refused_too),
+        TEST(test_a_leave_that_calls_a_reload_off_starts_nothing),
         TEST(test_an_adopted_engine_is_charged_where_it_was_started),
         TEST(test_an_adopted_engine_is_not_guessed_on_a_device_that_is_lost),
         TEST(test_adopted_engines_count_though_they_do_not_fit),
