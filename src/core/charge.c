@@ -164,7 +164,7 @@ void pm_core_adopted_on(struct pm_core *core, struct pm_token token, const struc
     place = pm_answered(core, token, PM_QUESTION_INSTANCE);
     if (!place || !(pm_room_needed(place) || pm_ways_on_cpu(core, place->spec)))
         return;
-    if (pm_ways_awaited(core, place->spec))
+    if (pm_ways_awaited(core, place->spec) && !plan->on_cpu)
         keep_for_later(place, plan);
     else
         move_to(place, plan);

@@ -4,11 +4,15 @@
  * GPU, and what stays with the host. One thing is different: weights are mapped from their file. Several engines of one
  * file have them in common, so one of these carries them, and the others are spared; when it ends, the next one carries
  * them on. The kernel counts what is mapped as free, since it can be read again: it stays still to be taken as long as an
- * engine runs with it. What an engine is seen to have copied of its file is no one's but its own.
+ * engine runs with it. Who is seen to have copied its file, as some do whose processors like weights in another order,
+ * spares nobody.
  */
 #include <string.h>
 
 #include "core/inner.h"
+
+#define SLACK_BYTES                                                                                \
+    (UINT64_C(256) << 20) /* what a process has besides, of which no estimate knows */
 
 static uint64_t minus(uint64_t a, uint64_t b)
 {
@@ -52,24 +56,23 @@ static struct pm_place *carrier_of(const struct pm_core *core, const struct pm_p
     return NULL;
 }
 
-/* What of its file another one need not be charged with, too. */
-static uint64_t in_common(struct pm_place *carrier)
+/* It is seen to have more of its own than it could without its weights. */
+static bool has_copied(struct pm_place *carrier)
 {
     const struct pm_share *share = pm_place_share(carrier, PM_CPU);
     uint64_t mapped = carrier->room.held->way.mapped;
 
-    if (!share || !share->seen || carrier->instance.ready_ms == 0)
-        return mapped;
-    return less(mapped, minus(share->bytes, share->used));
+    return share && share->seen &&
+           share->used > minus(share->bytes, mapped) + mapped / 2 + SLACK_BYTES;
 }
 
 void pm_cpu_spare(const struct pm_core *core, const struct pm_pool_spec *spec, struct pm_way *way)
 {
     struct pm_place *carrier = carrier_of(core, spec, way->mapped);
 
-    if (!carrier || way->shares.n != 1)
+    if (!carrier || way->shares.n != 1 || has_copied(carrier))
         return;
-    way->spared = less(in_common(carrier), way->shares.items[0].bytes);
+    way->spared = less(way->mapped, way->shares.items[0].bytes);
     way->shares.items[0].bytes -= way->spared;
 }
 

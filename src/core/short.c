@@ -119,6 +119,8 @@ static bool is_too_large(const struct pm_core *core, const struct pm_ways *ways,
     else
         describe_never(core, &worst, least, ret);
     hint_context(core, ways, ret);
+    if (pm_ways_on_cpu(core, ways->spec) && !*pm_ways_why_cpu(core, ways->spec))
+        ret->hardware = false; /* no GPU mends it */
     return true;
 }
 

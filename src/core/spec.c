@@ -12,13 +12,22 @@
 
 #include "util/cleanup.h"
 
-uint64_t pm_device_size(const struct pm_device_sizes *sizes, const char *device)
+bool pm_device_size_named(const struct pm_device_sizes *sizes, const char *device, uint64_t *ret)
 {
     for (size_t i = 0; i < sizes->devices.n; i++) {
-        if (strcmp(sizes->devices.items[i], device) == 0)
-            return sizes->bytes[i];
+        if (strcmp(sizes->devices.items[i], device) != 0)
+            continue;
+        *ret = sizes->bytes[i];
+        return true;
     }
-    return sizes->each;
+    return false;
+}
+
+uint64_t pm_device_size(const struct pm_device_sizes *sizes, const char *device)
+{
+    uint64_t bytes;
+
+    return pm_device_size_named(sizes, device, &bytes) ? bytes : sizes->each;
 }
 
 void pm_device_sizes_add(struct pm_device_sizes *sizes, const char *device, uint64_t bytes)

@@ -79,6 +79,8 @@ struct pm_device_sizes {
 };
 
 uint64_t pm_device_size(const struct pm_device_sizes *sizes, const char *device);
+/* False: it is not named there. */
+bool pm_device_size_named(const struct pm_device_sizes *sizes, const char *device, uint64_t *ret);
 void pm_device_sizes_add(struct pm_device_sizes *sizes, const char *device, uint64_t bytes);
 bool pm_device_sizes_equal(const struct pm_device_sizes *a, const struct pm_device_sizes *b);
 void pm_device_sizes_copy(struct pm_device_sizes *to, const struct pm_device_sizes *from);

@@ -329,7 +329,7 @@ static void take_spawn(struct sim *sim, const struct pm_action *action)
 void books_adopt(struct sim *sim, int index, uint64_t started_ms)
 {
     struct book_engine *engine = &sim->books.engines[index];
-    uint64_t instance = engine->instance, stall_ms, most_ms, charged[SIM_DEVICES];
+    uint64_t instance = engine->instance, stall_ms, most_ms, charged[SIM_ALL];
     unsigned used = engine->uses;
 
     memcpy(charged, engine->charged, sizeof(charged));
@@ -337,7 +337,7 @@ void books_adopt(struct sim *sim, int index, uint64_t started_ms)
     engine->uses = used;
     memcpy(engine->charged, charged, sizeof(charged));
     memcpy(engine->pending, charged, sizeof(charged)); /* as far as is known then */
-    for (int i = 0; i < SIM_DEVICES; i++) {
+    for (int i = 0; i < SIM_ALL; i++) {
         sim->books.devices[i].charged += charged[i];
         sim->books.devices[i].pending += charged[i];
     }
@@ -1077,7 +1077,7 @@ void books_daemon_died(struct sim *sim)
         request->lease = (struct pm_lease){0};
     }
     books->n_live = 0;
-    for (int i = 0; i < SIM_DEVICES; i++)
+    for (int i = 0; i < SIM_ALL; i++)
         books->devices[i].charged = books->devices[i].pending = 0;
     for (int i = 0; i < sim->world.n_engines; i++)
         books->engines[i].token.serial = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices: what they have, who was charged what of them, and what goes wrong with them. A world has none, one or two.
+ * Devices: what they have, who was charged what of them, and what goes wrong with them. A world has none, one or two, and the
+ * CPU, which may have memory that is known, and with which nothing goes wrong.
  * In some, somebody tells how much memory is free; it comes back late, or not at all.
  */
 #include <stdio.h>
@@ -15,6 +16,20 @@
 static const char *const names[SIM_DEVICES] = {"0", "1"};
 static const char *const uuids[SIM_DEVICES] = {"GPU-0c0ffee0-0000-4000-8000-000000000000",
                                                "GPU-1c0ffee0-0000-4000-8000-000000000001"};
+
+static bool is_there(const struct sim *sim, int device)
+{
+    return device == SIM_CPU ? sim->world.has_cpu : device < sim->world.n_devices;
+}
+
+bool devices_view(const struct sim *sim, int device, struct pm_device_view *ret)
+{
+    for (size_t i = 0; is_there(sim, device) && pm_core_device_at(sim->core, i, ret); i++) {
+        if (strcmp(ret->is.id, sim->world.devices[device].is.id) == 0)
+            return true;
+    }
+    return false;
+}
 
 static const char *id_of(const struct sim *sim, int device)
 {
@@ -56,6 +71,20 @@ void devices_clear(struct sim *sim)
     }
 }
 
+static void draw_cpu(struct sim *sim)
+{
+    struct world_device *cpu = &sim->world.devices[SIM_CPU];
+    struct sim_random random = {
+        .state = sim_mix(sim->seed, SIM_CPU)}; /* all else is drawn as without it */
+
+    memset(cpu, 0, sizeof(*cpu));
+    sim->world.has_cpu = sim_one_in(&random, 2);
+    cpu->memory = (struct world_event){.kind = WORLD_MEMORY, .index = SIM_CPU};
+    (void)pm_str_copy(cpu->is.id, sizeof(cpu->is.id), PM_CPU_ID);
+    cpu->is.total_bytes = SIM_PICK(&random, 10, 24, 24) * GIB;
+    cpu->is.reserve_bytes = SIM_PICK(&random, 0, 1) * GIB;
+}
+
 void devices_draw(struct sim *sim)
 {
     struct world *world = &sim->world;
@@ -68,7 +97,8 @@ void devices_draw(struct sim *sim)
     world->discovers = sim_one_in(&sim->random, 3);
     world->list = (struct world_event){.kind = WORLD_LIST};
     world->says_memory = sim_one_in(&sim->random, 2);
-    if (sim_one_in(&sim->random, 2))
+    draw_cpu(sim);
+    if (sim_one_in(&sim->random, 2) && (world->n_devices > 0 || !world->has_cpu))
         draw_models(sim);
     for (int i = 0; i < world->n_devices; i++) {
         struct world_device *device = &world->devices[i];
@@ -117,8 +147,8 @@ static void draw_model(const struct sim *sim, struct pm_pool_spec *spec, struct 
     bool both = sim->world.n_devices == 2 && names_device(spec, 0) && names_device(spec, 1);
     const char *split = (const char *[]){"none", "auto", "[0.5,0.5]"}[sim_below(random, 3)];
 
-    if (!sim->world.models[0] || sim_one_in(random, 3))
-        return;
+    if (!sim->world.models[0] || sim_one_in(random, 3) || strcmp(spec->devices, "cpu") == 0)
+        return; /* on the CPU files are had in common, of which the books know nothing */
     spec->vram.each = 0;
     pm_device_sizes_fini(&spec->vram);
     spec->model.sha256 = pm_xasprintf("%d", (int)SIM_PICK(random, 0, 0, 1, 1, 2, 2, 3));
@@ -217,16 +247,29 @@ void devices_found(struct sim *sim)
     sim_taken(sim);
 }
 
+static void show_cpu(struct sim *sim)
+{
+    struct pm_device cpu = sim->world.devices[SIM_CPU].is;
+
+    if (!sim->world.has_cpu)
+        return;
+    cpu.free_known = sim->books.devices[SIM_CPU].free_known = sim->world.sees_memory;
+    cpu.free_bytes = sim->books.devices[SIM_CPU].free_bytes = free_now(sim, SIM_CPU);
+    cpu.seen_ms = sim->now_ms;
+    pm_core_cpu(sim->core, &cpu, sim->now_ms, &sim->out);
+}
+
 /* A new daemon looks for the first time. */
 void devices_show(struct sim *sim)
 {
     bool no_gpu = sim->world.n_devices == 0 && sim->world.has_uuids;
 
-    for (int i = 0; i < sim->world.n_devices; i++) {
+    for (int i = 0; i < SIM_ALL; i++) {
         sim->books.devices[i].state = sim->world.devices[i].is.state;
         sim->books.devices[i].free_known = false;
         sim->world.devices[i].looks = false;
     }
+    show_cpu(sim);
     sim->books.listed = sim->books.no_gpu = false;
     if (no_gpu) {
         sim->books.no_gpu = true;
@@ -244,8 +287,9 @@ void devices_show(struct sim *sim)
 
 bool devices_needed(const struct sim *sim, const struct pm_pool_spec *spec)
 {
-    return (sim->world.n_devices > 0 || (sim->world.discovers && !sim->books.listed)) &&
-           strcmp(spec->devices, "cpu") != 0;
+    if (devices_on_cpu(sim, spec))
+        return sim->world.has_cpu && spec->vram.each > 0;
+    return sim->world.n_devices > 0 || (sim->world.discovers && !sim->books.listed);
 }
 
 /* It is asked for, or there is nothing else. */
@@ -256,6 +300,8 @@ bool devices_on_cpu(const struct sim *sim, const struct pm_pool_spec *spec)
 
 bool devices_may_use(const struct sim *sim, const struct pm_pool_spec *spec, int device)
 {
+    if (device == SIM_CPU || devices_on_cpu(sim, spec))
+        return device == SIM_CPU && devices_on_cpu(sim, spec) && devices_needed(sim, spec);
     return device < sim->world.n_devices && devices_needed(sim, spec) && names_device(spec, device);
 }
 
@@ -281,6 +327,8 @@ bool devices_never_fit(const struct sim *sim, const struct pm_pool_spec *spec)
 {
     bool one_fits = false, all_fit = true;
 
+    if (devices_on_cpu(sim, spec))
+        return devices_needed(sim, spec) && spec->vram.each > capacity(sim, SIM_CPU);
     if (has_model(spec) && !is_unknown(sim, spec))
         return false; /* what it takes is not known here */
 
@@ -302,6 +350,8 @@ bool devices_lost(const struct sim *sim, const struct pm_pool_spec *spec)
 {
     bool one_works = false, all_work = true;
 
+    if (devices_on_cpu(sim, spec))
+        return false;
     if (!devices_needed(sim, spec) || !sim->books.listed || is_unknown(sim, spec))
         return false;
     for (int i = 0; i < sim->world.n_devices; i++) {
@@ -315,8 +365,8 @@ bool devices_lost(const struct sim *sim, const struct pm_pool_spec *spec)
 
 int device_of(const struct sim *sim, const char *id)
 {
-    for (int i = 0; i < sim->world.n_devices; i++) {
-        if (strcmp(sim->world.devices[i].is.id, id) == 0)
+    for (int i = 0; i < SIM_ALL; i++) {
+        if (is_there(sim, i) && strcmp(sim->world.devices[i].is.id, id) == 0)
             return i;
     }
     return SIM_NOBODY;
@@ -376,7 +426,7 @@ void devices_charge(struct sim *sim, struct book_engine *engine, const struct pm
         if (device == SIM_NOBODY)
             continue;
         engine->uses |= 1U << device;
-        engine->estimated = has_model(engine->spec);
+        engine->estimated = device != SIM_CPU && has_model(engine->spec);
         engine->charged[device] = engine->pending[device] = plan->devices[i].bytes;
         sim->books.devices[device].charged += plan->devices[i].bytes;
         sim->books.devices[device].pending += plan->devices[i].bytes;
@@ -395,7 +445,7 @@ void devices_changed(struct sim *sim, const struct book_engine *engine)
 void devices_release(struct sim *sim, struct book_engine *engine)
 {
     devices_changed(sim, engine);
-    for (int i = 0; i < sim->world.n_devices; i++) {
+    for (int i = 0; i < SIM_ALL; i++) {
         sim->books.devices[i].charged -= engine->charged[i];
         sim->books.devices[i].pending -= engine->pending[i];
         engine->charged[i] = engine->pending[i] = 0;
@@ -451,7 +501,7 @@ static void look_at_hidden(struct sim *sim, int index)
     for (int i = 0; i < sim->world.n_devices; i++) {
         uint64_t charged = sim->books.devices[i].charged;
 
-        if ((engine->uses & (1U << i)) && pm_core_device_at(sim->core, (size_t)i, &view) &&
+        if ((engine->uses & (1U << i)) && devices_view(sim, i, &view) &&
             view.planned_bytes != charged)
             amend(sim, index, i, engine->charged[i] + view.planned_bytes - charged);
     }
@@ -531,11 +581,13 @@ void devices_engine_ends(struct sim *sim, int index)
     struct world_engine *engine = &sim->world.engines[index];
     uint64_t after_ms = SIM_PICK(&sim->random, 0, 0, 300, 2500, 30000);
 
+    if (engine->memory[SIM_CPU] > 0)
+        after_ms = 0; /* the kernel has it back */
     engine->memory_until_ms = sim->now_ms + after_ms;
-    for (int i = 0; i < sim->world.n_devices; i++) {
+    for (int i = 0; i < SIM_ALL; i++) {
         if (engine->memory[i] == 0)
             continue;
-        if (sim_one_in(&sim->random, 30))
+        if (i != SIM_CPU && sim_one_in(&sim->random, 30))
             sim->world.devices[i].leaked_bytes += engine->memory[i];
         if (sim->world.sees_memory)
             world_schedule(sim, &sim->world.devices[i].memory, sim->now_ms + 200);
@@ -548,9 +600,11 @@ void devices_engine_begins(struct sim *sim, int index)
     uint64_t percent =
         sim->world.estimates_err ? SIM_PICK(&sim->random, 60, 95, 100, 105, 130) : 100;
 
-    for (int i = 0; i < sim->world.n_devices; i++)
+    for (int i = 0; i < SIM_ALL; i++)
         sim->world.engines[index].memory[i] = sim->books.engines[index].charged[i] / 100 * percent;
     sim->world.engines[index].memory_until_ms = PM_NEVER;
+    if (sim->world.sees_memory && sim->world.engines[index].memory[SIM_CPU] > 0)
+        world_schedule(sim, &sim->world.devices[SIM_CPU].memory, sim->now_ms + 200);
 }
 
 static bool is_watched(const struct sim *sim, int device)
@@ -661,17 +715,17 @@ void devices_memory(struct sim *sim, int index)
     device->looks = false;
     world_schedule(sim, &device->memory,
                    sim->now_ms + (device->again ? 1 : is_watched(sim, index) ? 500 : 60000));
-    if (sim->books.listed)
+    if (sim->books.listed || index == SIM_CPU)
         tell_look(sim, index);
 }
 
 /* Of some drivers nobody gets an answer. */
 void devices_asked(struct sim *sim)
 {
-    for (int i = 0; i < sim->world.n_devices; i++) {
+    for (int i = 0; i < SIM_ALL; i++) {
         struct world_device *device = &sim->world.devices[i];
 
-        if (!sim->world.sees_memory || sim_one_in(&sim->random, 8))
+        if (!is_there(sim, i) || !sim->world.sees_memory || sim_one_in(&sim->random, 8))
             continue;
         device->again = device->looks;
         if (!device->looks)

@@ -54,16 +54,19 @@ void inv10_after(struct sim *sim)
     struct pm_device_view view;
 
     devices_look(sim);
-    for (int i = 0; i < sim->world.n_devices && devices_amend(sim); i++)
+    for (int i = 0; i < SIM_ALL && devices_amend(sim); i++)
         HOLDS(sim, 10, SIM_NOBODY, "no more is charged than there is, where room was just granted",
               !spawned_there(sim, i) || sim->books.devices[i].charged <= capacity(sim, i),
               "device %d: %" PRIu64, i, sim->books.devices[i].charged);
 
-    for (int i = 0; i < sim->world.n_devices && pm_core_device_at(sim->core, (size_t)i, &view); i++)
+    for (int i = 0; i < SIM_ALL; i++) {
+        if (!devices_view(sim, i, &view))
+            continue;
         HOLDS(sim, 10, SIM_NOBODY, "a charge ends once, when nothing is left of its engine",
               view.planned_bytes == sim->books.devices[i].charged,
               "device %s: %" PRIu64 " shown, %" PRIu64 " charged", view.is.id, view.planned_bytes,
               sim->books.devices[i].charged);
+    }
 }
 
 static bool is_as_asked(const struct sim *sim, const struct pm_pool_spec *spec,
@@ -122,8 +125,8 @@ static bool stays(const struct sim *sim, int device, enum pm_device_state state)
 {
     struct pm_device_view view = {0};
 
-    return sim->books.devices[device].view.is.state == state &&
-           pm_core_device_at(sim->core, (size_t)device, &view) && view.is.state == state;
+    return sim->books.devices[device].view.is.state == state && devices_view(sim, device, &view) &&
+           view.is.state == state;
 }
 
 void inv11_at(struct sim *sim, const struct pm_action *action)
@@ -138,6 +141,12 @@ void inv11_at(struct sim *sim, const struct pm_action *action)
           spec->devices);
     HOLDS(sim, 11, pool, "who runs on the CPU was asked to, or there is no GPU",
           (action->plan && action->plan->on_cpu) == devices_on_cpu(sim, spec), "%s", spec->devices);
+    if (action->plan && action->plan->on_cpu && action->plan->n_devices > 0)
+        HOLDS(sim, 11, pool, "who runs on the CPU has what was asked for there, and nothing else",
+              action->plan->n_devices == 1 &&
+                  device_of(sim, action->plan->devices[0].id) == SIM_CPU &&
+                  action->plan->devices[0].bytes == spec->vram.each,
+              "%" PRIu64, action->plan->devices[0].bytes);
     if (!action->plan || action->plan->on_cpu)
         return;
     HOLDS(sim, 11, pool, "a plan has devices of the mask: one, or all that have bytes of their own",
@@ -276,8 +285,9 @@ void inv22_after(struct sim *sim)
 {
     struct pm_device_view view;
 
-    for (int i = 0; i < sim->world.n_devices && pm_core_device_at(sim->core, (size_t)i, &view);
-         i++) {
+    for (int i = 0; i < SIM_ALL; i++) {
+        if (!devices_view(sim, i, &view))
+            continue;
         if (view.claimed_bytes > 0)
             HOLDS(sim, 22, SIM_NOBODY, "what an eviction freed is kept for its claimant",
                   view.planned_bytes + view.claimed_bytes <= capacity(sim, i) ||
@@ -298,7 +308,9 @@ void inv22_after(struct sim *sim)
 /* What may be in somebody's way for ever: then there is no bound. */
 static bool is_blocked(const struct sim *sim)
 {
-    for (int i = 0; i < sim->world.n_devices; i++) {
+    for (int i = 0; i < SIM_ALL; i++) {
+        if (i >= sim->world.n_devices && (i != SIM_CPU || !sim->world.has_cpu))
+            continue;
         if (sim->books.devices[i].view.is.state != PM_DEVICE_OK ||
             sim->world.devices[i].leaked_bytes > 0 || devices_foreign(sim, i))
             return true;
@@ -330,7 +342,8 @@ void inv35_after(struct sim *sim)
 {
     uint64_t each_ms = SIM_MAX_WAIT_MS + SIM_MIN_RESIDENCY_MS + 60000 + LONGEST_MS + 10000 + 22000;
 
-    if (sim->books.shutting_down || sim->books.leaving || sim->world.n_devices == 0)
+    if (sim->books.shutting_down || sim->books.leaving ||
+        (sim->world.n_devices == 0 && !sim->world.has_cpu))
         return;
     if (is_blocked(sim) || !sim->books.listed) {
         sim->books.unblocked_ms = sim->now_ms;

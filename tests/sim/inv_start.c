@@ -59,7 +59,8 @@ static void look_at_stage(struct sim *sim, int index)
                     is_coming(pool->replicas[k].view.state) ||
                     pool->replicas[k].view.state == PM_SICK;
     if (!by_itself && pool->n_waiting > 0 && pool->n_waiting_here_only == 0 && !sim->wishes &&
-        sim->world.n_devices == 0) /* else one may wait for room while another begins */
+        sim->world.n_devices == 0 &&
+        !sim->world.has_cpu) /* else one may wait for room while another begins */
         HOLDS(sim, 9, index, "of the pools that share a name one is started at a time",
               is_the_one(sim, index), "another serves %" PRIu64 " who wait", pool->n_waiting);
 }

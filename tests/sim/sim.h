@@ -36,6 +36,8 @@
 #define SIM_NOBODY           (-1)
 #define SIM_REMOVED          (1U << PM_INTENT_COUNT) /* a bit beside those of the intents */
 #define SIM_DEVICES          2
+#define SIM_CPU              SIM_DEVICES /* the number of one more */
+#define SIM_ALL              (SIM_CPU + 1)
 #define SIM_MODELS           4
 #define SIM_MAX_WAIT_MS      10000
 #define SIM_MIN_RESIDENCY_MS 30000
@@ -104,8 +106,8 @@ struct world_engine {
     uint64_t term_ms, kill_ms, tree_ms; /* how long it takes to end */
     unsigned misses;                    /* one in so many probes */
     uint64_t n_slots;
-    uint64_t memory[SIM_DEVICES], memory_until_ms;
-    uint64_t was_used[SIM_DEVICES]; /* as the last look showed */
+    uint64_t memory[SIM_ALL], memory_until_ms;
+    uint64_t was_used[SIM_ALL]; /* as the last look showed */
     struct pm_list streams; /* of struct world_stream */
 };
 
@@ -145,8 +147,9 @@ struct world_device {
 };
 
 struct world {
-    struct world_device devices[SIM_DEVICES];
-    int n_devices;
+    struct world_device devices[SIM_ALL];
+    int n_devices;                       /* without the CPU */
+    bool has_cpu;                        /* the machine's memory is known */
     bool sees_memory, sees_processes;    /* somebody tells what is free, and who uses it */
     bool has_uuids;                      /* devices are found; else they are declared */
     bool estimates_err;                  /* engines take other memory than was planned */
@@ -224,8 +227,8 @@ struct book_engine {
     bool unsure;           /* an idle report freed some of those that settle: nobody knows which */
     uint64_t sure_ms;      /* … until all have settled */
     unsigned uses;         /* devices, as bits */
-    uint64_t charged[SIM_DEVICES];
-    uint64_t pending[SIM_DEVICES];  /* of that, not in use yet as far as was told */
+    uint64_t charged[SIM_ALL];
+    uint64_t pending[SIM_ALL];      /* of that, not in use yet as far as was told */
     bool estimated;                 /* its bytes are: they change with what it says */
     bool doomed, childless;         /* by the driver; nothing is left of it */
     uint64_t doomed_ms, watched_ms; /* a driver error that may be its doing; 0: none */
@@ -315,7 +318,7 @@ struct book_device {
 };
 
 struct books {
-    struct book_device devices[SIM_DEVICES];
+    struct book_device devices[SIM_ALL];
     bool listed, no_gpu; /* devices were looked for; there is no hardware */
     uint64_t unblocked_ms;
     struct book_pool pools[SIM_POOLS];
@@ -495,6 +498,7 @@ void devices_draw_spec(struct sim *sim, struct pm_pool_spec *spec, struct sim_ra
 void devices_keep(struct pm_pool_spec *spec, const struct pm_pool_spec *like);
 void devices_show(struct sim *sim);
 void devices_found(struct sim *sim);
+bool devices_view(const struct sim *sim, int device, struct pm_device_view *ret);
 bool devices_on_cpu(const struct sim *sim, const struct pm_pool_spec *spec);
 bool devices_may_use(const struct sim *sim, const struct pm_pool_spec *spec, int device);
 uint64_t devices_bytes(const struct pm_pool_spec *spec, int device);

@@ -158,7 +158,8 @@ static void adopted_on(struct sim *sim, int index)
     const struct book_engine *engine = &sim->books.engines[index];
     struct pm_plan plan = {0};
 
-    for (int i = 0; i < sim->world.n_devices; i++) {
+    plan.on_cpu = engine->uses & (1U << SIM_CPU);
+    for (int i = 0; i < SIM_ALL; i++) {
         if (!(engine->uses & (1U << i)))
             continue;
         (void)strcpy(plan.devices[plan.n_devices].id, sim->world.devices[i].is.id);
