@@ -139,8 +139,12 @@ void pm_devices_list(struct pm_call *call)
     json_t *list = json_object(), *devices = json_array();
     struct pm_device_view view;
 
-    for (size_t i = 0; pm_core_device_at(core, i, &view); i++)
-        (void)json_array_append_new(devices, device_json(call, &view, &clock));
+    for (size_t i = 0; pm_core_device_at(core, i, &view); i++) {
+        if (strcmp(view.is.id, PM_CPU_ID) == 0) /* who asks for a list wants GPUs */
+            pm_put(list, "cpu", device_json(call, &view, &clock));
+        else
+            (void)json_array_append_new(devices, device_json(call, &view, &clock));
+    }
     pm_put(list, "devices", devices);
     if (gpus)
         pm_put(list, "driver", driver_json(gpus));

@@ -118,7 +118,7 @@ static void take_devices(const struct pm_core *core, struct asking *asking)
         uint64_t taken = view.planned_bytes + view.claimed_bytes - held;
         uint64_t left = view.is.total_bytes > taken ? view.is.total_bytes - taken : 0, index;
 
-        if (view.is.state != PM_DEVICE_OK)
+        if (view.is.state != PM_DEVICE_OK || strcmp(view.is.id, PM_CPU_ID) == 0)
             continue;
         if (view.free_known && view.free_bytes + held < left)
             left = view.free_bytes + held;

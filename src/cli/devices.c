@@ -71,15 +71,18 @@ static void add_device(struct pm_table *table, const json_t *device)
     cells[7] = note_of(device);
 }
 
-static void print_table(const struct pm_cli *cli, const json_t *devices)
+static void print_table(const struct pm_cli *cli, const json_t *root)
 {
-    static const char *const titles[] = {"DEVICE", "NAME",    "STATE", "VRAM",
+    static const char *const titles[] = {"DEVICE", "NAME",    "STATE", "MEMORY",
                                          "FREE",   "PLANNED", "LEFT",  "NOTE"};
     struct pm_table *table = pm_table_new(titles, PM_ARRAY_LEN(titles));
+    const json_t *devices = json_object_get(root, "devices"), *cpu = json_object_get(root, "cpu");
     pm_auto_buf struct pm_buf out = {0};
 
     for (size_t i = 0; i < json_array_size(devices); i++)
         add_device(table, json_array_get(devices, i));
+    if (cpu)
+        add_device(table, cpu);
     pm_table_print(table, cli->columns, &out);
     fwrite(out.data, 1, out.n, stdout);
     pm_table_free(table);
@@ -96,15 +99,6 @@ static void print_driver(const json_t *driver)
                pm_text(driver, "cuda", "?"));
     else if (*state)
         printf("driver: %s%s%s\n", state, *text ? ": " : "", text);
-}
-
-static void print_host(const json_t *host)
-{
-    pm_auto_free char *total = size_of(host, "memory_total_bytes");
-    pm_auto_free char *capacity = size_of(host, "memory_capacity_bytes");
-
-    if (host)
-        printf("memory of the host: %s, %s left for engines on the CPU\n", total, capacity);
 }
 
 static int clear(struct pm_cli *cli)
@@ -134,9 +128,8 @@ int pm_verb_devices(struct pm_cli *cli)
     if (cli->json) {
         pm_print_json(root);
     } else {
-        print_table(cli, json_object_get(root, "devices"));
+        print_table(cli, root);
         print_driver(json_object_get(root, "driver"));
-        print_host(json_object_get(root, "host"));
     }
     json_decref(root);
     return 0;

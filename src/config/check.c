@@ -103,11 +103,14 @@ static uint64_t lacks_for_ever(const struct pm_config *config, const struct pm_p
     uint64_t found = 0;
 
     for (size_t i = 0; i < devices->n; i++) {
-        uint64_t missing = lacks(config, spec, devices->items[i]);
+        uint64_t missing;
 
+        if (strcmp(devices->items[i], "cpu") == 0)
+            continue;
+        missing = lacks(config, spec, devices->items[i]);
         if (!needs_all(spec) && missing == 0)
             return 0;
-        if (i == 0 || (needs_all(spec) ? missing > found : missing < found)) {
+        if (**ret == '\0' || (needs_all(spec) ? missing > found : missing < found)) {
             found = missing;
             *ret = devices->items[i];
         }
@@ -121,7 +124,7 @@ void pm_check_room(struct pm_config *config, const struct pm_pool_spec *spec)
     const char *device = "";
     uint64_t missing;
 
-    if (config->devices.declared.devices.n == 0 || strcmp(spec->devices, "cpu") == 0)
+    if (!pm_config_declares_gpus(config) || strcmp(spec->devices, "cpu") == 0)
         return;
     missing = lacks_for_ever(config, spec, &device);
     if (missing > 0)

@@ -126,6 +126,8 @@ int pm_config_pool(const struct pm_config *config, const char *id, const json_t 
 /* A pool that was read from us and comes back: what is masked in it is what `former` has (NULL: nobody). */
 int pm_config_unmask(json_t *pool, const struct pm_pool_spec *former, struct poolmgr_error *err);
 
+/* Whether GPUs are declared, so that none is looked for; the CPU is none. */
+bool pm_config_declares_gpus(const struct pm_config *config);
 /* The declared devices as masks see them; the caller frees them. NULL: none is declared. */
 struct pm_gpu *pm_config_gpus(const struct pm_config *config, size_t *ret_n);
 

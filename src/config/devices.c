@@ -53,6 +53,18 @@ static void add_error(struct pm_config_errors *errors, const struct pm_yaml *nod
 
 /* ---- declared devices --------------------------------------------------------------------------------- */
 
+static bool is_cpu(const char *name)
+{
+    return strcmp(name, "cpu") == 0;
+}
+
+bool pm_config_declares_gpus(const struct pm_config *config)
+{
+    const struct pm_strv *names = &config->devices.declared.devices;
+
+    return names->n > 1 || (names->n == 1 && !is_cpu(names->items[0]));
+}
+
 struct pm_gpu *pm_config_gpus(const struct pm_config *config, size_t *ret_n)
 {
     const struct pm_strv *names = &config->devices.declared.devices;
@@ -110,7 +122,7 @@ bool pm_read_device(struct pm_config_errors *errors, const struct pm_yaml *key, 
         add_error(errors, key, text, &err, err.hint);
         return false;
     }
-    if (pm_mask_is_one(mask))
+    if (pm_mask_is_one(mask) || is_cpu(key->text))
         return true;
     pm_config_error_at(errors, key->line, key->column, "%s, but several or none: write one a line",
                        text);
@@ -138,8 +150,8 @@ static void check_declared(struct pm_config_errors *errors, const struct pm_yaml
 
         if (declared->bytes[i] == 0)
             pm_config_error_at(errors, at->line, at->column, "device '%s' has no memory", name);
-        if (pm_mask_parse(name, strlen(name), &mask, NULL, NULL) < 0 ||
-            !pm_mask_declares(mask, &gpu))
+        if (!is_cpu(name) && (pm_mask_parse(name, strlen(name), &mask, NULL, NULL) < 0 ||
+                              !pm_mask_declares(mask, &gpu)))
             pm_config_error_at(errors, at->line, at->column,
                                "'%s' cannot be declared: write its index, as 0, or its whole UUID",
                                name);
@@ -163,8 +175,8 @@ static void name_as_declared(struct pm_config_errors *errors, const struct pm_co
     struct poolmgr_error err = {0};
     int r;
 
-    if (pm_mask_parse(*name, strlen(*name), &mask, NULL, NULL) < 0)
-        return; /* told when it was read */
+    if (is_cpu(*name) || pm_mask_parse(*name, strlen(*name), &mask, NULL, NULL) < 0)
+        return; /* that is its name; or it was told when it was read */
     r = resolve(config, mask, &found, &err);
     if (r == POOLMGR_E_MASK_NOT_FOUND) {
         text = pm_xasprintf("%s names device '%.64s', which is not in 'devices.declared'", what,
@@ -191,6 +203,8 @@ void pm_read_declared(struct pm_config_errors *errors, const struct pm_yaml *dev
     if (!devices || config->devices.declared.devices.n == 0)
         return;
     check_declared(errors, devices, config);
+    if (!pm_config_declares_gpus(config))
+        return;
     for (size_t i = 0; i < reserve->devices.n; i++)
         name_as_declared(errors, config, "'reserve'",
                          declared_at(devices, "reserve", reserve->devices.items[i]), reserve, i);
@@ -210,7 +224,7 @@ static void read_mask(struct pm_config_errors *errors, const struct pm_pool_at *
     if (strcmp(spec->devices, "auto") == 0)
         return;
     r = pm_mask_parse(spec->devices, strlen(spec->devices), &spec->where, NULL, &err);
-    if (r == 0 && config->devices.declared.devices.n > 0)
+    if (r == 0 && pm_config_declares_gpus(config))
         r = resolve(config, spec->where, &spec->mask, &err);
     if (r < 0)
         add_error(errors, node, text, &err,
@@ -270,6 +284,6 @@ void pm_read_devices(struct pm_config_errors *errors, const struct pm_pool_at *a
             pm_config_error_at(errors, node->line, node->column,
                                "pool '%s' is for the CPU, and 'gpu_only' is true", spec->id);
     }
-    if (config->devices.declared.devices.n > 0)
+    if (pm_config_declares_gpus(config))
         read_vram(errors, at, config, spec);
 }

@@ -223,7 +223,7 @@ static void describe_place(const struct pm_config *config, const struct pm_pool_
         pm_buf_addf(out, "on one device%s%s%s",
                     strcmp(pool->tensor_split, "auto") == 0 ? " or more" : "",
                     pool->where ? " of " : "", pool->where ? pool->devices : "");
-    if (strcmp(pool->devices, "auto") == 0 && config->devices.declared.devices.n == 0)
+    if (strcmp(pool->devices, "auto") == 0 && !pm_config_declares_gpus(config))
         pm_buf_adds(out, ", or on the CPU where there is none");
 }
 
@@ -244,17 +244,25 @@ static void describe_devices(const struct pm_config *config, const struct pm_poo
     pm_buf_adds(out, "\n");
 }
 
+/* One size for all is not for the CPU. */
+static uint64_t kept_free(const struct pm_config *config, const char *device)
+{
+    uint64_t bytes = strcmp(device, "cpu") == 0 ? 0 : config->devices.reserve.each;
+
+    (void)pm_device_size_named(&config->devices.reserve, device, &bytes);
+    return bytes;
+}
+
 static void describe_declared(const struct pm_config *config, struct pm_buf *out)
 {
     const struct pm_device_sizes *declared = &config->devices.declared;
     char size[32], reserve[32];
 
     for (size_t i = 0; i < declared->devices.n; i++)
-        pm_buf_addf(
-            out, "device %s:      %s, %s of it kept free\n", declared->devices.items[i],
-            pm_print_bytes(size, sizeof(size), declared->bytes[i]),
-            pm_print_bytes(reserve, sizeof(reserve),
-                           pm_device_size(&config->devices.reserve, declared->devices.items[i])));
+        pm_buf_addf(out, "device %s:      %s, %s of it kept free\n", declared->devices.items[i],
+                    pm_print_bytes(size, sizeof(size), declared->bytes[i]),
+                    pm_print_bytes(reserve, sizeof(reserve),
+                                   kept_free(config, declared->devices.items[i])));
 }
 
 void pm_config_describe(const struct pm_config *config, struct pm_buf *out)

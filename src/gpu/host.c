@@ -66,11 +66,12 @@ static bool find_number(const char *text, const char *name, uint64_t *ret)
 }
 
 struct group_names {
-    const char *limit, *used, *cache;
+    const char *limit, *used, *cache, *active;
 };
 static const struct group_names v1_names = {"memory.limit_in_bytes", "memory.usage_in_bytes",
-                                            "total_inactive_file"};
-static const struct group_names v2_names = {"memory.max", "memory.current", "inactive_file"};
+                                            "total_inactive_file", "total_active_file"};
+static const struct group_names v2_names = {"memory.max", "memory.current", "inactive_file",
+                                            "active_file"};
 
 static bool read_number(const char *folder, const char *name, uint64_t *ret)
 {
@@ -100,11 +101,15 @@ static void ask_group(const char *folder, const struct group_names *names,
         return;
 
     stat = read_text(path);
-    if (stat)
+    if (stat) {
         (void)find_number(stat, names->cache, &here.limit_cache_bytes);
+        (void)find_number(stat, names->active, &here.limit_file_bytes);
+    }
+    here.limit_file_bytes += here.limit_cache_bytes;
     memory->limit_bytes = here.limit_bytes;
     memory->limit_used_bytes = here.limit_used_bytes;
     memory->limit_cache_bytes = here.limit_cache_bytes;
+    memory->limit_file_bytes = here.limit_file_bytes;
 }
 
 /* The group at `path` below the mount, and all above it. */

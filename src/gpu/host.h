@@ -19,6 +19,7 @@ struct pm_host_memory {
     uint64_t limit_used_bytes; /* in use there, caches of files included */
     uint64_t
         limit_cache_bytes; /* of these, files that were not used lately: given back when asked for */
+    uint64_t limit_file_bytes; /* all files: what is mapped is among them, and can be read again */
     /* min(MemAvailable, limit - used): what a plan may count on. */
     uint64_t capacity_bytes;
 };

@@ -76,9 +76,11 @@ static json_t *plan_json(const struct pm_plan *plan)
     json_t *devices = json_array();
 
     for (size_t i = 0; i < plan->n_devices; i++)
-        (void)json_array_append_new(devices, json_pack("{s:s, s:I, s:i}", "id", plan->devices[i].id,
-                                                       "bytes", (json_int_t)plan->devices[i].bytes,
-                                                       "layers", (int)plan->devices[i].n_layers));
+        (void)json_array_append_new(devices,
+                                    json_pack("{s:s, s:I, s:I, s:i}", "id", plan->devices[i].id,
+                                              "bytes", (json_int_t)plan->devices[i].bytes, "mapped",
+                                              (json_int_t)plan->devices[i].mapped_bytes, "layers",
+                                              (int)plan->devices[i].n_layers));
     return devices;
 }
 
@@ -91,12 +93,16 @@ static bool plan_read(const json_t *meta, struct pm_plan *ret)
         const json_t *device = json_array_get(devices, i);
         const char *id = json_string_value(json_object_get(device, "id"));
         json_int_t bytes = json_integer_value(json_object_get(device, "bytes"));
+        json_int_t mapped = json_integer_value(json_object_get(device, "mapped"));
         json_int_t layers = json_integer_value(json_object_get(device, "layers"));
 
-        if (!id || bytes < 0 || layers < 0 || layers > PM_MODEL_LAYERS_MAX + 1 ||
+        if (!id || bytes < 0 || mapped < 0 || mapped > bytes || layers < 0 ||
+            layers > PM_MODEL_LAYERS_MAX + 1 ||
             !pm_str_copy(ret->devices[i].id, sizeof ret->devices[i].id, id))
             return false;
         ret->devices[i].bytes = (uint64_t)bytes;
+        ret->devices[i].mapped_bytes = (uint64_t)mapped;
+        ret->on_cpu = strcmp(id, PM_CPU_ID) == 0;
         ret->devices[i].n_layers = (unsigned)layers;
         ret->n_layers += (unsigned)layers;
         ret->n_devices++;

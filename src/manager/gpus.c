@@ -298,7 +298,7 @@ void pm_gpus_look(struct pm_manager *manager)
 void pm_gpus_mind(struct pm_instance *instance)
 {
     struct pm_gpu_watch *gpus = instance->manager->gpus;
-    bool minds = instance->plan.n_devices > 0 && !instance->let_go &&
+    bool minds = instance->plan.n_devices > 0 && !instance->plan.on_cpu && !instance->let_go &&
                  (!instance->was_ready || instance->signalled_ms > 0 || instance->exited);
 
     if (!gpus || minds == instance->minded)

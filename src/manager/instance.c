@@ -149,6 +149,7 @@ static void on_fit(struct pm_instance *instance, const struct pm_failure *unfit)
 
     instance->was_ready = true;
     pm_gpus_mind(instance);
+    pm_cpu_mind(instance);
     (void)pm_str_copy(instance->engine_version, sizeof instance->engine_version,
                       instance->ready.engine_version);
     arm_watch(instance);
@@ -192,6 +193,7 @@ static void send_signal(struct pm_task *task)
 
     instance->signalled_ms = pm_manager_now(instance->manager);
     pm_gpus_mind(instance);
+    pm_cpu_mind(instance);
     pm_questions_free(instance);
     pm_http_client_forget(instance->manager->client, instance->endpoint);
     pm_process_signal(instance->process, SIGTERM);
@@ -214,6 +216,7 @@ static void on_spawned(void *ctx, pid_t pid)
     if (pm_stat_read(pid, &stat))
         instance->shim_pid = stat.parent;
     pm_gpus_mind(instance);
+    pm_cpu_mind(instance);
     arm_watch(instance);
     if (!instance->wait && !instance->exited)
         wait_for_it(instance);
@@ -330,6 +333,7 @@ static void on_childless(void *ctx)
         return;
     }
 
+    pm_cpu_gone(instance);
     pm_core_childless(manager->core, instance->token, pm_manager_now(manager), &manager->actions);
     pm_manager_flush(manager);
 }
@@ -435,7 +439,7 @@ static int launch(struct pm_instance *instance, const struct pm_plan *plan,
     meta = pm_meta_write(instance->engine, instance->spec, &command, plan);
     pm_manager_log_path(instance->manager, instance->spec->id, instance->replica, log_path,
                         sizeof log_path);
-    if (plan && plan->n_devices > 0)
+    if (plan && !plan->on_cpu && plan->n_devices > 0)
         instance->measure = pm_measure_new(instance->manager, instance->token, plan, log_path);
 
     struct pm_launch what = {

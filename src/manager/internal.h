@@ -26,6 +26,7 @@ struct pm_stager;
 struct pm_file_watches;
 struct pm_handoff_folder;
 struct pm_gpu_watch;
+struct pm_cpu_watch;
 
 struct pm_manager {
     struct pm_loop *loop;
@@ -67,6 +68,7 @@ struct pm_manager {
     struct pm_handoff_folder *handoff_folder; /* NULL: none is watched */
     struct pm_list handings;
     struct pm_gpu_watch *gpus; /* NULL: devices are declared, or not looked for */
+    struct pm_cpu_watch *cpu;  /* NULL: its memory is declared */
 };
 
 /* One engine instance: a process, the way to its readiness, and the questions under way. */
@@ -183,6 +185,15 @@ void pm_gpus_forgive(struct pm_gpu_watch *gpus);
 void pm_gpus_look(struct pm_manager *manager);
 /* The engine loads, serves or ends: how often devices are looked at may change. */
 void pm_gpus_mind(struct pm_instance *instance);
+
+/* ---- cpu.c: the machine's memory */
+void pm_cpu_begin(struct pm_manager *manager);
+void pm_cpu_free(struct pm_cpu_watch *cpu);
+void pm_cpu_list(struct pm_manager *manager); /* again: what is kept free has changed */
+void pm_cpu_look(struct pm_manager *manager); /* if the last look is too old; the caller flushes */
+/* The engine loads, is ready or ends; it is gone, and core is told so next. */
+void pm_cpu_mind(struct pm_instance *instance);
+void pm_cpu_gone(struct pm_instance *instance);
 
 /* ---- reserve.c: of those that are found */
 /* What `reserve` keeps free on gpus[which], in bytes. */

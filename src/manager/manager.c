@@ -234,6 +234,7 @@ void pm_manager_free(struct pm_manager *manager)
     while ((link = pm_list_first(&manager->instances)))
         pm_instance_free(pm_container_of(link, struct pm_instance, link));
     pm_gpus_free(manager->gpus);
+    pm_cpu_free(manager->cpu);
     pm_strangers_free(manager);
     pm_tickets_free(manager);
     pm_operations_free(manager);

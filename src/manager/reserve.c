@@ -41,7 +41,8 @@ void pm_reserve_check(struct pm_manager *manager, const struct pm_gpu *gpus, siz
     for (size_t i = 0; i < reserve->devices.n; i++) {
         struct pm_event event;
 
-        if (meant_by(reserve->devices.items[i], gpus, n) < n)
+        if (strcmp(reserve->devices.items[i], PM_CPU_ID) == 0 ||
+            meant_by(reserve->devices.items[i], gpus, n) < n)
             continue;
         pm_event_init(&event, PM_EV_CONFIG_WARNING,
                       manager->config->path ? manager->config->path : "configuration");

@@ -175,6 +175,7 @@ static void on_looked(struct pm_work *work)
             pm_file_watches_add(manager->file_watches, job->spec, job->signature);
     }
 
+    pm_cpu_look(manager);
     pm_core_staged(manager->core, job->token, job->result < 0 ? &failure : NULL,
                    job->result < 0 ? NULL : model_of(job), job->size_bytes, pm_manager_now(manager),
                    &manager->actions);

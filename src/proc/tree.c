@@ -15,8 +15,9 @@
 #include "util/cleanup.h"
 #include "util/str.h"
 
-#define DEPTH_MAX       256 /* generations between a process and its ancestor */
-#define ENVIRONMENT_MAX (1024 * 1024)
+#define DEPTH_MAX          256 /* generations between a process and its ancestor */
+#define CHILDREN_DEPTH_MAX 8
+#define ENVIRONMENT_MAX    (1024 * 1024)
 
 static ssize_t read_proc(pid_t pid, const char *file, char *to, size_t size)
 {
@@ -66,6 +67,47 @@ bool pm_stat_read(pid_t pid, struct pm_stat *ret)
     ret->cpu_ms =
         (user + system + children_user + children_system) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK);
     return state != 'Z' && state != 'X';
+}
+
+static uint64_t kib_of(const char *status, const char *name)
+{
+    const char *line = strstr(status, name);
+    unsigned long long kib;
+
+    return line && sscanf(line + strlen(name), " %llu kB", &kib) == 1 ? kib : 0;
+}
+
+static uint64_t own_bytes(pid_t pid)
+{
+    char status[8192];
+    uint64_t locked, file;
+
+    if (read_proc(pid, "status", status, sizeof status) <= 0)
+        return 0;
+    locked = kib_of(status, "\nVmLck:");
+    file = kib_of(status, "\nRssFile:");
+    return 1024 * (kib_of(status, "\nRssAnon:") + kib_of(status, "\nRssShmem:") +
+                   (locked < file ? locked : file));
+}
+
+/* The kernel lists those that the first thread of each began, which is enough for a launcher of an engine. */
+static uint64_t tree_own_bytes(pid_t root, unsigned depth)
+{
+    char file[48], list[4096], *rest;
+    uint64_t sum = own_bytes(root);
+    long pid;
+
+    (void)snprintf(file, sizeof file, "task/%d/children", (int)root);
+    if (depth >= CHILDREN_DEPTH_MAX || read_proc(root, file, list, sizeof list) <= 0)
+        return sum;
+    for (rest = list; (pid = strtol(rest, &rest, 10)) > 0;)
+        sum += tree_own_bytes((pid_t)pid, depth + 1);
+    return sum;
+}
+
+uint64_t pm_tree_own_bytes(pid_t root)
+{
+    return tree_own_bytes(root, 0);
 }
 
 void pm_each_process(void (*fn)(void *ctx, pid_t pid), void *ctx)

@@ -15,6 +15,10 @@ struct pm_stat {
 };
 bool pm_stat_read(pid_t pid, struct pm_stat *ret);
 
+/* Memory that a process and those it began have of their own: not of files, unless they are locked into it. 0: none is
+ * there, or nobody may look. */
+uint64_t pm_tree_own_bytes(pid_t root);
+
 /* What a process calls itself, as ps shows it. False: no such process. */
 bool pm_process_name(pid_t pid, char *to, size_t size);
 

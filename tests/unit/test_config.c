@@ -345,6 +345,35 @@ static void test_declared_devices_masks_and_sizes_are_read(void **state)
     assert_int_equal(config->warnings.n, 0);
 }
 
+/* GPUs are looked for all the same, and what is kept free of each of them is not for the CPU. */
+static void test_the_cpu_may_be_declared_and_have_a_reserve(void **state)
+{
+    pm_auto(pm_config_free) struct pm_config *config = parse(
+        "devices: { reserve: { cpu: 2GiB }, declared: { cpu: 16GiB } }\n"
+        "pools: { a: { model: m, devices: cpu, vram: 7GiB }, b: { model: m, devices: \"3\" } }\n");
+    pm_auto(pm_config_free) struct pm_config *both = parse(
+        "devices: { declared: { cpu: 16GiB, 0: 24GiB } }\n"
+        "pools: { a: { model: m, vram: 20GiB }, b: { model: m, devices: cpu, vram: 20GiB } }\n");
+    uint64_t bytes = 0;
+
+    (void)state;
+    assert_non_null(config);
+    assert_false(pm_config_declares_gpus(config));
+    assert_true(pm_device_size_named(&config->devices.declared, "cpu", &bytes));
+    assert_int_equal(bytes, UINT64_C(16) << 30);
+    assert_true(pm_device_size_named(&config->devices.reserve, "cpu", &bytes));
+    assert_int_equal(bytes, UINT64_C(2) << 30);
+    assert_int_equal(config->devices.reserve.each, UINT64_C(1) << 30);
+    assert_non_null(both);
+    assert_true(pm_config_declares_gpus(both));
+    assert_false(pm_device_size_named(&both->devices.reserve, "cpu", &bytes));
+    assert_int_equal(both->warnings.n, 0);
+    assert_refused("devices: { declared: { cpu: 0 } }\n", "1:24: device 'cpu' has no memory");
+    assert_refused("devices: { declared: { none: 1GiB } }\n", "1:24: 'none' in 'declared'");
+    assert_refused(DECLARED "pools: { a: { model: m, devices: \"0\", vram: { cpu: 1GiB } } }\n",
+                   "2:47: 'vram' in pool 'a' names device 'cpu', which is not in its 'devices'");
+}
+
 static void test_room_has_effect_without_declared_devices(void **state)
 {
     pm_auto(pm_config_free) struct pm_config *config =
@@ -874,6 +903,7 @@ int main(void)
         cmocka_unit_test(test_names_are_checked),
         cmocka_unit_test(test_selectors_are_ours),
         cmocka_unit_test(test_declared_devices_masks_and_sizes_are_read),
+        cmocka_unit_test(test_the_cpu_may_be_declared_and_have_a_reserve),
         cmocka_unit_test(test_room_has_effect_without_declared_devices),
         cmocka_unit_test(test_masks_of_devices_that_are_not_declared_are_read),
         cmocka_unit_test(test_a_fault_of_a_mask_has_its_column),
