@@ -64,9 +64,9 @@ static void read_env(const struct pm_pairs *env, struct pm_estimate_ask *ask)
         const char *name = env->names.items[i], *value = env->values.items[i];
 
         if (strcmp(name, "LLAMA_ARG_CACHE_TYPE_K") == 0)
-            read_type(value, &ask->cache_k);
+            (void)pm_ggml_find_cache_type(value, &ask->cache_k);
         else if (strcmp(name, "LLAMA_ARG_CACHE_TYPE_V") == 0)
-            read_type(value, &ask->cache_v);
+            (void)pm_ggml_find_cache_type(value, &ask->cache_v);
         else if (strcmp(name, "LLAMA_ARG_UBATCH") == 0)
             read_number(value, &ask->ubatch);
         else if (strcmp(name, "LLAMA_ARG_KV_UNIFIED") == 0)

@@ -360,7 +360,7 @@ void pm_core_cpu(struct pm_core *core, const struct pm_device *is, uint64_t now_
     }
     set_size(core, cpu, is, out);
     if (is->free_known)
-        pm_vram_note_free(core, cpu, is->free_bytes);
+        pm_vram_note_free(core, cpu, is->free_bytes, is->seen_ms);
     pm_core_step_all(core, out);
 }
 

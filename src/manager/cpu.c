@@ -61,7 +61,8 @@ static void tell_engines(struct pm_manager *manager)
 
         if (is_there(instance))
             pm_core_device_seen(manager->core, instance->token, PM_CPU_ID,
-                                pm_tree_own_bytes(instance->pid), now_ms, &manager->actions);
+                                pm_tree_own_bytes(instance->pid), now_ms, now_ms,
+                                &manager->actions);
     }
 }
 
@@ -80,16 +81,22 @@ void pm_cpu_look(struct pm_manager *manager)
         tell_size(manager, cpu->total_bytes);
     }
     tell_engines(manager);
-    pm_core_device_free(manager->core, PM_CPU_ID, free_of(&memory), true, now_ms,
+    pm_core_device_free(manager->core, PM_CPU_ID, free_of(&memory), true, now_ms, now_ms,
                         &manager->actions);
+}
+
+void pm_cpu_look_again(struct pm_manager *manager)
+{
+    if (manager->cpu)
+        manager->cpu->looked_ms = 0;
+    pm_cpu_look(manager);
 }
 
 void pm_cpu_gone(struct pm_instance *instance)
 {
     if (!instance->manager->cpu || !is_there(instance))
         return;
-    instance->manager->cpu->looked_ms = 0; /* what it had is free only now */
-    pm_cpu_look(instance->manager);
+    pm_cpu_look_again(instance->manager); /* what it had is free only now */
 }
 
 /* Its memory comes or goes. */

@@ -191,6 +191,7 @@ void pm_cpu_begin(struct pm_manager *manager);
 void pm_cpu_free(struct pm_cpu_watch *cpu);
 void pm_cpu_list(struct pm_manager *manager); /* again: what is kept free has changed */
 void pm_cpu_look(struct pm_manager *manager); /* if the last look is too old; the caller flushes */
+void pm_cpu_look_again(struct pm_manager *manager); /* however new that is */
 /* The engine loads, is ready or ends; it is gone, and core is told so next. */
 void pm_cpu_mind(struct pm_instance *instance);
 void pm_cpu_gone(struct pm_instance *instance);

@@ -255,7 +255,7 @@ static void show_cpu(struct sim *sim)
         return;
     cpu.free_known = sim->books.devices[SIM_CPU].free_known = sim->world.sees_memory;
     cpu.free_bytes = sim->books.devices[SIM_CPU].free_bytes = free_now(sim, SIM_CPU);
-    cpu.seen_ms = sim->now_ms;
+    cpu.seen_ms = sim->books.devices[SIM_CPU].seen_ms = sim->now_ms;
     pm_core_cpu(sim->core, &cpu, sim->now_ms, &sim->out);
 }
 
@@ -436,7 +436,7 @@ void devices_charge(struct sim *sim, struct book_engine *engine, const struct pm
 
 void devices_changed(struct sim *sim, const struct book_engine *engine)
 {
-    for (int i = 0; i < sim->world.n_devices; i++) {
+    for (int i = 0; i < SIM_ALL; i++) {
         if (uses(engine, i))
             sim->books.devices[i].changed_ms = sim->now_ms;
     }

@@ -226,7 +226,7 @@ static bool is_pinned(const struct sim *sim, const struct book_pool *pool)
 /* Nothing changed on some device of it since that was looked at, and a moment ago at most. */
 static bool is_seen(const struct sim *sim, const struct book_engine *engine)
 {
-    for (int i = 0; i < sim->world.n_devices; i++) {
+    for (int i = 0; i < SIM_ALL; i++) {
         const struct book_device *device = &sim->books.devices[i];
 
         if ((engine->uses & (1U << i)) &&

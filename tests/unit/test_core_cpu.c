@@ -46,8 +46,10 @@ static void declare_memory(uint64_t total_gib)
 static void look(const char *id, uint64_t own_bytes, uint64_t free_bytes)
 {
     pm_actions_clear(&world.out);
-    pm_core_device_seen(world.core, place(id).token, "cpu", own_bytes, world.now_ms, &world.out);
-    pm_core_device_free(world.core, "cpu", free_bytes, true, world.now_ms, &world.out);
+    pm_core_device_seen(world.core, place(id).token, "cpu", own_bytes, world.now_ms, world.now_ms,
+                        &world.out);
+    pm_core_device_free(world.core, "cpu", free_bytes, true, world.now_ms, world.now_ms,
+                        &world.out);
 }
 
 static struct pm_pool_spec *cpu_spec(const char *id, uint64_t gib)
@@ -479,7 +481,8 @@ static void test_who_is_ready_and_unseen_has_all_but_what_is_mapped(void **s)
     begin_cpu();
     use_with("a", model);
     world.now_ms += 1000;
-    pm_core_device_free(world.core, "cpu", 20 * GIB - own, true, world.now_ms, &world.out);
+    pm_core_device_free(world.core, "cpu", 20 * GIB - own, true, world.now_ms, world.now_ms,
+                        &world.out);
     assert_int_equal(device(0).left_bytes, 20 * GIB - own - mapped);
 }
 
