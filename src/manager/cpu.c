@@ -51,17 +51,20 @@ static bool is_there(const struct pm_instance *instance)
            !instance->let_go;
 }
 
+/* Of one at which nobody may look nothing is told: core supposes something then. */
 static void tell_engines(struct pm_manager *manager)
 {
-    uint64_t now_ms = pm_manager_now(manager);
+    uint64_t now_ms = pm_manager_now(manager), bytes;
     struct pm_link *link;
 
     pm_list_each (&manager->instances, link) {
         const struct pm_instance *instance = pm_container_of(link, struct pm_instance, link);
 
-        if (is_there(instance))
-            pm_core_device_seen(manager->core, instance->token, PM_CPU_ID,
-                                pm_tree_own_bytes(instance->pid), now_ms, now_ms,
+        if (!is_there(instance))
+            continue;
+        bytes = instance->exited ? 0 : pm_tree_own_bytes(instance->pid);
+        if (bytes > 0 || instance->exited)
+            pm_core_device_seen(manager->core, instance->token, PM_CPU_ID, bytes, now_ms, now_ms,
                                 &manager->actions);
     }
 }

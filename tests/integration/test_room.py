@@ -157,11 +157,11 @@ def test_devices_are_cleared_by_name(either):
 
 
 def test_without_declared_devices_there_are_none_to_show(either):
-    d = either({"a": pool(devices="auto")})
+    d = either({"a": pool("64MiB", devices="auto")})
     shown = d.get("/v1/devices").json()
     assert shown["devices"] == [] and shown["host"]["memory_total_bytes"] >= shown["host"]["memory_capacity_bytes"] > 0
     d.use("a")
-    assert "devices" not in d.pool_state("a")["replicas"][0]
+    assert [on["id"] for on in d.pool_state("a")["replicas"][0]["devices"]] == ["cpu"]
 
 
 @pytest.mark.parametrize("mask", ["0,7", "0,0", "", "0,,1"])
