@@ -32,6 +32,16 @@ static void staging_failed(struct pm_place *place, const struct pm_failure *fail
     (void)pm_place_move(place, PM_CAUSE_STAGING_FAILED, out);
 }
 
+void pm_core_program(struct pm_core *core, struct pm_token token, bool few_outputs)
+{
+    const struct pm_pool *pool = pm_answered(core, token, PM_QUESTION_RELOAD);
+
+    if (pool)
+        pm_ways_know_program(core, pool->reload->spec, few_outputs);
+    else if ((pool = pm_answered(core, token, PM_QUESTION_STAGING)))
+        pm_ways_know_program(core, pool->staged_spec, few_outputs);
+}
+
 void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm_failure *failure,
                     struct pm_model *model, uint64_t size_bytes, uint64_t now_ms,
                     struct pm_actions *out)

@@ -361,6 +361,10 @@ struct pm_failure {
     char hint[96];  /* what a person can do; "" nothing special */
 };
 
+/* What is known of the program that would run it, before the answer under the same token. few_outputs: it keeps room for the
+ * logits of one token a slot, not of a whole step; false: it does not, or nobody knows. */
+void pm_core_program(struct pm_core *core, struct pm_token token, bool few_outputs);
+
 /* `failure` NULL: the model is there and good. model: what an estimate needs of it, a reference is kept; NULL: unknown.
  * size_bytes: of all its files, with what the model does not count (projector, draft); 0 unknown. */
 void pm_core_staged(struct pm_core *core, struct pm_token token, const struct pm_failure *failure,

@@ -293,7 +293,7 @@ static struct pm_split_device cpu_beside_host(const struct pm_core *core,
 
 uint64_t pm_ways_largest_context(const struct pm_core *core, const struct pm_ways *ways)
 {
-    struct pm_estimate_ask ask = pm_spec_ask(ways->spec);
+    struct pm_estimate_ask ask = pm_ways_ask(core, ways);
     struct pm_split_device devices[PM_SHARES_MAX];
     double ratios[PM_SHARES_MAX];
     enum pm_split_mode mode =
@@ -304,9 +304,6 @@ uint64_t pm_ways_largest_context(const struct pm_core *core, const struct pm_way
 
     if (!ways->estimated || pm_spec_declares(ways->spec))
         return 0;
-    if (ways->size_bytes > ways->model->file_bytes)
-        ask.mmproj_bytes = ways->size_bytes - ways->model->file_bytes;
-    pm_memory_of(core, ways->spec, &ask.measured);
     if (pm_ways_on_cpu(core, ways->spec))
         devices[0] = cpu_beside_host(core, ways);
     else

@@ -55,16 +55,25 @@ bool pm_ways_awaited(const struct pm_core *core, const struct pm_pool_spec *spec
 
 /* ---- what was worked out -------------------------------------------------------------------------------- */
 
-static void make_estimate(const struct pm_core *core, struct pm_ways *ways)
+struct pm_estimate_ask pm_ways_ask(const struct pm_core *core, const struct pm_ways *ways)
 {
     struct pm_estimate_ask ask = pm_spec_ask(ways->spec);
+
+    if (ways->model && ways->size_bytes > ways->model->file_bytes)
+        ask.mmproj_bytes = ways->size_bytes - ways->model->file_bytes; /* projector, draft … */
+    if (ways->few_outputs)
+        ask.n_outputs = ask.n_slots > 0 ? ask.n_slots : 1;
+    pm_memory_of(core, ways->spec, &ask.measured);
+    return ask;
+}
+
+static void make_estimate(const struct pm_core *core, struct pm_ways *ways)
+{
+    struct pm_estimate_ask ask = pm_ways_ask(core, ways);
     const struct pm_model *model = ways->model;
 
     if (!model || model->no_estimate[0] != '\0')
         return;
-    if (ways->size_bytes > model->file_bytes)
-        ask.mmproj_bytes = ways->size_bytes - model->file_bytes; /* projector, draft and the like */
-    pm_memory_of(core, ways->spec, &ask.measured);
     ways->estimated = pm_estimate_make(model, &ask, &ways->estimate, NULL) == POOLMGR_OK;
 }
 
@@ -163,13 +172,25 @@ void pm_ways_know(struct pm_core *core, const struct pm_pool_spec *spec, struct 
     ways->version = 0;
 }
 
+void pm_ways_know_program(struct pm_core *core, const struct pm_pool_spec *spec, bool few_outputs)
+{
+    struct pm_ways *ways = find(core, spec);
+
+    if (ways->few_outputs == few_outputs)
+        return;
+    ways->few_outputs = few_outputs;
+    ways->version = 0;
+}
+
 void pm_ways_inherit(struct pm_core *core, const struct pm_pool_spec *from,
                      const struct pm_pool_spec *to)
 {
     const struct pm_ways *known = pm_map_get_u64(&core->ways, (uint64_t)(uintptr_t)from);
 
-    if (known && known->model && from != to && pm_spec_compare(from, to) != PM_SPEC_ENGINE)
-        pm_ways_know(core, to, known->model, known->size_bytes);
+    if (!known || !known->model || from == to || pm_spec_compare(from, to) == PM_SPEC_ENGINE)
+        return;
+    pm_ways_know_program(core, to, known->few_outputs);
+    pm_ways_know(core, to, known->model, known->size_bytes);
 }
 
 void pm_ways_changed(struct pm_core *core)

@@ -42,6 +42,7 @@ struct pm_ways {
     struct pm_pool_spec *spec;  /* a reference */
     struct pm_model *model;     /* a reference; NULL: unknown */
     uint64_t size_bytes;        /* of all its files */
+    bool few_outputs;           /* the program keeps room for the logits of one token a slot */
     uint64_t version;           /* of core->ways_version, that all below is of */
     struct poolmgr_error error; /* code 0: none; why its devices cannot be told */
     uint32_t *accounts;         /* of its mask */
@@ -78,9 +79,13 @@ bool pm_ways_within(const struct pm_core *core, const struct pm_pool_spec *spec,
 /* The model of a spec is known now. */
 void pm_ways_know(struct pm_core *core, const struct pm_pool_spec *spec, struct pm_model *model,
                   uint64_t size_bytes);
-/* Only limits lie between the two: the model is the same. */
+/* So is what runs it. */
+void pm_ways_know_program(struct pm_core *core, const struct pm_pool_spec *spec, bool few_outputs);
+/* Only limits lie between the two: the model and the program are the same. */
 void pm_ways_inherit(struct pm_core *core, const struct pm_pool_spec *from,
                      const struct pm_pool_spec *to);
+/* What is asked of an estimate of it, by all that is known. */
+struct pm_estimate_ask pm_ways_ask(const struct pm_core *core, const struct pm_ways *ways);
 /* The split of it that fits there; NULL: none does, or it is not to be split. */
 const struct pm_way *pm_ways_split(const struct pm_core *core, const struct pm_pool_spec *spec,
                                    enum pm_split_use use, pm_left_fn left, const void *ctx);

@@ -49,6 +49,7 @@ void pm_engine_command_fini(struct pm_engine_command *command);
 struct pm_engine_traits {
     bool fit;   /* it moves layers by itself unless `-fit off` says no */
     bool trace; /* it tells its buffers at `-lv 4` only */
+    bool few_outputs; /* it keeps room for the logits of one token a slot, not of a whole step */
 };
 
 #define PM_ENGINE_LOOK_MS 3000 /* a program of many libraries, from a cold disk, needs one */

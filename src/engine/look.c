@@ -137,11 +137,13 @@ static bool names_option(const char *help, const char *option)
     return false;
 }
 
+/* The limit of logits is a little older than --kv-unified-per-slot: who knows the one has the other. */
 void pm_engine_read_help(const char *help, struct pm_engine_traits *ret)
 {
     *ret = (struct pm_engine_traits){
         .fit = names_option(help, "-fit"),
         .trace = names_option(help, "-lv") && strstr(help, "- 4: trace") != NULL,
+        .few_outputs = names_option(help, "--kv-unified-per-slot"),
     };
 }
 

@@ -14,11 +14,12 @@
 #define TRIES_MAX    3
 
 /* What the map keeps of a program: a pointer of small numbers. */
-#define KNOWN     1u
-#define UNDER_WAY 2u
-#define HAS_FIT   4u
-#define HAS_TRACE 8u
-#define A_TRY     16u
+#define KNOWN           1u
+#define UNDER_WAY       2u
+#define HAS_FIT         4u
+#define HAS_TRACE       8u
+#define HAS_FEW_OUTPUTS 16u
+#define A_TRY           32u
 
 struct pm_programs {
     struct pm_manager *manager;
@@ -71,7 +72,8 @@ static void on_looked(struct pm_work *work)
     uintptr_t bits = known_of(look->programs, look->signature) & ~(uintptr_t)UNDER_WAY;
 
     if (look->answered)
-        bits = KNOWN | (look->traits.fit ? HAS_FIT : 0) | (look->traits.trace ? HAS_TRACE : 0);
+        bits = KNOWN | (look->traits.fit ? HAS_FIT : 0) | (look->traits.trace ? HAS_TRACE : 0) |
+               (look->traits.few_outputs ? HAS_FEW_OUTPUTS : 0);
     else
         bits += A_TRY;
     keep(look->programs, look->signature, bits);
@@ -108,7 +110,9 @@ struct pm_engine_traits pm_programs_traits(const struct pm_programs *programs,
     pm_auto_free char *signature = pm_engine_signature(engine, environ);
     uintptr_t bits = known_of(programs, signature);
 
-    return (struct pm_engine_traits){.fit = bits & HAS_FIT, .trace = bits & HAS_TRACE};
+    return (struct pm_engine_traits){.fit = bits & HAS_FIT,
+                                     .trace = bits & HAS_TRACE,
+                                     .few_outputs = bits & HAS_FEW_OUTPUTS};
 }
 
 struct pm_programs *pm_programs_new(struct pm_manager *manager)

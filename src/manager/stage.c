@@ -176,6 +176,9 @@ static void on_looked(struct pm_work *work)
     }
 
     pm_cpu_look(manager);
+    pm_core_program(
+        manager->core, job->token,
+        pm_programs_traits(manager->programs, job->spec->runs).few_outputs); /* looked at before */
     pm_core_staged(manager->core, job->token, job->result < 0 ? &failure : NULL,
                    job->result < 0 ? NULL : model_of(job), job->size_bytes, pm_manager_now(manager),
                    &manager->actions);

@@ -277,6 +277,32 @@ static void test_undeclared_bytes_are_estimated_from_the_model(void **s)
     assert_int_equal(device(0).planned_bytes, single_bytes(model));
 }
 
+static void test_who_keeps_few_logits_is_charged_for_few(void **s)
+{
+    struct pm_model *model = make_model(32, 256 * MIB);
+    struct pm_estimate_ask few = pm_estimate_ask_default();
+    struct pm_estimate estimate;
+    struct pm_token token;
+
+    model->n_vocab = 256 * 1024;
+    add_device(24);
+    (void)spec_of("a", 0);
+    begin();
+    (void)ask("a");
+    token = the_action(&world, PM_ACT_STAGE)->token;
+    pm_core_program(world.core, token, true);
+    pm_actions_clear(&world.out);
+    pm_core_staged(world.core, token, NULL, model, model->file_bytes, world.now_ms, &world.out);
+
+    few.context = 8192;
+    few.n_slots = few.n_outputs = 4;
+    assert_int_equal(pm_estimate_make(model, &few, &estimate, NULL), 0);
+    assert_int_equal(the_plan()->devices[0].bytes,
+                     pm_estimate_single(&estimate) + estimate.context_bytes);
+    assert_true(the_plan()->devices[0].bytes < single_bytes(model));
+    pm_estimate_fini(&estimate);
+}
+
 static void test_a_declared_number_stands_above_the_estimate(void **s)
 {
     add_device(24);
@@ -803,6 +829,7 @@ int main(void)
         TEST(test_a_process_that_is_listed_still_keeps_its_charge_SUP_7),
         TEST(test_a_neighbour_that_comes_meanwhile_makes_nobody_suspect),
         TEST(test_undeclared_bytes_are_estimated_from_the_model),
+        TEST(test_who_keeps_few_logits_is_charged_for_few),
         TEST(test_a_declared_number_stands_above_the_estimate),
         TEST(test_an_estimate_that_never_fits_says_what_would),
         TEST(test_a_smaller_model_in_the_place_of_one_that_never_fits_is_tried),

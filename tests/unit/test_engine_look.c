@@ -52,15 +52,17 @@ static void test_help_tells_what_a_program_can(void **state)
 {
     static const struct {
         const char *help;
-        bool fit, trace;
+        bool fit, trace, few_outputs;
     } rows[] = {
-        {"-fit,  --fit [on|off]   whether to adjust", true, false},
-        {"  --fit [on|off], -fit", true, false},
-        {"-fitt, --fit-target MiB\n-fitc, --fit-ctx N", false, false},
-        {"use --no-fit, or x-fit y", false, false},
-        {"-lv,   --verbosity N\n  - 3: info\n  - 4: trace (more info)\n  - 5: debug", false, true},
-        {"-lv N  set verbosity (default: 3)", false, false},
-        {"", false, false},
+        {"-fit,  --fit [on|off]   whether to adjust", true, false, false},
+        {"  --fit [on|off], -fit", true, false, false},
+        {"-fitt, --fit-target MiB\n-fitc, --fit-ctx N", false, false, false},
+        {"use --no-fit, or x-fit y", false, false, false},
+        {"-lv,   --verbosity N\n  - 3: info\n  - 4: trace (more info)\n  - 5: debug", false, true, false},
+        {"-lv N  set verbosity (default: 3)", false, false, false},
+        {"--kv-unified-per-slot N  context limit", .few_outputs = true},
+        {"-kvu,  --kv-unified, -no-kvu", .few_outputs = false},
+        {"", false, false, false},
     };
 
     for (size_t i = 0; i < PM_ARRAY_LEN(rows); i++) {
@@ -69,6 +71,7 @@ static void test_help_tells_what_a_program_can(void **state)
         pm_engine_read_help(rows[i].help, &traits);
         assert_int_equal(traits.fit, rows[i].fit);
         assert_int_equal(traits.trace, rows[i].trace);
+        assert_int_equal(traits.few_outputs, rows[i].few_outputs);
     }
 }
 
