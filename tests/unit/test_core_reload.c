@@ -599,6 +599,20 @@ static void test_a_leave_stops_the_new_one_first(void **s)
     assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
 }
 
+static void test_what_waited_for_a_reload_does_not_start_in_the_step_of_a_leave_INV_9(void **s)
+{
+    world_begin(&world);
+    (void)reload();
+    staged_reload(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_PERSIST), 1);
+    (void)request(&world);
+    assert_int_equal(count_actions(&world, PM_ACT_STAGE), 0);
+    pm_actions_clear(&world.out);
+    pm_core_leave(world.core, world.now_ms, &world.out);
+    assert_int_equal(count_actions(&world, PM_ACT_STAGE), 0);
+    assert_int_equal(count_actions(&world, PM_ACT_STOPPED), 1);
+}
+
 static void test_behind_hold_the_gate_stays_closed(void **s)
 {
     struct pm_token new;
@@ -821,6 +835,7 @@ int main(void)
         TEST(test_a_stop_is_refused_but_at_once_it_cancels_the_reload),
         TEST(test_a_shutdown_cancels_a_reload_and_stops_both),
         TEST(test_a_leave_stops_the_new_one_first),
+        TEST(test_what_waited_for_a_reload_does_not_start_in_the_step_of_a_leave_INV_9),
         TEST(test_behind_hold_the_gate_stays_closed),
         TEST(test_replicas_change_one_at_a_time_and_the_spec_is_committed_with_the_last),
         TEST(test_if_one_fails_those_already_changed_go_back),
