@@ -228,6 +228,7 @@ struct pm_held {
     struct pm_part said[PM_SHARES_MAX]; /* what the engine said that it allocated; 0: nothing */
     uint64_t seen_ms[PM_SHARES_MAX];    /* when somebody saw what it uses; 0: never */
     uint64_t before[PM_SHARES_MAX];     /* what was in use there and nobody's; PM_NEVER: unknown */
+    bool grown[PM_SHARES_MAX]; /* there was much more of that by the last look after its end */
 };
 
 /* Room on devices: what a place holds, waits for, or gives way to. */

@@ -93,15 +93,22 @@ void pm_vram_note_start(struct pm_place *place)
     }
 }
 
-static bool has_grown(const struct pm_place *place, uint32_t i)
+/* By this look: what is charged to others later says nothing of it. */
+static void note_growth(struct pm_place *place, uint32_t number)
 {
+    const struct pm_shares *charge = &place->room.charge;
     const struct pm_core *core = place->pool->core;
-    uint32_t number = place->room.charge.items[i].account;
     const struct pm_known_device *device = pm_device_of(core, number);
-    uint64_t before = place->room.held->before[i];
 
-    return device->processes_known && device->seen_ms > place->instance.childless_ms &&
-           before != PM_NEVER && minus(unaccounted(core, number, place), before) > SUSPICIOUS_BYTES;
+    for (uint32_t i = 0; i < charge->n; i++) {
+        uint64_t before = place->room.held->before[i];
+
+        if (charge->items[i].account == number)
+            place->room.held->grown[i] =
+                device->processes_known && device->seen_ms > place->instance.childless_ms &&
+                before != PM_NEVER &&
+                minus(unaccounted(core, number, place), before) > SUSPICIOUS_BYTES;
+    }
 }
 
 /* Somebody saw a process of it after it had ended. */
@@ -139,7 +146,8 @@ static uint64_t share_returns_at(const struct pm_place *place, uint32_t i)
 
     if (!is_seen(place, i))
         return since_ms;
-    if (device->seen_ms <= since_ms || is_listed(place, i) || has_grown(place, i))
+    if (device->seen_ms <= since_ms || is_listed(place, i) ||
+        place->room.held->grown[i])
         return PM_NEVER;
     return pm_add_ms(device->risen_ms > since_ms ? device->risen_ms : since_ms, RETURN_QUIET_MS);
 }
@@ -200,7 +208,7 @@ void pm_vram_note_end(struct pm_place *place, struct pm_actions *out)
     bool late = place->instance.childless && core->now_ms >= late_at(place);
 
     for (uint32_t i = 0; i < place->room.charge.n; i++) {
-        if (late && is_seen(place, i) && has_grown(place, i))
+        if (late && is_seen(place, i) && place->room.held->grown[i])
             suspect(place, i, out);
     }
     if (place->instance.childless && !pm_shares_of(&place->room.charge, PM_CPU))
@@ -317,6 +325,10 @@ void pm_core_device_free(struct pm_core *core, const char *id, uint64_t free_byt
 
     pm_vram_note_free(core, device, free_bytes, seen_ms);
     device->processes_known = processes_known;
+    pm_list_each (&core->charged, link) {
+        if (place_of(link)->instance.childless)
+            note_growth(place_of(link), (uint32_t)(device - core->devices));
+    }
     settle_those_there(core, (uint32_t)(device - core->devices), out);
     trust_again(core, device, out);
     while ((place = next_returned(core)))

@@ -207,6 +207,28 @@ static void test_a_look_of_before_an_end_says_nothing_of_what_came_back_SUP_7(vo
     assert_int_equal(place("a").state, PM_COLD);
 }
 
+static void test_what_others_are_charged_later_brings_no_memory_back_SUP_7(void **s)
+{
+    struct pm_token token;
+
+    add_device(24);
+    spec_of("a", 10)->restart = PM_RESTART_NEVER;
+    (void)spec_of("b", 6);
+    begin();
+    seen_free("0", 24, true);
+    (void)run("a");
+    token = place("a").token;
+    crash(&world, token, (struct pm_exit){.status = 1});
+    world.now_ms += 500;
+    uses("a", 0);
+    seen_free("0", 18, true); /* 6 GiB are nobody's */
+    tick(&world, world.now_ms + 1500);
+    (void)wish("b");
+    assert_int_equal(place("b").state, PM_STARTING);
+    childless(&world, token); /* once more */
+    assert_int_equal(world.out.n, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +240,7 @@ int main(void)
         TEST(test_nobody_stops_for_a_look_of_before_an_error_of_the_driver_EVICT_1),
         TEST(test_where_nobody_looks_nobody_waits_for_a_look),
         TEST(test_who_gives_way_already_goes_on_giving_way_whatever_is_old),
+        TEST(test_what_others_are_charged_later_brings_no_memory_back_SUP_7),
         TEST(test_a_look_of_before_an_end_says_nothing_of_what_came_back_SUP_7),
     };
 
