@@ -44,9 +44,8 @@ void inv27_after(struct sim *sim)
 {
     EACH_POOL (sim, i) {
         if (sim->books.pools[i].not_written_in_step && !sim->books.pools[i].reloaded &&
-            !sim->books.stopped &&
-            !sim->books.pools[i].drained_in_step && /* one that its cancel held up */
-            strcmp(sim->books.pools[i].view.code_name, "evicting") != 0) /* held until now */
+            !sim->books.stopped && !sim->books.pools[i].evicted_in_step &&
+            !sim->books.pools[i].drained_in_step) /* one that its cancel held up */
             HOLDS(sim, 27, i, "a failed commit leaves all as before",
                   shows_the_same(&sim->books.pools[i]), "%s", "it does not");
     }
