@@ -253,12 +253,13 @@ void pm_room_give_back(struct pm_place *place, struct pm_actions *out)
     }
     free(place->room.adopted);
     place->room.adopted = NULL;
-    if (heir)
+    if (heir) {
         aim_at(heir, &freed);
-    else if (place->room.claimant && place->room.claimant->state == PM_WAITING)
+    } else if (place->room.claimant && place->room.claimant->state == PM_WAITING) {
         heir = place->room.claimant;
-    if (heir && pm_ways_on_cpu(core, heir->spec))
-        aim_at(heir, &freed); /* it may need more there now: nobody carries its file any more */
+        if (pm_ways_on_cpu(core, heir->spec))
+            aim_at(heir, &freed); /* it needs more where nobody carries its file any more */
+    }
     if (heir)
         pm_ledger_reserve(&core->ledger, &freed, &heir->room.target, &heir->room.reserved);
     pm_room_set_claimant(place, NULL);

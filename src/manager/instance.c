@@ -229,7 +229,7 @@ static void on_spawned(void *ctx, pid_t pid)
 static bool is_of_the_machine(int code)
 {
     return code == POOLMGR_E_FOLDER_DENIED || code == POOLMGR_E_DISK_FULL ||
-           code == POOLMGR_E_DESCRIPTORS_SHORT || code == POOLMGR_E_MEMORY_SHORT;
+           code == POOLMGR_E_DESCRIPTORS_SHORT;
 }
 
 static bool never_by_itself(int code)
@@ -396,11 +396,7 @@ static int check_machine(const struct pm_instance *instance, struct poolmgr_erro
     const struct pm_manager *manager = instance->manager;
     struct pm_start_needs needs = {.instances_dir = manager->instances_dir};
     struct pm_start_facts facts;
-    struct pm_pool_view view;
 
-    if (pm_start_keeps_model(instance->spec) &&
-        pm_core_pool(manager->core, instance->spec->id, pm_manager_now(manager), &view))
-        needs.memory_bytes = view.model_bytes;
     pm_start_look(&needs, &facts);
     return pm_start_judge(&facts, &needs, err);
 }

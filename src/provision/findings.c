@@ -283,8 +283,8 @@ const struct pm_finding_row pm_findings[PM_FINDING_COUNT] = {
                              ALL("ps -eo rss,comm --sort=-rss | head; raise the cgroup's limit "
                                  "where it is one")},
     [PM_FOUND_MEMORY_SHORT] = {"memory_short", PM_WARNS,
-                               "less than the largest model of a pool on the CPU has: it is read "
-                               "from the disk again and again",
+                               "less than the largest model of a pool on the CPU has: it waits for "
+                               "room, or is refused",
                                ALL("a smaller model for {}, or more memory")},
     [PM_FOUND_OVERCOMMIT_STRICT] = {"overcommit_strict", PM_WARNS,
                                     "the kernel promises no more memory than there is (2), and "

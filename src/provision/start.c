@@ -8,7 +8,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "gpu/host.h"
 #include "util/str.h"
 
 #define FOLDER_LEAST_BYTES                                                                         \
@@ -52,21 +51,6 @@ static int no_descriptors(const struct pm_start_facts *facts, struct poolmgr_err
                          "limits.connections");
 }
 
-static int no_memory(const struct pm_start_facts *facts, const struct pm_start_needs *needs,
-                     struct poolmgr_error *err)
-{
-    char wanted[32], has[32];
-
-    (void)pm_fail(err, POOLMGR_E_MEMORY_SHORT,
-                  "it needs %s of memory, and %s can be had: %" PRIu64 " bytes are missing",
-                  pm_format_bytes(wanted, sizeof(wanted), needs->memory_bytes),
-                  pm_format_bytes(has, sizeof(has), facts->memory_bytes),
-                  needs->memory_bytes - facts->memory_bytes);
-    return pm_error_hint(
-        err, POOLMGR_E_MEMORY_SHORT,
-        "end something else, raise the cgroup's limit, or let the model be mapped");
-}
-
 int pm_start_judge(const struct pm_start_facts *facts, const struct pm_start_needs *needs,
                    struct poolmgr_error *err)
 {
@@ -77,24 +61,7 @@ int pm_start_judge(const struct pm_start_facts *facts, const struct pm_start_nee
         return no_room(facts, needs, err);
     if (facts->descriptors_known && facts->n_free_descriptors < DESCRIPTORS_LEAST)
         return no_descriptors(facts, err);
-    if (facts->memory_known && needs->memory_bytes > facts->memory_bytes)
-        return no_memory(facts, needs, err);
     return POOLMGR_OK;
-}
-
-/* llama.cpp's words; -lm is its newer one, with mmap as the mode that maps. */
-static bool tells_to_keep(const struct pm_strv *args)
-{
-    for (size_t i = 0; i < args->n; i++) {
-        const char *word = args->items[i];
-
-        if (strcmp(word, "--no-mmap") == 0 || strcmp(word, "--mlock") == 0)
-            return true;
-        if ((strcmp(word, "-lm") == 0 || strcmp(word, "--load-mode") == 0) && i + 1 < args->n &&
-            strcmp(args->items[i + 1], "mmap") != 0)
-            return true;
-    }
-    return false;
 }
 
 enum pm_where pm_pool_where(const struct pm_pool_spec *spec)
@@ -105,12 +72,6 @@ enum pm_where pm_pool_where(const struct pm_pool_spec *spec)
         return PM_WHERE_EITHER;
     return strcmp(devices, "cpu") == 0 || strcmp(devices, "none") == 0 ? PM_WHERE_CPU
                                                                        : PM_WHERE_GPU;
-}
-
-bool pm_start_keeps_model(const struct pm_pool_spec *spec)
-{
-    return pm_pool_where(spec) == PM_WHERE_CPU &&
-           (tells_to_keep(&spec->args) || (spec->runs && tells_to_keep(&spec->runs->args)));
 }
 
 /* ---- looking ---------------------------------------------------------------------------------------- */
@@ -145,20 +106,9 @@ static void look_at_descriptors(struct pm_start_facts *ret)
         (void)close(taken[--n]);
 }
 
-static void look_at_memory(struct pm_start_facts *ret)
-{
-    struct pm_host_memory memory;
-
-    ret->memory_known = pm_host_memory(NULL, &memory, NULL) == 0;
-    if (ret->memory_known)
-        ret->memory_bytes = memory.capacity_bytes;
-}
-
 void pm_start_look(const struct pm_start_needs *needs, struct pm_start_facts *ret)
 {
     *ret = (struct pm_start_facts){0};
     look_at_folder(needs->instances_dir, ret);
     look_at_descriptors(ret);
-    if (needs->memory_bytes > 0)
-        look_at_memory(ret);
 }

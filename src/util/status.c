@@ -78,8 +78,6 @@ static const struct pm_status table[POOLMGR_STATUS_COUNT] = {
         "the runtime folder has no room, so no engine starts"),
     ROW(DESCRIPTORS_SHORT, "descriptors_short", 503, true, 1,
         "too few descriptors are left to start an engine"),
-    ROW(MEMORY_SHORT, "memory_short", 503, true, 1,
-        "an engine needs more memory for itself than can be had"),
     ROW(MASK_EMPTY, "mask_empty", 400, false, 2, "a mask of no bytes"),
     ROW(MASK_TOO_LONG, "mask_too_long", 400, false, 2,
         "a mask of more than 4096 bytes, or of more than 1024 devices"),

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from poolmgr_test import Daemon, POOLCTL, tiny_model, wait_until
+from poolmgr_test import Daemon, POOLCTL, wait_until
 
 WORDS = {"pass", "warn", "fail"}
 
@@ -200,28 +200,6 @@ def test_pools_for_gpus_on_a_machine_without_one_are_told(short_folder):
 
 
 # ---- before every start --------------------------------------------------------------------------------------
-
-def test_a_start_for_which_too_little_memory_is_left_says_so(daemon):
-    """LOAD-2: a model that is not mapped is its engine's own; more than the machine has is not begun."""
-    with open("/proc/meminfo", encoding="ascii") as f:
-        total = int(f.readline().split()[1]) * 1024
-    d = daemon({"big": Daemon.pool(engine="fault", args=["--no-mmap"], model=tiny_model()),
-                "mapped": Daemon.pool(engine="fault", model=tiny_model())})
-    path = os.path.join(d.folder, "big.gguf")
-    with open(tiny_model(), "rb") as f:
-        whole = f.read()
-    with open(path, "wb") as f:
-        f.write(whole)
-        f.truncate(total + (1 << 30))   # a hole: the header is good, and the file larger than memory
-    for pool in ("big", "mapped"):
-        answer = d.post("/v1/pools/%s/reload?wait=60s" % pool, {"new_model_ref": path})
-        assert answer.status == 200, answer.body
-    error = d.refusal("big")
-    assert error["code"] in ("start_failed", "breaker_open", "memory_short"), error
-    last = d.pool_state("big")["replicas"][0]["last_error"]
-    assert last["code"] == "memory_short" and "can be had" in last["text"], last
-    d.use("mapped")
-
 
 def test_a_runtime_folder_that_is_full_is_named_and_tried_again(daemon, tmp_path):
     """LOAD-2, SUP-6: what is short now may not be the next time."""

@@ -25,37 +25,31 @@ static const struct pm_start_facts good = {.folder_known = true,
                                            .inodes_known = true,
                                            .n_free_inodes = 1000,
                                            .descriptors_known = true,
-                                           .n_free_descriptors = 8,
-                                           .memory_known = true,
-                                           .memory_bytes = 4096 * MIB};
+                                           .n_free_descriptors = 8};
 
 static void test_each_shortage_refuses_a_start_with_its_own_code(void **state)
 {
     static const struct {
         struct pm_start_facts facts;
-        uint64_t memory_bytes;
         int code;
         const char *text;
     } rows[] = {
-        {{.folder_error = EROFS}, 0, POOLMGR_E_FOLDER_DENIED, "Read-only"},
-        {{.folder_known = true, .folder_free_bytes = 1000}, 0, POOLMGR_E_DISK_FULL, "1000 B left"},
+        {{.folder_error = EROFS}, POOLMGR_E_FOLDER_DENIED, "Read-only"},
+        {{.folder_known = true, .folder_free_bytes = 1000}, POOLMGR_E_DISK_FULL, "1000 B left"},
         {{.folder_known = true,
           .folder_free_bytes = 100 * MIB,
           .inodes_known = true,
           .n_free_inodes = 3},
-         0,
          POOLMGR_E_DISK_FULL,
          "3 files"},
         {{.descriptors_known = true, .n_free_descriptors = 7},
-         0,
          POOLMGR_E_DESCRIPTORS_SHORT,
          "7 descriptors"},
-        {{.memory_known = true, .memory_bytes = 10}, 11, POOLMGR_E_MEMORY_SHORT, "1 bytes are"},
     };
 
     (void)state;
     for (size_t i = 0; i < PM_ARRAY_LEN(rows); i++) {
-        struct pm_start_needs needs = {"/run/poolmgr/instances", rows[i].memory_bytes};
+        struct pm_start_needs needs = {"/run/poolmgr/instances"};
         struct poolmgr_error err = {0};
 
         assert_int_equal(pm_start_judge(&rows[i].facts, &needs, &err), rows[i].code);
@@ -68,60 +62,30 @@ static void test_each_shortage_refuses_a_start_with_its_own_code(void **state)
 static void test_what_is_enough_or_unknown_refuses_nothing(void **state)
 {
     static const struct pm_start_facts unknown;
-    struct pm_start_needs needs = {"/run/poolmgr/instances", 4096 * MIB};
+    struct pm_start_needs needs = {"/run/poolmgr/instances"};
 
     (void)state;
     assert_int_equal(pm_start_judge(&good, &needs, NULL), 0);
     assert_int_equal(pm_start_judge(&unknown, &needs, NULL), 0);
 }
 
-static void test_only_a_model_that_is_not_mapped_is_its_engines_own(void **state)
+static void test_the_folder_is_seen(void **state)
 {
-    static const struct {
-        const char *devices, *word, *value;
-        bool keeps;
-    } rows[] = {
-        {"cpu", NULL, NULL, false},           {"cpu", "--no-mmap", NULL, true},
-        {"cpu", "--mlock", NULL, true},       {"auto", "--mlock", NULL, false},
-        {"0", "--no-mmap", NULL, false},      {"cpu", "-lm", "none", true},
-        {"cpu", "-lm", "mmap", false},        {"cpu", "--load-mode", "mlock", true},
-        {"cpu", "--threads", "mlock", false},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < PM_ARRAY_LEN(rows); i++) {
-        struct pm_pool_spec *spec = pm_pool_spec_new("a");
-
-        free(spec->devices);
-        spec->devices = pm_xstrdup(rows[i].devices);
-        if (rows[i].word)
-            pm_strv_add(&spec->args, rows[i].word);
-        if (rows[i].value)
-            pm_strv_add(&spec->args, rows[i].value);
-        assert_int_equal(pm_start_keeps_model(spec), rows[i].keeps);
-        pm_pool_spec_unref(spec);
-    }
-}
-
-static void test_the_folder_and_the_memory_at_hand_are_seen(void **state)
-{
-    struct pm_start_needs needs = {"/tmp", 1};
+    struct pm_start_needs needs = {"/tmp"};
     struct pm_start_facts facts;
 
     (void)state;
     pm_start_look(&needs, &facts);
     assert_int_equal(facts.folder_error, 0);
     assert_true(facts.folder_known && facts.folder_free_bytes > 0);
-    assert_true(facts.memory_known && facts.memory_bytes > 0);
-    needs = (struct pm_start_needs){"/tmp/there-is-no-such-folder", 0};
+    needs = (struct pm_start_needs){"/tmp/there-is-no-such-folder"};
     pm_start_look(&needs, &facts);
     assert_int_equal(facts.folder_error, ENOENT);
-    assert_false(facts.memory_known);
 }
 
 static void test_descriptors_that_are_left_are_counted_and_given_back(void **state)
 {
-    struct pm_start_needs needs = {"/tmp", 0};
+    struct pm_start_needs needs = {"/tmp"};
     struct rlimit before, few;
     struct pm_start_facts facts;
     int first;
@@ -147,8 +111,8 @@ static void test_descriptors_that_are_left_are_counted_and_given_back(void **sta
 
 static void test_looking_costs_microseconds(void **state)
 {
-    struct pm_start_needs needs = {"/tmp", 0};
-    uint64_t best_ns = UINT64_MAX, memory_ns;
+    struct pm_start_needs needs = {"/tmp"};
+    uint64_t best_ns = UINT64_MAX;
     struct pm_start_facts facts;
 
     (void)state;
@@ -160,12 +124,7 @@ static void test_looking_costs_microseconds(void **state)
         ns = pm_monotonic_ns() - began_ns;
         best_ns = ns < best_ns ? ns : best_ns;
     }
-    memory_ns = pm_monotonic_ns();
-    needs.memory_bytes = 1;
-    pm_start_look(&needs, &facts);
-    memory_ns = pm_monotonic_ns() - memory_ns;
-    printf("# the checks before a start: %.1f us, with memory %.1f us\n", (double)best_ns / 1000,
-           (double)memory_ns / 1000);
+    printf("# the checks before a start: %.1f us\n", (double)best_ns / 1000);
     assert_true(best_ns < 1000000);
 }
 
@@ -174,8 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_shortage_refuses_a_start_with_its_own_code),
         cmocka_unit_test(test_what_is_enough_or_unknown_refuses_nothing),
-        cmocka_unit_test(test_only_a_model_that_is_not_mapped_is_its_engines_own),
-        cmocka_unit_test(test_the_folder_and_the_memory_at_hand_are_seen),
+        cmocka_unit_test(test_the_folder_is_seen),
         cmocka_unit_test(test_descriptors_that_are_left_are_counted_and_given_back),
         cmocka_unit_test(test_looking_costs_microseconds),
     };
