@@ -46,7 +46,7 @@ static const struct shape shapes[] = {
     {"Placement", "chosen:$Candidate decided_by:s ties:i waits:b predicted_start_ms:i "
                   "error:$ErrorObject candidates:*Candidate!"},
     {"Candidate", "pool_id:s! replica_id:i! refused_by:s"},
-    {"Plan", "fits:b! model:o! context:i! slots:i! total_context:i! largest_context:i! "
+    {"Plan", "fits:b! on_cpu:b model:o! context:i! slots:i! total_context:i! largest_context:i! "
              "shortfall:$Shortfall host_bytes:i! devices:*PlanDevice! args:*s! env:o!"},
     {"Shortfall", "device:i! bytes:i!"},
     {"PlanDevice",
@@ -55,7 +55,7 @@ static const struct shape shapes[] = {
     {"ReplicaDevice",
      "id:s! uuid:s index:i mig_slot:i vram_total_bytes:i! vram_free_bytes:i planned_bytes:i! "
      "measured_bytes:i layers:i compute_capability:*i"},
-    {"DeviceList", "devices:*Device! driver:$Driver host:$Host"},
+    {"DeviceList", "devices:*Device! cpu:$Device driver:$Driver host:$Host"},
     {"Device",
      "id:s! uuid:s index:i mig_slot:i mig_mode:b name:s state:s! text:s pci:s vram_total_bytes:i! "
      "vram_free_bytes:i reserve_bytes:i! planned_bytes:i! claimed_bytes:i! left_bytes:i! "

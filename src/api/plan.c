@@ -143,26 +143,63 @@ static int read_mask(const struct asking *asking, const char *text, bool elsewhe
     if (text || elsewhere)
         return POOLMGR_OK;
     if (strcmp(spec->devices, "cpu") == 0)
-        return pm_fail(
-            err, POOLMGR_E_CONFLICT,
-            "pool '%s' is on the CPU, and plans are made for GPUs; name some as 'devices'",
-            spec->id);
+        return pm_mask_parse("cpu", 3, ret, NULL, err);
     if (spec->where)
         *ret = pm_mask_ref(spec->where);
     return POOLMGR_OK;
+}
+
+/* Asked for, or what `auto` means here. */
+static bool is_on_cpu(const struct pm_call *call, const struct asking *asking,
+                      const struct pm_mask *mask, bool elsewhere)
+{
+    const struct pm_manager *manager = call->api->manager;
+    struct pm_pool_view view;
+
+    if (mask || elsewhere)
+        return mask && pm_mask_is_cpu(mask);
+    return pm_core_pool(pm_manager_core(manager), asking->spec->id, pm_manager_now(manager),
+                        &view) &&
+           view.on_cpu;
+}
+
+static int take_cpu(const struct pm_core *core, struct asking *asking, bool elsewhere,
+                    struct poolmgr_error *err)
+{
+    struct pm_device_view view;
+
+    if (elsewhere) {
+        pm_planning_on_cpu(&asking->planning, asking->devices, asking->devices[0].is.free_bytes, 0);
+        return POOLMGR_OK;
+    }
+    for (size_t i = 0; pm_core_device_at(core, i, &view); i++) {
+        if (strcmp(view.is.id, PM_CPU_ID) != 0)
+            continue;
+        pm_planning_on_cpu(&asking->planning, asking->devices,
+                           view.left_bytes + held_by(core, asking->spec, PM_CPU_ID) +
+                               view.is.reserve_bytes,
+                           view.is.reserve_bytes);
+        return POOLMGR_OK;
+    }
+    return pm_fail(
+        err, POOLMGR_E_CONFLICT,
+        "the memory of this machine is not known; say what there would be, as 'machine'");
 }
 
 static bool choose_devices(struct pm_call *call, const json_t *body, struct asking *asking)
 {
     pm_auto(pm_mask_unref) struct pm_mask *mask = NULL;
     struct poolmgr_error err = {0};
+    bool elsewhere = json_object_get(body, "machine");
     const char *text;
     int r;
 
     if (!pm_member_text(call, body, "devices", &text))
         return false;
-    r = read_mask(asking, text, json_object_get(body, "machine"), &mask, &err);
-    if (r == POOLMGR_OK && mask)
+    r = read_mask(asking, text, elsewhere, &mask, &err);
+    if (r == POOLMGR_OK && is_on_cpu(call, asking, mask, elsewhere))
+        r = take_cpu(pm_manager_core(call->api->manager), asking, elsewhere, &err);
+    else if (r == POOLMGR_OK && mask)
         r = pm_planning_choose(mask, asking->devices, asking->planning.n_devices,
                                &asking->planning.n_devices, &err);
     if (r == POOLMGR_OK && asking->planning.n_devices == 0)

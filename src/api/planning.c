@@ -66,6 +66,21 @@ static int split(struct work *work, struct poolmgr_error *err)
                          work->devices, planning->n_devices, &work->split, err);
 }
 
+/* What stays with the host elsewhere lies on the same device; of what is tied there is no copy. */
+static void plan_on_cpu(struct work *work)
+{
+    struct pm_estimate *estimate = &work->estimate;
+    uint64_t host = estimate->host_bytes - estimate->tied_bytes;
+    uint64_t *free_bytes = &work->devices[0].free_bytes;
+
+    work->devices[0].context_bytes = 0;
+    estimate->weights[0] += host;
+    estimate->weights_bytes += host;
+    estimate->host_bytes = 0;
+    /* The largest context is sought with estimates that know nothing of that. */
+    *free_bytes -= host < *free_bytes ? host : *free_bytes;
+}
+
 static int plan(struct work *work, struct poolmgr_error *err)
 {
     const struct pm_planning *planning = work->planning;
@@ -80,10 +95,14 @@ static int plan(struct work *work, struct poolmgr_error *err)
         if (work->devices[i].context_bytes == 0)
             work->devices[i].context_bytes = work->estimate.context_bytes;
     }
+    if (planning->on_cpu)
+        plan_on_cpu(work);
 
     r = pm_split_largest_context(planning->model, &planning->ask, planning->mode, planning->ratios,
                                  planning->n_ratios, work->devices, planning->n_devices,
                                  &work->largest_context, err);
+    if (planning->on_cpu)
+        work->devices[0].free_bytes = planning->devices[0].is.free_bytes;
     return r < 0 ? r : split(work, err);
 }
 
@@ -180,15 +199,17 @@ static json_t *args_json(const struct work *work)
     for (size_t i = 0; i < split->n_used; i++)
         pm_buf_addf(&counts, "%s%u", i > 0 ? "," : "", split->counts[split->used[i]]);
 
-    if (split->n_used > 1) {
+    if (work->planning->on_cpu) {
+        add(args, "--device", "none");
+    } else if (split->n_used > 1) {
         add(args, "-sm", "layer");
         add(args, "-ts", pm_buf_text(&counts));
     } else {
         add(args, "-sm", "none");
         add(args, "-mg", "0");
     }
-    add_number(args, "-ngl", work->estimate.n_items);
-    if (work->planning->knows_fit)
+    add_number(args, "-ngl", work->planning->on_cpu ? 0 : work->estimate.n_items);
+    if (work->planning->knows_fit && !work->planning->on_cpu)
         add(args, "-fit", "off");
     add_number(args, "-c", work->estimate.total_context);
     add_number(args, "-np", work->estimate.total_context / work->estimate.context);
@@ -202,6 +223,8 @@ static json_t *env_json(const struct work *work)
     pm_auto_buf struct pm_buf ids = {0};
     json_t *env = json_object();
 
+    if (work->planning->on_cpu)
+        return env;
     for (size_t i = 0; i < split->n_used; i++)
         pm_buf_addf(&ids, "%s%s", i > 0 ? "," : "", work->planning->devices[split->used[i]].gpu.id);
     put_text(env, "CUDA_DEVICE_ORDER", "PCI_BUS_ID");
@@ -227,6 +250,8 @@ static json_t *answer_json(const struct work *work)
             json_pack("{s:I,s:I}", "device",
                       (json_int_t)planning->devices[work->short_device].gpu.index, "bytes",
                       (json_int_t)work->short_bytes));
+    if (planning->on_cpu)
+        (void)json_object_set_new(answer, "on_cpu", json_true());
     put_number(answer, "host_bytes", estimate->host_bytes);
     for (size_t i = 0; i < planning->n_devices; i++)
         (void)json_array_append_new(devices, device_json(work, i));
@@ -278,6 +303,17 @@ struct pm_planning_device pm_planning_imagine(size_t i, uint64_t free_bytes)
 
     (void)snprintf(device.gpu.id, sizeof(device.gpu.id), "%zu", i);
     return device;
+}
+
+void pm_planning_on_cpu(struct pm_planning *planning, struct pm_planning_device *devices,
+                        uint64_t free_bytes, uint64_t reserve_bytes)
+{
+    devices[0] = pm_planning_imagine(0, free_bytes);
+    devices[0].is.reserve_bytes = reserve_bytes;
+    planning->on_cpu = true;
+    planning->n_devices = 1;
+    planning->mode = PM_SPLIT_NONE;
+    planning->n_ratios = 0;
 }
 
 bool pm_planning_read_split(const char *text, enum pm_split_mode *ret, double *ratios,

@@ -27,6 +27,7 @@ struct pm_planning {
     size_t n_ratios;
     const struct pm_planning_device *devices;
     size_t n_devices;
+    bool on_cpu;    /* the only device is the CPU */
     bool knows_fit; /* the engine knows -fit, which has to be switched off */
 };
 
@@ -42,6 +43,10 @@ int pm_planning_answer(const struct pm_planning *planning, json_t **ret, struct 
 /* Leaves those of n devices that the mask means, in its order, and says how many. What pm_mask_resolve() refuses. */
 int pm_planning_choose(const struct pm_mask *mask, struct pm_planning_device *devices, size_t n,
                        size_t *ret_n, struct poolmgr_error *err);
+
+/* The CPU in place of devices[0] and all others. */
+void pm_planning_on_cpu(struct pm_planning *planning, struct pm_planning_device *devices,
+                        uint64_t free_bytes, uint64_t reserve_bytes);
 
 /* The i-th device of a machine that is only spoken of. */
 struct pm_planning_device pm_planning_imagine(size_t i, uint64_t free_bytes);

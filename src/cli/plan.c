@@ -169,6 +169,19 @@ static _Noreturn void die_unplanned(const struct question *question,
     pm_cli_die(1, "%s: %s%s%s", question->ref, err->message, err->hint[0] ? "; " : "", err->hint);
 }
 
+static void find_memory(const struct question *question, struct pm_planning *planning,
+                        struct pm_planning_device *devices)
+{
+    uint64_t free_bytes[PM_SHARES_MAX];
+
+    if (!question->machine)
+        free_bytes[0] = pm_plan_look_at_memory();
+    else if (pm_plan_read_machine(question->machine, free_bytes) > 1)
+        pm_cli_die(2, "--machine %s: the CPU has one memory", question->machine);
+    pm_planning_on_cpu(planning, devices, free_bytes[0],
+                       question->has_reserve ? question->reserve_bytes : 0);
+}
+
 static json_t *answer_here(const struct question *question)
 {
     struct pm_planning_device devices[PM_SHARES_MAX] = {0};
@@ -181,11 +194,15 @@ static json_t *answer_here(const struct question *question)
 
     if (!pm_planning_read_split(question->split ? question->split : "auto", &planning.mode, ratios,
                                 &planning.n_ratios))
-        pm_cli_die(2, "--split %s: none, auto, balanced, or ratios as [0.67,0.33], one a device", question->split);
+        pm_cli_die(2, "--split %s: none, auto, balanced, or ratios as [0.67,0.33], one a device",
+                   question->split);
     if (pm_engine_read_model(path_of(question->ref), &model, &err) < 0)
         pm_cli_die(pm_status(err.code)->exit_code, "%s", err.message);
 
-    planning.n_devices = find_devices(question, devices);
+    if (pm_plan_is_cpu(question->devices))
+        find_memory(question, &planning, devices);
+    else
+        planning.n_devices = find_devices(question, devices);
     planning.devices = devices;
     planning.model = model;
     planning.ask.context = question->context;

@@ -14,6 +14,10 @@ size_t pm_plan_read_machine(const char *text, uint64_t free_bytes[PM_SHARES_MAX]
 /* The devices of this machine, which pool-probe is asked for; ends the program where there is none, or nobody to ask. */
 size_t pm_plan_look_at_machine(struct pm_planning_device *devices);
 
+/* What is free of this machine's memory; ends the program where nobody can say. */
+uint64_t pm_plan_look_at_memory(void);
+bool pm_plan_is_cpu(const char *devices); /* a mask that means no GPU */
+
 /* Those that a mask means, in its order; ends the program when it means none of them. */
 size_t pm_plan_choose(const char *text, struct pm_planning_device *devices, size_t n);
 

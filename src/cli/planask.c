@@ -12,6 +12,7 @@
 
 #include "cli/plan.h"
 #include "gpu/gpu.h"
+#include "gpu/host.h"
 #include "util/cleanup.h"
 #include "util/str.h"
 #include "util/time.h"
@@ -175,7 +176,27 @@ size_t pm_plan_look_at_machine(struct pm_planning_device *devices)
     return n;
 }
 
+uint64_t pm_plan_look_at_memory(void)
+{
+    struct pm_host_memory memory;
+    struct poolmgr_error err = {0};
+
+    if (pm_host_memory(NULL, &memory, &err) < 0)
+        pm_cli_die(1, "%s; say what there is with --machine 24", err.message);
+    return memory.free_bytes;
+}
+
 /* ---- a mask ------------------------------------------------------------------------------------------- */
+
+bool pm_plan_is_cpu(const char *devices)
+{
+    struct pm_mask *mask = NULL;
+    bool is = devices && pm_mask_parse(devices, strlen(devices), &mask, NULL, NULL) == 0 &&
+              pm_mask_is_cpu(mask);
+
+    pm_mask_unref(mask);
+    return is;
+}
 
 static _Noreturn void die_of_mask(const struct poolmgr_error *err)
 {
@@ -189,11 +210,6 @@ size_t pm_plan_choose(const char *text, struct pm_planning_device *devices, size
 
     if (pm_mask_parse(text, strlen(text), &mask, NULL, &err) < 0)
         die_of_mask(&err);
-    if (pm_mask_is_cpu(mask))
-        pm_cli_die(2,
-                   "--devices %s: a plan is made for GPUs; on the CPU a model takes what "
-                   "its file has and its cache",
-                   text);
     if (pm_planning_choose(mask, devices, n, &n, &err) < 0)
         die_of_mask(&err);
     pm_mask_unref(mask);

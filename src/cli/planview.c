@@ -95,14 +95,23 @@ static uint64_t longest_of(const json_t *devices)
 
 /* ---- words -------------------------------------------------------------------------------------------- */
 
-/* What is lacking to the byte: with so many more it fits, with one less it does not. */
-static void print_shortfall(const json_t *shortfall, struct pm_buf *out)
+static bool is_on_cpu(const json_t *answer)
 {
+    return json_is_true(json_object_get(answer, "on_cpu"));
+}
+
+/* What is lacking to the byte: with so many more it fits, with one less it does not. */
+static void print_shortfall(const json_t *answer, struct pm_buf *out)
+{
+    const json_t *shortfall = json_object_get(answer, "shortfall");
     uint64_t bytes = pm_number(shortfall, "bytes");
     char text[32];
 
-    pm_buf_addf(out, "does not fit: device %" PRIu64 " lacks %" PRIu64 " %s",
-                pm_number(shortfall, "device"), bytes, bytes == 1 ? "byte" : "bytes");
+    if (is_on_cpu(answer))
+        pm_buf_adds(out, "does not fit: the CPU");
+    else
+        pm_buf_addf(out, "does not fit: device %" PRIu64, pm_number(shortfall, "device"));
+    pm_buf_addf(out, " lacks %" PRIu64 " %s", bytes, bytes == 1 ? "byte" : "bytes");
     if (bytes >= KIB)
         pm_buf_addf(out, " (%s)", pm_format_bytes(text, sizeof(text), bytes));
 }
@@ -117,7 +126,7 @@ void pm_plan_print_verdict(const json_t *answer, struct pm_buf *out)
     if (fits)
         pm_buf_adds(out, "fits");
     else
-        print_shortfall(json_object_get(answer, "shortfall"), out);
+        print_shortfall(answer, out);
 
     if (fits && trained > 0 && context > trained)
         pm_buf_addf(out, "; it was trained on %" PRIu64 " tokens, and %" PRIu64 " are more\n",
@@ -228,7 +237,8 @@ struct page {
 
 static struct page page_of(const json_t *devices, size_t columns, bool colour)
 {
-    struct page page = {.columns = columns, .bar = 60, .longest = longest_of(devices), .colour = colour};
+    struct page page = {
+        .columns = columns, .bar = 60, .longest = longest_of(devices), .colour = colour};
 
     page.below = columns > 0 && columns < LABEL_WIDTH + BAR_MIN;
     if (columns > 0)
@@ -238,13 +248,15 @@ static struct page page_of(const json_t *devices, size_t columns, bool colour)
     return page;
 }
 
-static void print_device(const json_t *device, const struct page *page, struct pm_buf *out)
+static void print_device(const json_t *device, bool on_cpu, const struct page *page,
+                         struct pm_buf *out)
 {
     struct bar bar = bar_of(device);
     pm_auto_buf struct pm_buf text = {0};
     char used[32], there[32];
 
-    pm_buf_addf(out, "  %-4" PRIu64 "%4" PRIu64 " layers%s", bar.device, bar.n_layers,
+    (void)snprintf(used, sizeof(used), "%" PRIu64, bar.device);
+    pm_buf_addf(out, "  %-4s%4" PRIu64 " layers%s", on_cpu ? "cpu" : used, bar.n_layers,
                 page->below ? "\n  " : " ");
     print_bar(&bar, page->longest, page->bar, page->colour, out);
     pm_buf_addf(&text, "      %s of %s",
@@ -307,10 +319,11 @@ void pm_plan_print(const json_t *answer, unsigned columns, bool colour, struct p
 
     print_model(answer, &model);
     print_wrapped(pm_buf_text(&model), 2, columns, out);
-    json_array_foreach(devices, i, device) print_device(device, &page, out);
+    json_array_foreach(devices, i, device) print_device(device, is_on_cpu(answer), &page, out);
     print_legend(columns, colour, out);
-    pm_buf_addf(out, "host memory %s\n",
-                pm_format_bytes(text, sizeof(text), pm_number(answer, "host_bytes")));
+    if (!is_on_cpu(answer))
+        pm_buf_addf(out, "host memory %s\n",
+                    pm_format_bytes(text, sizeof(text), pm_number(answer, "host_bytes")));
     if (json_is_true(json_object_get(answer, "fits")))
         print_flags(answer, out); /* those of a plan that is none would only be copied */
 }
@@ -389,6 +402,8 @@ void pm_plan_draw(const json_t *answer, struct pm_buf *out)
         char label[64], used[32], there[32];
 
         (void)snprintf(label, sizeof(label), "device %" PRIu64, bar.device);
+        if (is_on_cpu(answer))
+            (void)snprintf(label, sizeof(label), "the CPU");
         draw_text(out, 10, y + 15, label);
         draw_bar(&bar, longest, y, out);
         (void)snprintf(label, sizeof(label), "%" PRIu64 " layers, %s of %s", bar.n_layers,

@@ -147,7 +147,7 @@ static const struct pm_setting devices_rows[] = {
      .type = PM_SIZES,
      .offset = TOP(devices.reserve),
      .fallback = "1GiB",
-     .help = "kept free on every device; or a map of device and size"},
+     .help = "kept free on every GPU; or a map of device and size, as { 0: 2GiB, cpu: 4GiB }"},
     {.name = "quarantine",
      .type = PM_DURATION,
      .offset = TOP(devices.quarantine_ms),
@@ -158,8 +158,8 @@ static const struct pm_setting devices_rows[] = {
      .shape = PM_SHAPE_MAP,
      .offset = TOP(devices.declared),
      .restart = true,
-     .help =
-         "devices and sizes, as { 0: 24GiB }, instead of looking: what pools need there is `vram`"},
+     .help = "devices and sizes, as { 0: 24GiB, cpu: 16GiB }, instead of looking: GPUs, the CPU, "
+             "or both"},
     END,
 };
 

@@ -206,11 +206,24 @@ static void ask_control_groups(const char *root, struct pm_host_memory *memory)
         ask_mount(root, line, cgroups, memory);
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t free_of(const struct pm_host_memory *memory)
+{
+    struct pm_host_memory without_files = *memory;
+
+    without_files.limit_used_bytes -= less(memory->limit_file_bytes, memory->limit_used_bytes);
+    return less(memory->available_bytes, left_of(&without_files));
+}
+
 int pm_host_memory(const char *root, struct pm_host_memory *ret, struct poolmgr_error *err)
 {
     pm_auto_free char *path = pm_xasprintf("%s/proc/meminfo", root_of(root)), *text = NULL;
     struct pm_host_memory memory = {.limit_bytes = UINT64_MAX};
-    uint64_t total_kib, available_kib, left;
+    uint64_t total_kib, available_kib;
     int r = pm_read_file(path, TEXT_MAX, &text, NULL, err);
 
     if (r < 0)
@@ -223,8 +236,9 @@ int pm_host_memory(const char *root, struct pm_host_memory *ret, struct poolmgr_
     memory.total_bytes = total_kib * 1024;
     memory.available_bytes = available_kib * 1024;
     ask_control_groups(root_of(root), &memory);
-    left = left_of(&memory);
-    memory.capacity_bytes = left < memory.available_bytes ? left : memory.available_bytes;
+    memory.capacity_bytes = less(left_of(&memory), memory.available_bytes);
+    memory.most_bytes = less(memory.total_bytes, memory.limit_bytes);
+    memory.free_bytes = free_of(&memory);
     *ret = memory;
     return POOLMGR_OK;
 }

@@ -20,8 +20,11 @@ struct pm_host_memory {
     uint64_t
         limit_cache_bytes; /* of these, files that were not used lately: given back when asked for */
     uint64_t limit_file_bytes; /* all files: what is mapped is among them, and can be read again */
-    /* min(MemAvailable, limit - used): what a plan may count on. */
+    /* min(MemAvailable, limit - used). */
     uint64_t capacity_bytes;
+    /* The whole of it, and what is free, as a plan counts: files of a group are given back when somebody needs the room, as
+     * they are in MemAvailable. */
+    uint64_t most_bytes, free_bytes;
 };
 
 /* POOLMGR_E_INTERNAL: <root>/proc/meminfo cannot be read, or lacks a line. Control groups that cannot be read limit

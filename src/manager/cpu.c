@@ -21,22 +21,6 @@ struct pm_cpu_watch {
     uint64_t total_bytes, looked_ms;
 };
 
-static uint64_t less(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* A group's files count as used there and are given back when somebody needs the room, as the kernel's are in MemAvailable. */
-static uint64_t free_of(const struct pm_host_memory *memory)
-{
-    uint64_t used = memory->limit_used_bytes > memory->limit_file_bytes
-                        ? memory->limit_used_bytes - memory->limit_file_bytes
-                        : 0;
-
-    return less(memory->available_bytes,
-                memory->limit_bytes > used ? memory->limit_bytes - used : 0);
-}
-
 static void tell_size(struct pm_manager *manager, uint64_t total_bytes)
 {
     struct pm_device cpu = {.total_bytes = total_bytes};
@@ -79,12 +63,12 @@ void pm_cpu_look(struct pm_manager *manager)
         pm_host_memory(NULL, &memory, NULL) < 0)
         return;
     cpu->looked_ms = now_ms;
-    if (cpu->total_bytes != less(memory.total_bytes, memory.limit_bytes)) {
-        cpu->total_bytes = less(memory.total_bytes, memory.limit_bytes);
+    if (cpu->total_bytes != memory.most_bytes) {
+        cpu->total_bytes = memory.most_bytes;
         tell_size(manager, cpu->total_bytes);
     }
     tell_engines(manager);
-    pm_core_device_free(manager->core, PM_CPU_ID, free_of(&memory), true, now_ms, now_ms,
+    pm_core_device_free(manager->core, PM_CPU_ID, memory.free_bytes, true, now_ms, now_ms,
                         &manager->actions);
 }
 

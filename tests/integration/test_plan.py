@@ -157,7 +157,7 @@ def test_devices_and_ratios_are_chosen(published):
     assert [d["device"] for d in answer["devices"]] == [2, 0]
     assert sorted(d["layers"] for d in answer["devices"]) == [18, 19]
     for arguments, words in [(("--devices", "3"), "3"), (("--devices", "0,,1"), "--devices"),
-                             (("--devices", "cpu"), "made for GPUs"), (("--split", "[0.5,0.6,0]"), "not to 1"),
+                             (("--devices", "cpu"), "the CPU has one memory"), (("--split", "[0.5,0.6,0]"), "not to 1"),
                              (("--split", "[0.5,nan,0]"), "ratio 2"), (("--split", "[-1,2,0]"), "ratio 1"), (("--split", "[1]"), "1 ratios for 3 devices"),
                              (("--split", "half"), "--split"), (("--cache-k", "f17"), "no type 'f17'"),
                              (("--ctx", "99999999999"), "99999999999"), (("--reserve", "lots"), "no size"),
@@ -341,18 +341,50 @@ def test_a_pool_is_planned_on_the_devices_of_its_daemon(either, published):
         assert answer.json()["error"]["param"] == param, (body, answer.body)
 
 
-def test_a_pool_without_devices_is_planned_on_a_machine_that_may_be(either, published):
+def test_a_pool_without_gpus_is_planned_on_a_machine_that_may_be(either, published):
     d = either({"cpu": Daemon.pool(model=published("qwen3-4b-real")), "auto": Daemon.pool(devices="auto")})
-    refused = d.post("/v1/plan", {"model": "cpu"})
-    assert (refused.status, refused.json()["error"]["param"]) == (409, "devices")
-    assert "is on the CPU" in refused.json()["error"]["message"]
-    refused = d.post("/v1/plan", {"model": "auto"})
-    assert refused.status == 409 and "no device" in refused.json()["error"]["message"]
-    assert d.post("/v1/plan", {"model": "cpu", "machine": [{"free_bytes": 24 * GIB}]}).json()["fits"]
-    assert d.post("/v1/plan", {"model": "cpu", "devices": "none"}).status == 409
+    assert d.post("/v1/plan", {"model": "cpu"}).json()["on_cpu"]
+    assert d.post("/v1/plan", {"model": "cpu", "devices": "none"}).json()["on_cpu"]
+    refused = d.post("/v1/plan", {"model": "cpu", "devices": "all"})
+    assert refused.status in (400, 409) and refused.json()["error"]["param"] == "devices", refused.body
+    answer = d.post("/v1/plan", {"model": "cpu", "machine": [{"free_bytes": 24 * GIB}]}).json()
+    assert answer["fits"] and "on_cpu" not in answer
     done = subprocess.run([str(POOLCTL), "--url", "unix:" + d.socket, "plan", "cpu", "--machine", "8,8"],
                           capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.startswith("fits; ")) == (0, True), done
+
+
+def test_a_pool_on_the_cpu_is_planned_in_the_machines_memory(daemon, published):
+    """VRAM-1: weights are there once, the host's with the rest; with the bytes that are lacking it fits."""
+    d = daemon({"a": Daemon.pool(model=published("qwen3-4b-real"), context=8192, slots=1)},
+               {"devices": {"declared": {"cpu": "4GiB"}, "reserve": {"cpu": "1GiB"}}})
+    answer = d.post("/v1/plan", {"model": "a"}).json()
+    on = answer["devices"][0]
+    assert answer["on_cpu"] and not answer["fits"] and len(answer["devices"]) == 1
+    assert (on["free_bytes"], on["reserve_bytes"], on["context_bytes"]) == (4 * GIB, GIB, 0)
+    assert (on["weights_bytes"], on["kv_bytes"]) == (319065600 + 2172248064 + 10240, 1152 << 20)
+    assert answer["shortfall"]["bytes"] == on["used_bytes"] - 3 * GIB
+    assert 0 < answer["largest_context"] < 8192
+    assert (answer["args"][:4], answer["env"]) == (["--device", "none", "-ngl", "0"], {})
+    for lacks in (0, 1):
+        answer = d.post("/v1/plan", {"model": "a", "devices": "cpu",
+                                     "machine": [{"free_bytes": on["used_bytes"] - lacks}]}).json()
+        assert (answer["fits"], answer.get("shortfall", {}).get("bytes", 0)) == (not lacks, lacks)
+    error = d.refusal("a")
+    assert error["code"] == "never_fits" and "%d bytes are missing" % (on["used_bytes"] - 3 * GIB) in error["message"]
+    done = subprocess.run([str(POOLCTL), "--url", "unix:" + d.socket, "plan", "a"],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and done.stdout.startswith("does not fit: the CPU lacks "), done
+
+
+def test_a_file_is_planned_for_the_cpu_of_this_machine_or_of_another(published):
+    path = published("qwen3-4b-real")
+    status, answer = asked(path, "--devices", "cpu", "--machine", "16", "--ctx", "8192")
+    assert (status, answer["fits"], answer["on_cpu"]) == (0, True, True)
+    assert answer["devices"][0]["free_bytes"] == 16 * GIB and answer["devices"][0]["reserve_bytes"] == 0
+    assert "host memory" not in plan(path, "--devices", "cpu", "--machine", "16").stdout
+    assert asked(tiny_model(), "--devices", "cpu")[1]["on_cpu"]
+    assert plan(path, "--devices", "cpu", "--machine", "16,16").returncode == 2
 
 
 def test_a_model_that_cannot_be_read_is_said(daemon, tmp_path):

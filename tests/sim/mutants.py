@@ -58,6 +58,7 @@ MUTANTS = [
      "left >= tightest || !pm_room_open(core, &way->shares, first) ||", "left >= tightest ||", {11}),
     ("LOAD", "a-mask-is-a-wish", "reach.c",
      "spec->where ? spec->where : core->everything", "core->everything", {11}),
+    ("LOAD", "the-cpu-has-no-end", "ways.c", "return pm_cpu_weighs(core, spec);", "return false;", {11}),
     ("LOAD", "memory-of-others-is-free", "vram.c",
      "    pm_ledger_see(&core->ledger, (uint32_t)(device - core->devices),\n"
      "                  minus(free_bytes, device->is.reserve_bytes));\n", "", {10}),

@@ -41,6 +41,8 @@ static void test_the_control_group_that_leaves_least_counts(void **state)
     assert_int_equal(memory.limit_used_bytes, 12 * GIB);
     assert_int_equal(memory.limit_cache_bytes, 3 * GIB);
     assert_int_equal(memory.capacity_bytes, 28 * GIB);
+    assert_int_equal(memory.most_bytes, 40 * GIB);
+    assert_int_equal(memory.free_bytes, 32 * GIB); /* files are read again when they are needed */
 }
 
 static void test_a_container_sees_its_own_limit(void **state)
@@ -54,6 +56,7 @@ static void test_a_container_sees_its_own_limit(void **state)
     assert_int_equal(memory.limit_bytes, 16 * GIB);
     assert_int_equal(memory.limit_cache_bytes, 2 * GIB);
     assert_int_equal(memory.capacity_bytes, 10 * GIB);
+    assert_int_equal(memory.free_bytes, 12 * GIB);
 }
 
 static void test_without_a_limit_what_is_available_counts(void **state)
@@ -63,6 +66,8 @@ static void test_without_a_limit_what_is_available_counts(void **state)
     (void)state;
     assert_int_equal(memory.limit_bytes, UINT64_MAX);
     assert_int_equal(memory.capacity_bytes, UINT64_C(8192000) * KIB);
+    assert_int_equal(memory.free_bytes, memory.available_bytes);
+    assert_int_equal(memory.most_bytes, memory.total_bytes);
     assert_int_equal(memory_of(TREE("others")).limit_bytes,
                      UINT64_MAX); /* no control groups at all */
 }

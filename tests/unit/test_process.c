@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -462,6 +463,41 @@ static void test_memory_and_cpu_time_are_seen(void **state)
     wait_for(seen, seen->childless);
 }
 
+static void have_memory_and_wait(int told, size_t n)
+{
+    char *memory = malloc(n);
+
+    for (size_t i = 0; i < n; i++)
+        ((volatile char *)memory)[i] = 1;
+    (void)!write(told, "", 1);
+    for (;;)
+        (void)pause();
+}
+
+/* VRAM-1 of the CPU: what a child of an engine has is counted with it. */
+static void test_memory_of_a_tree_is_its_own_and_its_childrens(void **state)
+{
+    uint64_t before = pm_tree_own_bytes(getpid());
+    int fds[2];
+    pid_t child;
+    char byte;
+
+    (void)state;
+    assert_true(before > 0);
+    assert_int_equal(pipe(fds), 0);
+    child = fork();
+    if (child == 0)
+        have_memory_and_wait(fds[1], 32 << 20);
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    assert_true(pm_tree_own_bytes(getpid()) >= before + (32 << 20));
+    assert_true(pm_tree_own_bytes(child) >= 32 << 20);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(pm_tree_own_bytes(child), 0);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+}
+
 static void test_an_engine_that_says_nothing_is_told_all_the_same(void **state)
 {
     struct seen *seen = *state;
@@ -865,6 +901,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_flood_fills_no_disk_and_stops_nobody, set_up,
                                         take_down),
         cmocka_unit_test_setup_teardown(test_memory_and_cpu_time_are_seen, set_up, take_down),
+        cmocka_unit_test(test_memory_of_a_tree_is_its_own_and_its_childrens),
         cmocka_unit_test_setup_teardown(test_an_engine_that_says_nothing_is_told_all_the_same,
                                         set_up, take_down),
         cmocka_unit_test_setup_teardown(
