@@ -47,8 +47,8 @@ void pm_engine_command_fini(struct pm_engine_command *command);
 
 /* What a program of llama.cpp can, as far as its builds differ. Zeros: it is old, or unknown. */
 struct pm_engine_traits {
-    bool fit;   /* it moves layers by itself unless `-fit off` says no */
-    bool trace; /* it tells its buffers at `-lv 4` only */
+    bool fit;         /* it moves layers by itself unless `-fit off` says no */
+    bool trace;       /* it tells its buffers at `-lv 4` only */
     bool few_outputs; /* it keeps room for the logits of one token a slot, not of a whole step */
 };
 

@@ -159,7 +159,8 @@ static void test_one_byte_less_than_what_is_told_as_missing_is_not_enough(void *
     begin();
     seen_free("0", 17, true);
     (void)wish("a");
-    pm_core_device_free(world.core, "0", 19 * GIB - 1, true, world.now_ms, world.now_ms, &world.out);
+    pm_core_device_free(world.core, "0", 19 * GIB - 1, true, world.now_ms, world.now_ms,
+                        &world.out);
     assert_int_equal(place("a").state, PM_WAITING);
     pm_core_device_free(world.core, "0", 19 * GIB, true, world.now_ms, world.now_ms, &world.out);
     assert_int_equal(place("a").state, PM_STARTING);
@@ -536,7 +537,8 @@ static uint64_t run_measured(struct pm_model *model, uint64_t compute, uint64_t 
     world.now_ms += 1000;
     pm_actions_clear(&world.out);
     seen("a", "0", used);
-    pm_core_device_free(world.core, "0", 24 * GIB - used, true, world.now_ms, world.now_ms, &world.out);
+    pm_core_device_free(world.core, "0", 24 * GIB - used, true, world.now_ms, world.now_ms,
+                        &world.out);
     return weights;
 }
 

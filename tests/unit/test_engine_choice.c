@@ -29,11 +29,11 @@
 #define PCI     "CUDA_DEVICE_ORDER=PCI_BUS_ID "
 #define OLD                                                                                        \
     {                                                                                              \
-        false, false                                                                               \
+        false, false, false                                                                        \
     }
 #define NEW                                                                                        \
     {                                                                                              \
-        true, true                                                                                 \
+        true, true, false                                                                          \
     }
 
 static const struct row {
@@ -52,7 +52,7 @@ static const struct row {
      "-sm none -mg 0 -ngl 33 ",
      PCI "CUDA_VISIBLE_DEVICES=" U0 " " NO_OTHERS_BUT_VULKAN},
     {{.n_layers = 33, .n_devices = 1, .devices = {{.id = M0, .n_layers = 33}}},
-     {true, false},
+     {.fit = true},
      "-sm none -mg 0 -ngl 33 -fit off ",
      PCI "CUDA_VISIBLE_DEVICES=" M0 " " NO_OTHERS},
     {{.n_layers = 65,
@@ -64,7 +64,7 @@ static const struct row {
     {{.n_layers = 65,
       .n_devices = 3,
       .devices = {{.id = "2", .n_layers = 25}, {.id = "0", .n_layers = 40}, {.id = "1"}}},
-     {false, true},
+     {.trace = true},
      "-sm layer -ts 25,40,0 -ngl 65 -lv 4 ",
      PCI "CUDA_VISIBLE_DEVICES=2,0,1 "},
     /* Bytes that were declared: nobody counted layers. */
