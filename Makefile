@@ -53,7 +53,7 @@ deps-test: ## install what testing adds
 	@scripts/deps.sh build run test
 
 clean: ## remove what was built; the engine and the models stay
-	rm -rf build/release build/asan build/clang build/plain build/tsan build/fuzz build/test
+	rm -rf build/release build/asan build/plain build/tsan build/fuzz build/test
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# usage: build.sh release|bench|asan|clang|plain|tsan|fuzz      builds into build/<name>
+# usage: build.sh release|bench|asan|plain|tsan|fuzz      builds into build/<name>
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -8,10 +8,9 @@ name=$1
 case $name in
 release) options=(-Dbuildtype=release -Dtests=false -Dwerror=false) ;; # a newer compiler may warn of more
 bench) options=(-Dbuildtype=release -Dbench=true) ;;
-asan) options=('-Db_sanitize=address,undefined') ;;
-clang) export CC=clang; options=() ;;
+asan) options=('-Db_sanitize=address,undefined' -Doptimization=1) ;;
 plain) options=(-Dbuildtype=release -Ddebug=true) ;;
-tsan) options=(-Db_sanitize=thread) ;;
+tsan) export CC=clang; options=(-Db_sanitize=thread -Doptimization=1 -Db_lundef=false) ;;
 fuzz) export CC=clang; options=(-Dfuzzers=true '-Db_sanitize=address,undefined' -Db_lundef=false) ;;
 *) die "no build '$name'" ;;
 esac

@@ -50,7 +50,6 @@ runner integration "$out/integration.xml" python_tests integration
 runner bdd "$out/bdd.xml" python_tests bdd
 runner scripts "$out/scripts.xml" python_tests scripts
 runner sim "$out/sim.log" limited scripts/sim.sh short
-runner clang build/clang/meson-logs/testlog.junit.xml units clang --suite unit
 export POOLMGR_TEST_SHORT=1 # tools that are many times slower
 runner valgrind build/plain/meson-logs/testlog-valgrind.junit.xml units plain --suite valgrind --timeout-multiplier 10 \
     --wrapper 'valgrind -q --error-exitcode=9 --leak-check=full --child-silent-after-fork=yes' # names its results itself
