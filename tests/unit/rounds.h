@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How often a random test goes round: a quarter under tools that are many times slower (POOLMGR_TEST_SHORT). */
+/* How often a random test goes round: a tenth under tools that are many times slower (POOLMGR_TEST_SHORT). */
 #ifndef TESTS_ROUNDS_H
 #define TESTS_ROUNDS_H
 
@@ -7,7 +7,7 @@
 
 static inline int rounds(int n)
 {
-    return getenv("POOLMGR_TEST_SHORT") ? n / 4 : n;
+    return getenv("POOLMGR_TEST_SHORT") ? n / 10 : n;
 }
 
 #endif

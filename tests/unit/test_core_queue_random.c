@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core_world.h"
+#include "rounds.h"
 
 #define N_WORLDS   250
 #define N_OPS      4000
@@ -435,10 +436,11 @@ static void run(uint64_t seed)
 
 static void test_in_a_million_operations_nobody_is_lost_doubled_or_overtaken(void **s)
 {
-    for (uint64_t seed = 1; seed <= N_WORLDS; seed++)
+    for (uint64_t seed = 1; seed <= (uint64_t)rounds(N_WORLDS); seed++)
         run(seed);
-    assert_true(n_grants > 100000 && n_dropped > 1000 && n_full > 1000 && n_timeouts > 1000 &&
-                n_turns > 10000 && n_forced_batch > 1000);
+    assert_true(n_grants > (uint64_t)rounds(100000) && n_dropped > (uint64_t)rounds(1000) &&
+                n_full > (uint64_t)rounds(1000) && n_timeouts > (uint64_t)rounds(1000) &&
+                n_turns > (uint64_t)rounds(10000) && n_forced_batch > (uint64_t)rounds(1000));
 }
 
 /* Nobody else comes: then one goes when it was told it would. */

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "plan/mask.h"
+#include "rounds.h"
 #include "util/buf.h"
 #include "util/str.h"
 
@@ -356,9 +357,9 @@ static void run_machine(uint64_t with)
 
 static void test_a_mask_means_what_was_written_by_whatever_names(void **state)
 {
-    for (uint64_t i = 1; i <= N_MACHINES; i++)
+    for (uint64_t i = 1; i <= (uint64_t)rounds(N_MACHINES); i++)
         run_machine(i);
-    assert_true(n_sets > N_MACHINES / 2 && n_devices > 2 * n_sets);
+    assert_true(n_sets > (uint64_t)rounds(N_MACHINES) / 2 && n_devices > 2 * n_sets);
 }
 
 /* ---- the grammar, once more --------------------------------------------------------------------------- */
@@ -436,7 +437,7 @@ static void test_what_is_read_is_what_the_grammar_allows(void **state)
 
     assert_int_equal(regcomp(&grammar, MASK, REG_EXTENDED | REG_NOSUB), 0);
     start(1);
-    for (size_t i = 0; i < N_TEXTS; i++) {
+    for (size_t i = 0; i < (size_t)rounds(N_TEXTS); i++) {
         pm_auto_buf struct pm_buf buf = {0};
         struct poolmgr_error err = {0};
         struct pm_mask *mask = NULL;
@@ -456,7 +457,7 @@ static void test_what_is_read_is_what_the_grammar_allows(void **state)
         pm_mask_unref(mask);
     }
     regfree(&grammar);
-    assert_true(n_right > N_TEXTS / 50 && n_beyond > 100);
+    assert_true(n_right > (size_t)rounds(N_TEXTS) / 50 && n_beyond > 100);
 }
 
 static void test_one_machine(void **state)

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "plan/split.h"
+#include "rounds.h"
 #include "util/cleanup.h"
 
 #define CASES       20000
@@ -274,7 +275,7 @@ static void test_plans_are_the_best_of_all_cuts(void **state)
     size_t n_of[DEVICES_MAX + 1] = {0};
 
     seed = 1;
-    for (int i = 0; i < CASES; i++) {
+    for (int i = 0; i < rounds(CASES); i++) {
         struct world world;
 
         draw_world(&world);
@@ -282,13 +283,13 @@ static void test_plans_are_the_best_of_all_cuts(void **state)
     }
     /* All kinds were met. */
     for (size_t n = 0; n <= 3; n++)
-        assert_true(n_of[n] > CASES / 200);
+        assert_true(n_of[n] > (uint64_t)rounds(CASES) / 200);
 }
 
 static void test_the_order_in_the_input_changes_nothing(void **state)
 {
     seed = 2;
-    for (int i = 0; i < CASES / 4; i++) {
+    for (int i = 0; i < rounds(CASES / 4); i++) {
         struct world world, turned;
         struct pm_split split, again;
         size_t shift;
@@ -316,7 +317,7 @@ static void test_the_order_in_the_input_changes_nothing(void **state)
 static void test_more_memory_or_less_to_hold_never_hurts(void **state)
 {
     seed = 3;
-    for (int i = 0; i < CASES / 4; i++) {
+    for (int i = 0; i < rounds(CASES / 4); i++) {
         struct world world;
         struct pm_split before, after;
 
@@ -457,7 +458,7 @@ static void test_counts_as_ts_are_reproduced_in_all_ways_to_cut_in_two_and_three
 static void test_counts_as_ts_are_reproduced_a_million_times_at_random(void **state)
 {
     seed = 5;
-    for (int i = 0; i < 1000000; i++) {
+    for (int i = 0; i < rounds(1000000); i++) {
         unsigned counts[PM_SHARES_MAX], n_items = 0;
         size_t n = 1 + draw(PM_SHARES_MAX);
 
