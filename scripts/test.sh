@@ -28,12 +28,16 @@ runner() {
 # A runner that hangs is ended, so that the sum is told in any case.
 limited() { timeout --kill-after=30 --signal=INT 600 "$@"; }
 
+# Most tests wait more than they work, so more of them run at once than there are cores. Those that share something name a
+# group, which stays together.
+n_units=4
+
 # units BUILD [meson test options …]: the unit tests of one build, under setarch -R as sanitizers want it.
 units() {
     local build=$1; shift
     scripts/build.sh "$build" || return # `set -e` does not reach in here
     POOLMGR_TEST_ENGINE=${POOLMGR_TEST_ENGINE:-$PWD/build/engine/usr/bin/llama-server} \
-        limited setarch -R meson test -C "build/$build" --num-processes 3 --no-rebuild --print-errorlogs "$@"
+        limited setarch -R meson test -C "build/$build" --num-processes $n_units --no-rebuild --print-errorlogs "$@"
 }
 
 python_tests() {
