@@ -30,7 +30,7 @@ limited() { timeout --kill-after=30 --signal=INT 600 "$@"; }
 
 # Most tests wait more than they work, so more of them run at once than there are cores. Those that share something name a
 # group, which stays together.
-n_units=4
+n_units=4 n_python=6
 
 # units BUILD [meson test options …]: the unit tests of one build, under setarch -R as sanitizers want it.
 units() {
@@ -42,7 +42,7 @@ units() {
 
 python_tests() {
     POOLMGR_BUILD=$PWD/build/asan POOLMGR_TEST_ENGINE=${POOLMGR_TEST_ENGINE:-$PWD/build/engine/usr/bin/llama-server} \
-        limited setarch -R /usr/bin/python3 -m pytest -q -n 3 --dist loadfile -p no:cacheprovider -o faulthandler_timeout=150 \
+        limited setarch -R /usr/bin/python3 -m pytest -q -n $n_python --dist loadgroup -p no:cacheprovider -o faulthandler_timeout=150 \
         --junitxml="$out/$1.xml" "tests/$1"
 }
 

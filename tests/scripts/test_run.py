@@ -11,6 +11,8 @@ import pytest
 from poolmgr_test import ENGINE, ROOT
 from poolmgr_test.paths import TEXT, tiny_model
 
+pytestmark = pytest.mark.xdist_group("run")      # they share build/release and build/run
+
 LEFT_OVER = str(ROOT / "scripts" / "left_over.py")
 
 

@@ -8,6 +8,8 @@ import pytest
 from cases import G, J, P, R, length
 from yard import Reader, open_to, say
 
+pytestmark = pytest.mark.xdist_group("answers")  # they share a yard
+
 A = "HTTP/1.1 200 OK\r\n"
 T = "Transfer-Encoding: chunked\r\n"
 SSE = A + "Content-Type: text/event-stream\r\n" + T + "\r\n"

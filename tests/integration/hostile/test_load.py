@@ -22,6 +22,8 @@ PATIENT = {"write_stall": "120s", "keep_alive": "60s", "stream_idle": "120s", "f
 MOST = 40                       # limits.connections of a small place
 LIFE = {"stall_timeout": "2s"}
 
+pytestmark = pytest.mark.xdist_group("load")     # they share daemons
+
 
 @pytest.fixture(scope="module", autouse=True)
 def many_descriptors():

@@ -9,6 +9,8 @@ import pytest
 from cases import ANY, CASES, G
 from yard import Reader, modes, open_to, say
 
+pytestmark = pytest.mark.xdist_group("requests")     # they share a yard
+
 
 def wanted(answer, expected):
     status, code = expected

@@ -15,6 +15,8 @@ MIB = 1 << 20
 CAP = 64 * MIB
 FLAT = 32 * MIB                 # memory may move by this much where it is to stay as it is
 
+pytestmark = pytest.mark.xdist_group("sizes")    # they share a daemon
+
 
 @pytest.fixture(scope="module")
 def place():

@@ -8,6 +8,8 @@ from cases import C, E, G, J, P, R, S, T, length
 from poolmgr_test import wait_until
 from yard import Reader, open_to, reset, say
 
+pytestmark = pytest.mark.xdist_group("time")     # they share a yard
+
 HALVES = {"H-09a": P + b"Content-Length: 14\r\n\r\n" + J, "H-09b": C + b"d\r\n" + J + E, "H-09c": C + b"d\r\n" + J + b"\r\n0\r\n",
           "H-09d": C + b"d\r\n" + J + b"\r\n0\r\n\r"}
 
