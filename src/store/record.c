@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/stored.h"
 #include "util/cleanup.h"
 #include "util/jsontext.h"
 #include "util/str.h"
@@ -169,11 +170,6 @@ static int read_json(json_t *json, const char *pool_id, struct pm_pool_record *r
     json_t *spec = NULL, *operation = NULL;
     int version, r;
 
-    if (json_unpack(json, "{s:i}", "version", &version) < 0)
-        return wrong(err, "it is no record of a pool: it has no version");
-    if (version != PM_RECORD_VERSION)
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "its version is %d, and we read %d", version,
-                       PM_RECORD_VERSION);
     if (json_unpack(json, "{s:i, s:s, s:s, s:s, s?o, s?o !}", "version", &version, "pool", &id,
                     "owner", &owner, "intent", &intent, "spec", &spec, "operation", &operation) < 0)
         return wrong(err, "a member is missing, of another type, or unknown");
@@ -193,19 +189,12 @@ int pm_record_read(const char *text, size_t n, const char *pool_id, struct pm_po
 {
     struct pm_pool_record record = {0};
     pm_auto(json_decref) json_t *json = NULL;
-    json_error_t where;
     int r;
 
-    if (n > PM_RECORD_MAX_BYTES)
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "it is larger than %d bytes",
-                       PM_RECORD_MAX_BYTES);
-    if (memchr(text, '\0', n)) /* which jansson skips behind a number */
-        return wrong(err, "it holds a NUL byte");
-
-    json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
-    if (!json)
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "it is no JSON: %.160s, line %d", where.text,
-                       where.line);
+    r = pm_stored_read(text, n, PM_RECORD_MAX_BYTES, PM_RECORD_VERSION, "it is no record of a pool",
+                       &json, err);
+    if (r < 0)
+        return r;
 
     r = read_json(json, pool_id, &record, err);
     if (r < 0) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/stored.h"
 #include "util/cleanup.h"
 #include "util/str.h"
 
@@ -199,11 +200,6 @@ static int read_json(json_t *json, const char *name, struct pm_remembered *ret,
     json_t *devices;
     int version;
 
-    if (json_unpack(json, "{s:i}", "version", &version) < 0)
-        return wrong(err, "it is nothing that was remembered: it has no version");
-    if (version != PM_REMEMBERED_VERSION)
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "its version is %d, and we read %d", version,
-                       PM_REMEMBERED_VERSION);
     if (json_unpack(json, "{s:i, s:s, s:o !}", "version", &version, "identity", &identity,
                     "devices", &devices) < 0)
         return wrong(err, "a member is missing, of another type, or unknown");
@@ -219,19 +215,12 @@ int pm_remembered_read(const char *text, size_t n, const char *name, struct pm_r
 {
     struct pm_remembered remembered = {0};
     pm_auto(json_decref) json_t *json = NULL;
-    json_error_t where;
     int r;
 
-    if (n > PM_REMEMBERED_MAX_BYTES)
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "it is larger than %d bytes",
-                       PM_REMEMBERED_MAX_BYTES);
-    if (memchr(text, '\0', n)) /* which jansson skips behind a number */
-        return wrong(err, "it holds a NUL byte");
-
-    json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
-    if (!json)
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "it is no JSON: %.160s, line %d", where.text,
-                       where.line);
+    r = pm_stored_read(text, n, PM_REMEMBERED_MAX_BYTES, PM_REMEMBERED_VERSION,
+                       "it is nothing that was remembered", &json, err);
+    if (r < 0)
+        return r;
 
     r = read_json(json, name, &remembered, err);
     if (r < 0) {
