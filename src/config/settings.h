@@ -51,6 +51,10 @@ struct pm_setting {
 };
 
 #define PM_UNSTORED ((size_t)-1)
+#define PM_SETTINGS_END                                                                            \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
 
 extern const struct pm_setting pm_top_settings[];
 extern const struct pm_setting pm_engine_settings[];

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every key of the file, with its default. What is added here is parsed, checked, documented and dumped. */
+/* Every key of the file but those of a pool, with its default. What is added here is parsed, checked, documented and
+ * dumped. */
 #include "config/settings.h"
 
 #define TOP(member)    offsetof(struct pm_config, member)
 #define ENGINE(member) offsetof(struct pm_engine_spec, member)
-#define POOL(member)   offsetof(struct pm_pool_spec, member)
-#define END                                                                                        \
-    {                                                                                              \
-        .name = NULL                                                                               \
-    }
 
 /* ---- top level -------------------------------------------------------------------------------------- */
 
@@ -25,7 +21,7 @@ static const struct pm_setting log_rows[] = {
      .fallback = "auto",
      .words = "auto|pretty|json",
      .help = "auto: pretty on a terminal, else JSON lines"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting engine_log_rows[] = {
@@ -41,7 +37,7 @@ static const struct pm_setting engine_log_rows[] = {
      .least = 1,
      .most = 100,
      .help = "log files kept for each replica"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting limits_rows[] = {
@@ -71,7 +67,7 @@ static const struct pm_setting limits_rows[] = {
      .fallback = "64KiB",
      .later = true,
      .help = "the largest head of a request; fixed at 64KiB"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting timeouts_rows[] = {
@@ -120,7 +116,7 @@ static const struct pm_setting timeouts_rows[] = {
      .offset = TOP(timeouts.loading_every_ms),
      .fallback = "10s",
      .help = "between two such comments"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting retry_rows[] = {
@@ -134,7 +130,7 @@ static const struct pm_setting retry_rows[] = {
      .offset = TOP(retry.minimum),
      .fallback = "3",
      .help = "second tries that are always allowed"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting devices_rows[] = {
@@ -160,7 +156,7 @@ static const struct pm_setting devices_rows[] = {
      .restart = true,
      .help = "devices and sizes, as { 0: 24GiB, cpu: 16GiB }, instead of looking: GPUs, the CPU, "
              "or both"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting evict_rows[] = {
@@ -174,7 +170,7 @@ static const struct pm_setting evict_rows[] = {
      .offset = TOP(evict.min_residency_ms),
      .fallback = "30s",
      .help = "a pool that became ready later is not claimed"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting keep_rows[] = {
@@ -190,7 +186,7 @@ static const struct pm_setting keep_rows[] = {
      .fallback = "0",
      .later = true,
      .help = "0: never"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting models_rows[] = {
@@ -247,7 +243,7 @@ static const struct pm_setting models_rows[] = {
      .rows = keep_rows,
      .later = true,
      .help = "what is collected"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting key_rows[] = {
@@ -270,7 +266,7 @@ static const struct pm_setting key_rows[] = {
      .offset = PM_UNSTORED,
      .fallback = "0",
      .help = "0: unlimited"},
-    END,
+    PM_SETTINGS_END,
 };
 
 static const struct pm_setting node_rows[] = {
@@ -281,7 +277,7 @@ static const struct pm_setting node_rows[] = {
      .type = PM_PATH,
      .offset = PM_UNSTORED,
      .help = "that holds the token between us"},
-    END,
+    PM_SETTINGS_END,
 };
 
 const struct pm_setting pm_top_settings[] = {
@@ -427,7 +423,7 @@ const struct pm_setting pm_top_settings[] = {
      .rows = node_rows,
      .later = true,
      .help = "other machines"},
-    END,
+    PM_SETTINGS_END,
 };
 
 /* ---- engines ---------------------------------------------------------------------------------------- */
@@ -505,279 +501,5 @@ const struct pm_setting pm_engine_settings[] = {
      .fallback = "none",
      .words = "none|streams|all",
      .help = "families command and external: which requests stop when their connection closes"},
-    END,
-};
-
-/* ---- pools ------------------------------------------------------------------------------------------ */
-
-static const struct pm_setting model_rows[] = {
-    {.name = "main", .type = PM_MODEL_REF, .offset = POOL(model.main), .help = "the model's file"},
-    {.name = "mmproj",
-     .type = PM_MODEL_REF,
-     .offset = POOL(model.mmproj),
-     .help = "its projector for images"},
-    {.name = "draft",
-     .type = PM_MODEL_REF,
-     .offset = POOL(model.draft),
-     .help = "a small model that drafts for it"},
-    {.name = "lora", .type = PM_LIST, .offset = POOL(model.lora), .help = "adapters"},
-    {.name = "sha256",
-     .type = PM_TEXT,
-     .offset = POOL(model.sha256),
-     .later = true,
-     .help = "of main"},
-    END,
-};
-
-static const struct pm_setting queue_rows[] = {
-    {.name = "requests",
-     .type = PM_UINT,
-     .offset = POOL(queue.n_requests),
-     .fallback = "1024",
-     .least = 1,
-     .most = 1000000,
-     .help = "that may wait"},
-    {.name = "bytes",
-     .type = PM_BYTES,
-     .offset = POOL(queue.bytes),
-     .fallback = "256MiB",
-     .least = 1,
-     .help = "of their bodies"},
-    {.name = "policy",
-     .type = PM_WORD,
-     .offset = POOL(queue.policy),
-     .fallback = "reject",
-     .words = "reject|drop-lru",
-     .help = "when it is full"},
-    {.name = "max_age",
-     .type = PM_DURATION,
-     .offset = POOL(queue.max_age_ms),
-     .fallback = "10m",
-     .least = 1,
-     .help = "the longest wait"},
-    END,
-};
-
-static const struct pm_setting probe_rows[] = {
-    {.name = "every",
-     .type = PM_DURATION,
-     .offset = POOL(probe.every_ms),
-     .fallback = "2s",
-     .least = 1,
-     .help = "a look at a ready engine's health"},
-    {.name = "fall",
-     .type = PM_UINT,
-     .offset = POOL(probe.fall),
-     .fallback = "3",
-     .least = 1,
-     .help = "missed looks make it sick"},
-    {.name = "rise",
-     .type = PM_UINT,
-     .offset = POOL(probe.rise),
-     .fallback = "2",
-     .least = 1,
-     .help = "good looks bring it back"},
-    {.name = "sick_restart",
-     .type = PM_DURATION,
-     .offset = POOL(probe.sick_restart_ms),
-     .fallback = "60s",
-     .help = "a sick engine is restarted after this"},
-    END,
-};
-
-static const struct pm_setting backoff_rows[] = {
-    {.name = "base",
-     .type = PM_DURATION,
-     .offset = POOL(backoff.base_ms),
-     .fallback = "1s",
-     .least = 1,
-     .help = "the delay after the second failure; it doubles with each"},
-    {.name = "cap",
-     .type = PM_DURATION,
-     .offset = POOL(backoff.cap_ms),
-     .fallback = "5m",
-     .least = 1,
-     .help = "the longest delay"},
-    {.name = "jitter",
-     .type = PM_SHARE,
-     .offset = POOL(backoff.jitter),
-     .fallback = "0.5",
-     .help = "share of a delay that is random"},
-    {.name = "settle",
-     .type = PM_DURATION,
-     .offset = POOL(backoff.settle_ms),
-     .fallback = "60s",
-     .help = "ready for so long, most failures are forgiven"},
-    {.name = "reset",
-     .type = PM_DURATION,
-     .offset = POOL(backoff.reset_ms),
-     .fallback = "5m",
-     .help = "ready for so long, all are forgotten"},
-    {.name = "open_at",
-     .type = PM_UINT,
-     .offset = POOL(backoff.open_at),
-     .fallback = "5",
-     .least = 1,
-     .help = "failures that open the breaker"},
-    END,
-};
-
-static const struct pm_setting filter_rows[] = {
-    {.name = "strip", .type = PM_LIST, .offset = PM_UNSTORED, .help = "members to take out"},
-    {.name = "set",
-     .type = PM_RAW,
-     .shape = PM_SHAPE_MAP,
-     .offset = PM_UNSTORED,
-     .help = "members and values, or such maps by alias"},
-    END,
-};
-
-const struct pm_setting pm_pool_settings[] = {
-    {.name = "model",
-     .type = PM_GROUP,
-     .rows = model_rows,
-     .help = "a path; or a map of main, mmproj, draft, lora, sha256"},
-    {.name = "engine",
-     .type = PM_TEXT,
-     .offset = POOL(engine),
-     .fallback = "llama",
-     .help = "an entry of `engines`"},
-    {.name = "aliases",
-     .type = PM_LIST,
-     .offset = POOL(aliases),
-     .help = "other names that clients may use"},
-    {.name = "devices",
-     .type = PM_TEXT,
-     .offset = POOL(devices),
-     .fallback = "auto",
-     .help = "auto: one GPU that has room, or the CPU where the machine has none; cpu; or a mask, "
-             "as 0,1 (devices.md)"},
-    {.name = "tensor_split",
-     .type = PM_RAW,
-     .shape = PM_SHAPE_RATIOS,
-     .offset = POOL(tensor_split),
-     .fallback = "none",
-     .help = "none: one device of the mask; auto: several where no single one has room; or ratios, "
-             "one a device of the mask"},
-    {.name = "replicas",
-     .type = PM_UINT,
-     .offset = POOL(n_replicas),
-     .fallback = "1",
-     .least = 1,
-     .most = 64,
-     .help = "engines of the same kind"},
-    {.name = "slots",
-     .type = PM_UINT,
-     .offset = POOL(n_slots),
-     .fallback = "4",
-     .least = 1,
-     .most = 4096,
-     .help = "requests at once in one replica"},
-    {.name = "context",
-     .type = PM_UINT,
-     .offset = POOL(context),
-     .fallback = "8192",
-     .most = 100000000,
-     .help = "tokens for one request; 0: as trained"},
-    {.name = "args",
-     .type = PM_LIST,
-     .offset = POOL(args),
-     .help = "added to the engine's command line, last"},
-    {.name = "env",
-     .type = PM_PAIRS,
-     .offset = POOL(env),
-     .help = "added to the engine's environment"},
-    {.name = "vram",
-     .type = PM_SIZES,
-     .offset = POOL(vram),
-     .fallback = "0",
-     .help =
-         "what it needs on its device; or a map of devices and sizes: all of these; 0: estimated "
-         "from the model"},
-    {.name = "start",
-     .type = PM_WORD,
-     .offset = POOL(start),
-     .fallback = "on-demand",
-     .words = "on-demand|preload",
-     .help = "with the first request, or with the daemon"},
-    {.name = "idle_ttl",
-     .type = PM_DURATION,
-     .offset = POOL(idle_ttl_ms),
-     .fallback = "15m",
-     .help = "stopped after so long without a request, unless it is preloaded; 0: never"},
-    {.name = "pinned",
-     .type = PM_BOOL,
-     .offset = POOL(pinned),
-     .fallback = "false",
-     .help = "never stopped to make room for others"},
-    {.name = "evict_cost",
-     .type = PM_UINT,
-     .offset = POOL(evict_cost),
-     .fallback = "1",
-     .help = "dear pools are stopped last"},
-    {.name = "restart",
-     .type = PM_WORD,
-     .offset = POOL(restart),
-     .fallback = "always",
-     .words = "always|never",
-     .help = "never: after a crash cold until the next request or start"},
-    {.name = "max_queue_wait",
-     .type = PM_DURATION,
-     .offset = POOL(max_queue_wait_ms),
-     .fallback = "0",
-     .help = "a request that would wait longer is refused at once; 0: max_age"},
-    {.name = "queue", .type = PM_GROUP, .rows = queue_rows, .help = "requests that wait"},
-    {.name = "drain_deadline",
-     .type = PM_DURATION,
-     .offset = POOL(drain_deadline_ms),
-     .fallback = "5m",
-     .help = "how long a stop waits for running requests"},
-    {.name = "stop_grace",
-     .type = PM_DURATION,
-     .offset = POOL(stop_grace_ms),
-     .fallback = "10s",
-     .help = "from SIGTERM to SIGKILL"},
-    {.name = "start_stall",
-     .type = PM_DURATION,
-     .offset = POOL(start_stall_ms),
-     .fallback = "2m",
-     .least = 1,
-     .help = "a start without progress is given up"},
-    {.name = "start_max",
-     .type = PM_DURATION,
-     .offset = POOL(start_max_ms),
-     .fallback = "30m",
-     .least = 1,
-     .help = "the longest start"},
-    {.name = "abandon_after",
-     .type = PM_DURATION,
-     .offset = POOL(abandon_after_ms),
-     .fallback = "60s",
-     .help = "a start that nobody waits for any more is given up"},
-    {.name = "stall_timeout",
-     .type = PM_DURATION,
-     .offset = POOL(stall_timeout_ms),
-     .fallback = "2m",
-     .least = 1,
-     .help = "a busy engine without a sign of life is restarted"},
-    {.name = "probe", .type = PM_GROUP, .rows = probe_rows, .help = "looks at a ready engine"},
-    {.name = "backoff", .type = PM_GROUP, .rows = backoff_rows, .help = "between restarts"},
-    {.name = "cancel_settle",
-     .type = PM_DURATION,
-     .offset = POOL(cancel_settle_ms),
-     .fallback = "500ms",
-     .help = "a cancelled request's slot is free after this at the latest"},
-    {.name = "abandon_max",
-     .type = PM_DURATION,
-     .offset = POOL(abandon_max_ms),
-     .fallback = "10m",
-     .help = "an answer that nobody reads is read to its end so long"},
-    {.name = "filters",
-     .type = PM_RAW,
-     .shape = PM_SHAPE_MAP,
-     .rows = filter_rows,
-     .offset = POOL(filters),
-     .later = true,
-     .help = "members of a request to strip and to set"},
-    END,
+    PM_SETTINGS_END,
 };
