@@ -15,204 +15,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "http/client_internal.h"
+#include "http/call_internal.h"
 #include "util/buf.h"
 #include "util/cleanup.h"
 #include "util/str.h"
 
 #define FRESH_ABOVE      (1024 * 1024) /* bodies that are not worth a replay */
-#define INTERIM_MAX      16            /* 1xx answers before the real one */
 #define IOV_AT_ONCE      64
 #define CONNECT_AGAIN_MS 5 /* a full listen queue of a Unix socket is tried again this often */
-
-enum call_state {
-    CALL_BEGIN,
-    CALL_CONNECTING,
-    CALL_WAITING, /* for room in a full listen queue */
-    CALL_HEAD,
-    CALL_BODY,
-    CALL_OVER,
-};
-
-struct pm_http_call {
-    struct pm_http_client *client;
-    struct pm_endpoint *endpoint;
-    const struct pm_http_call_handler *handler;
-    void *ctx;
-    enum pm_http_method method;
-    enum call_state state;
-    struct pm_task begin_task, free_task;
-    struct pm_watch watch; /* fd -1: no connection */
-    struct pm_timer timer;
-    uint64_t begun_ms,
-        moved_ms;      /* of the call; of the connect, then the last sign of life in the body */
-    uint64_t again_ms; /* of the next try to connect */
-    uint64_t first_byte_ms, stream_idle_ms;
-    bool fresh, reused, replayed, retried_connect, manual_idle, paused, gone_quiet;
-    bool reached; /* a kept connection may have brought it to the engine before it was lost */
-
-    /* sending */
-    struct pm_buf head;
-    const struct iovec *body;
-    size_t n_body;
-    struct iovec kept;    /* a copy of the body, when its owner let it go */
-    uint64_t total, sent; /* bytes of head and body */
-    bool sending;
-
-    /* receiving */
-    struct pm_buf in;
-    struct pm_http_scan scan;
-    struct pm_http_chunked chunked;
-    enum pm_http_framing framing;
-    uint64_t left;
-    unsigned n_interim;
-    bool keep_alive, stray;
-    uint64_t keep_ms; /* how long the engine keeps an idle connection */
-};
-
-const char *pm_call_error_text(enum pm_call_error error)
-{
-    static const char *const texts[] = {
-        [PM_CALL_REFUSED] = "nobody listens",
-        [PM_CALL_CONNECT] = "no connection in time",
-        [PM_CALL_NO_ANSWER] = "the connection ended before an answer",
-        [PM_CALL_BAD_ANSWER] = "sent an answer that is not HTTP as it must be",
-        [PM_CALL_FIRST_BYTE] = "no answer in time",
-        [PM_CALL_BROKEN] = "the answer was broken off",
-        [PM_CALL_STREAM_IDLE] = "the answer stopped coming",
-    };
-
-    return texts[error];
-}
-
-/* ---- the end of a call ------------------------------------------------------------------------------ */
-
-static void free_call(struct pm_task *task)
-{
-    struct pm_http_call *call = pm_container_of(task, struct pm_http_call, free_task);
-
-    pm_buf_fini(&call->head);
-    pm_buf_fini(&call->in);
-    free(call->kept.iov_base);
-    free(call);
-}
-
-static void close_connection(struct pm_http_call *call)
-{
-    if (call->watch.fd < 0)
-        return;
-    pm_watch_remove(&call->watch);
-    (void)close(call->watch.fd);
-    call->watch.fd = -1;
-}
-
-static void end_call(struct pm_http_call *call)
-{
-    call->state = CALL_OVER;
-    close_connection(call);
-    pm_timer_clear(&call->timer);
-    pm_list_remove(&call->begin_task.link);
-    call->endpoint->n_calls--;
-    pm_endpoint_free_when_unused(call->endpoint);
-    pm_loop_later(call->client->loop, &call->free_task);
-}
-
-void pm_http_call_cancel(struct pm_http_call *call)
-{
-    if (call->state != CALL_OVER)
-        end_call(call);
-}
-
-static void fail_call(struct pm_http_call *call, enum pm_call_error error)
-{
-    end_call(call);
-    call->handler->on_error(call->ctx, error, pm_call_error_text(error));
-}
-
-/* Nobody is there; but who was reached before may have died of it. */
-static void fail_connect(struct pm_http_call *call, enum pm_call_error error)
-{
-    fail_call(call, call->reached ? PM_CALL_NO_ANSWER : error);
-}
-
-static void finish_call(struct pm_http_call *call)
-{
-    bool reusable = call->keep_alive && !call->stray && call->sent == call->total &&
-                    call->framing != PM_BODY_UNTIL_CLOSE && !call->gone_quiet;
-
-    if (reusable && !call->endpoint->forgotten) {
-        pm_watch_remove(&call->watch);
-        pm_endpoint_keep(call->endpoint, call->watch.fd, call->keep_ms);
-        call->watch.fd = -1;
-    }
-    end_call(call);
-    call->handler->on_end(call->ctx);
-}
-
-/* ---- time ------------------------------------------------------------------------------------------- */
-
-static uint64_t connect_deadline(const struct pm_http_call *call)
-{
-    return call->moved_ms + call->client->options.connect_ms;
-}
-
-static uint64_t deadline_of(const struct pm_http_call *call)
-{
-    switch (call->state) {
-    case CALL_CONNECTING: return connect_deadline(call);
-    case CALL_WAITING: return call->again_ms;
-    case CALL_HEAD: return call->begun_ms + call->first_byte_ms;
-    case CALL_BODY: return call->paused ? PM_NEVER : call->moved_ms + call->stream_idle_ms;
-    default: return PM_NEVER;
-    }
-}
-
-static void arm(struct pm_http_call *call)
-{
-    uint64_t due_ms = deadline_of(call);
-
-    if (!pm_heap_contains(&call->timer.node) || due_ms < call->timer.node.key)
-        pm_timer_set(call->client->loop, &call->timer, due_ms);
-}
-
-static void try_connect(struct pm_http_call *call);
-
-static void on_time(struct pm_timer *timer)
-{
-    struct pm_http_call *call = pm_container_of(timer, struct pm_http_call, timer);
-    uint64_t due_ms = deadline_of(call);
-
-    if (due_ms > pm_loop_now_ms(call->client->loop)) {
-        pm_timer_set(call->client->loop, timer, due_ms);
-        return;
-    }
-    if (call->state == CALL_WAITING && call->again_ms < connect_deadline(call)) {
-        try_connect(call);
-        return;
-    }
-    if (call->state <= CALL_WAITING)
-        fail_connect(call, PM_CALL_CONNECT);
-    else
-        fail_call(call, call->state == CALL_HEAD ? PM_CALL_FIRST_BYTE : PM_CALL_STREAM_IDLE);
-}
-
-void pm_http_call_manual_idle(struct pm_http_call *call)
-{
-    call->manual_idle = true;
-}
-
-void pm_http_call_touch(struct pm_http_call *call)
-{
-    call->moved_ms = pm_loop_now_ms(call->client->loop);
-}
-
-void pm_http_call_limits(struct pm_http_call *call, uint64_t first_byte_ms, uint64_t stream_idle_ms)
-{
-    if (first_byte_ms)
-        call->first_byte_ms = first_byte_ms;
-    if (stream_idle_ms)
-        call->stream_idle_ms = stream_idle_ms;
-}
 
 /* ---- sending ---------------------------------------------------------------------------------------- */
 
@@ -225,10 +35,10 @@ static void lost_before_answer(struct pm_http_call *call)
                  !call->kept.iov_base;
 
     if (!again) {
-        fail_call(call, call->in.n ? PM_CALL_BAD_ANSWER : PM_CALL_NO_ANSWER);
+        pm_http_call_fail(call, call->in.n ? PM_CALL_BAD_ANSWER : PM_CALL_NO_ANSWER);
         return;
     }
-    close_connection(call);
+    pm_http_call_disconnect(call);
     call->replayed = true;
     call->reused = false;
     call->reached = call->sent > 0;
@@ -255,18 +65,6 @@ static size_t unsent_pieces(const struct pm_http_call *call, struct iovec *to)
     return n;
 }
 
-static void watch_call(struct pm_http_call *call)
-{
-    uint32_t events = call->paused ? (uint32_t)EPOLLRDHUP : (uint32_t)(EPOLLIN | EPOLLRDHUP);
-
-    if (call->gone_quiet && call->paused)
-        events = 0; /* it is gone and its last bytes wait: level-triggered events would spin */
-    if (call->sending)
-        events |= EPOLLOUT;
-    if (call->state == CALL_HEAD || call->state == CALL_BODY)
-        pm_watch_set(&call->watch, events);
-}
-
 /* False: the connection is gone. */
 static bool send_more(struct pm_http_call *call)
 {
@@ -282,18 +80,18 @@ static bool send_more(struct pm_http_call *call)
             bool gone = errno == EPIPE || errno == ECONNRESET;
 
             call->sending = false; /* an early answer may still be there to be read */
-            watch_call(call);
+            pm_http_call_watch(call);
             return gone;
         }
         if (n < 0) {
             call->sending = true;
-            watch_call(call);
+            pm_http_call_watch(call);
             return true;
         }
         call->sent += (uint64_t)n;
     }
     call->sending = false;
-    watch_call(call);
+    pm_http_call_watch(call);
     return true;
 }
 
@@ -318,138 +116,14 @@ void pm_http_call_keep_body(struct pm_http_call *call)
     call->n_body = 1;
 }
 
-/* ---- receiving -------------------------------------------------------------------------------------- */
-
-static bool announces_body(const struct pm_http_head *head)
-{
-    return (head->has_length && head->content_length) ||
-           pm_http_find(head, "transfer-encoding", NULL);
-}
-
-/* The number behind "name=" in a Keep-Alive header; -1: it is not there. */
-static long keep_alive_number(struct pm_slice value, const char *name)
-{
-    const char *at = memmem(value.p, value.n, name, strlen(name)), *end = value.p + value.n;
-    long number = 0;
-
-    if (!at)
-        return -1;
-    for (at += strlen(name); at < end && *at >= '0' && *at <= '9' && number < 100000; at++)
-        number = number * 10 + (*at - '0');
-    return number;
-}
-
-static void read_keep_alive(struct pm_http_call *call, const struct pm_http_head *head)
-{
-    const struct pm_http_header *header = pm_http_find(head, "keep-alive", NULL);
-    long seconds = header ? keep_alive_number(header->value, "timeout=") : -1;
-
-    /* A 204 that announces a body may send it later, into the next answer. */
-    call->keep_alive = head->keep_alive && !(head->status == 204 && announces_body(head));
-    if ((seconds >= 0 && seconds <= 1) || (header && keep_alive_number(header->value, "max=") == 0))
-        call->keep_alive = false;
-    call->keep_ms = seconds > 1 ? (uint64_t)(seconds - 1) * 1000 : 0;
-}
-
-/* Passes what of these bytes is body; they are decoded where they lie. Bytes behind its end are nobody's. */
-static void read_body(struct pm_http_call *call, char *data, size_t n)
-{
-    size_t n_used = n, n_body = n;
-    bool whole = false;
-    int r = 0;
-
-    if (call->framing == PM_BODY_CHUNKED) {
-        r = pm_http_chunked_decode(&call->chunked, data, n, UINT64_MAX / 2, &n_used, &n_body);
-        whole = r == 1;
-    } else if (call->framing == PM_BODY_LENGTH) {
-        n_used = n_body = n < call->left ? n : (size_t)call->left;
-        call->left -= n_body;
-        whole = call->left == 0;
-    }
-    call->stray = n_used < n;
-    if (n_body) {
-        if (!call->manual_idle)
-            call->moved_ms = pm_loop_now_ms(call->client->loop);
-        call->handler->on_body(call->ctx, data, n_body);
-        if (call->state != CALL_BODY)
-            return;
-    }
-    if (r < 0)
-        fail_call(call, PM_CALL_BROKEN);
-    else if (whole)
-        finish_call(call);
-}
-
-static void take_interim(struct pm_http_call *call, size_t n)
-{
-    if (call->client->head.status == 101 || ++call->n_interim > INTERIM_MAX) {
-        fail_call(call, PM_CALL_BAD_ANSWER);
-        return;
-    }
-    pm_buf_consume(&call->in, n);
-    memset(&call->scan, 0, sizeof(call->scan));
-}
-
-/* An answer that comes early is the engine's last word: what is unsent stays unsent, for the body belongs to its owner
- * again, and the connection is not used again. */
-static void stop_sending(struct pm_http_call *call)
-{
-    if (!call->sending)
-        return;
-    call->sending = false;
-    call->keep_alive = false;
-    watch_call(call);
-}
-
-/* The real head; what came with it of the body follows it at once. */
-static void take_head(struct pm_http_call *call, size_t n)
-{
-    struct pm_http_head *head = &call->client->head;
-    struct pm_buf bytes = call->in; /* the head's slices point into it while its owner looks */
-
-    call->in = (struct pm_buf){0};
-    call->state = CALL_BODY;
-    call->framing = head->framing;
-    call->left = head->framing == PM_BODY_LENGTH ? head->content_length : 0;
-    call->moved_ms = pm_loop_now_ms(call->client->loop);
-    read_keep_alive(call, head);
-    stop_sending(call);
-    arm(call);
-    call->handler->on_head(call->ctx, head);
-    if (call->state == CALL_BODY && call->framing == PM_BODY_NONE) {
-        call->stray = bytes.n > n;
-        finish_call(call);
-    } else if (call->state == CALL_BODY && bytes.n > n) {
-        read_body(call, bytes.data + n, bytes.n - n);
-    }
-    pm_buf_fini(&bytes);
-}
-
-static void read_head(struct pm_http_call *call)
-{
-    while (call->state == CALL_HEAD && call->in.n) {
-        long n = pm_http_parse_response(call->in.data, call->in.n, &call->scan, call->method,
-                                        &call->client->head);
-
-        if (n == 0)
-            return;
-        if (n < 0)
-            fail_call(call, PM_CALL_BAD_ANSWER);
-        else if (call->client->head.status < 200)
-            take_interim(call, (size_t)n);
-        else
-            take_head(call, (size_t)n);
-    }
-}
-
 static void on_end_of_stream(struct pm_http_call *call)
 {
     if (call->state == CALL_HEAD)
         lost_before_answer(call);
     else if (call->framing == PM_BODY_UNTIL_CLOSE)
-        finish_call(call);
+        pm_http_call_finish(call);
     else
-        fail_call(call, PM_CALL_BROKEN);
+        pm_http_call_fail(call, PM_CALL_BROKEN);
 }
 
 static void on_readable(struct pm_http_call *call)
@@ -463,7 +137,7 @@ static void on_readable(struct pm_http_call *call)
         if (call->state == CALL_HEAD)
             lost_before_answer(call);
         else
-            fail_call(call, PM_CALL_BROKEN);
+            pm_http_call_fail(call, PM_CALL_BROKEN);
         return;
     }
     if (n == 0) {
@@ -471,27 +145,28 @@ static void on_readable(struct pm_http_call *call)
         return;
     }
     if (call->state == CALL_BODY) {
-        read_body(call, client->buffer, (size_t)n);
+        pm_http_call_read_body(call, client->buffer, (size_t)n);
         return;
     }
     pm_buf_add(&call->in, client->buffer, (size_t)n);
-    read_head(call);
+    pm_http_call_read_head(call);
 }
 
 static void connected(struct pm_http_call *call)
 {
     call->state = CALL_HEAD;
-    arm(call);
+    pm_http_call_arm(call);
     if (!send_more(call))
         lost_before_answer(call);
 }
 
 static void connect_failed(struct pm_http_call *call, int errno_value)
 {
-    close_connection(call);
+    pm_http_call_disconnect(call);
     if (call->retried_connect) {
-        fail_connect(call, errno_value == ECONNREFUSED || errno_value == ENOENT ? PM_CALL_REFUSED
-                                                                                : PM_CALL_CONNECT);
+        pm_http_call_fail_connect(call, errno_value == ECONNREFUSED || errno_value == ENOENT
+                                            ? PM_CALL_REFUSED
+                                            : PM_CALL_CONNECT);
         return;
     }
     call->retried_connect = true;
@@ -518,7 +193,7 @@ static void on_events(struct pm_watch *watch, uint32_t events)
     }
     if (call->paused && events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
         call->gone_quiet = true;
-        watch_call(call);
+        pm_http_call_watch(call);
         return;
     }
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && !call->paused)
@@ -530,7 +205,7 @@ void pm_http_call_pause(struct pm_http_call *call)
     if (call->state == CALL_OVER || call->paused)
         return;
     call->paused = true;
-    watch_call(call);
+    pm_http_call_watch(call);
 }
 
 void pm_http_call_resume(struct pm_http_call *call)
@@ -540,8 +215,8 @@ void pm_http_call_resume(struct pm_http_call *call)
     call->paused = false;
     call->moved_ms = pm_loop_now_ms(call->client->loop);
     if (call->watch.fd >= 0)
-        watch_call(call);
-    arm(call);
+        pm_http_call_watch(call);
+    pm_http_call_arm(call);
 }
 
 /* ---- connecting ------------------------------------------------------------------------------------- */
@@ -580,12 +255,12 @@ bool pm_http_endpoint_valid(const char *endpoint)
 /* A Unix socket says EAGAIN where the queue of its listener is full, which TCP would wait for by itself. */
 static void wait_for_room(struct pm_http_call *call)
 {
-    close_connection(call);
+    pm_http_call_disconnect(call);
     call->state = CALL_WAITING;
     call->again_ms = pm_loop_now_ms(call->client->loop) + CONNECT_AGAIN_MS;
-    if (call->again_ms > connect_deadline(call))
-        call->again_ms = connect_deadline(call);
-    arm(call);
+    if (call->again_ms > pm_http_call_connect_deadline(call))
+        call->again_ms = pm_http_call_connect_deadline(call);
+    pm_http_call_arm(call);
 }
 
 static void try_connect(struct pm_http_call *call)
@@ -597,7 +272,7 @@ static void try_connect(struct pm_http_call *call)
     if (parse_endpoint(call->endpoint->name, &address, &n))
         fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
-        fail_connect(call, PM_CALL_CONNECT);
+        pm_http_call_fail_connect(call, PM_CALL_CONNECT);
         return;
     }
     if (address.ss_family == AF_INET)
@@ -614,7 +289,7 @@ static void try_connect(struct pm_http_call *call)
     else if (r == 0)
         connected(call);
     else
-        arm(call);
+        pm_http_call_arm(call);
 }
 
 static void connect_fresh(struct pm_http_call *call)
@@ -622,6 +297,30 @@ static void connect_fresh(struct pm_http_call *call)
     call->moved_ms = pm_loop_now_ms(call->client->loop);
     try_connect(call);
 }
+
+/* ---- time ------------------------------------------------------------------------------------------- */
+
+static void on_time(struct pm_timer *timer)
+{
+    struct pm_http_call *call = pm_container_of(timer, struct pm_http_call, timer);
+    uint64_t due_ms = pm_http_call_deadline(call);
+
+    if (due_ms > pm_loop_now_ms(call->client->loop)) {
+        pm_timer_set(call->client->loop, timer, due_ms);
+        return;
+    }
+    if (call->state == CALL_WAITING && call->again_ms < pm_http_call_connect_deadline(call)) {
+        try_connect(call);
+        return;
+    }
+    if (call->state <= CALL_WAITING)
+        pm_http_call_fail_connect(call, PM_CALL_CONNECT);
+    else
+        pm_http_call_fail(call,
+                          call->state == CALL_HEAD ? PM_CALL_FIRST_BYTE : PM_CALL_STREAM_IDLE);
+}
+
+/* ---- a call ---------------------------------------------------------------------------------------- */
 
 static bool connect_kept(struct pm_http_call *call)
 {
@@ -662,7 +361,6 @@ struct pm_http_call *pm_http_call_new(struct pm_http_client *client, const char 
     call->method = method;
     call->watch.fd = -1;
     call->begin_task.fn = begin;
-    call->free_task.fn = free_call;
     call->timer.fn = on_time;
     call->begun_ms = call->moved_ms = pm_loop_now_ms(client->loop);
     call->first_byte_ms = client->options.first_byte_ms;
