@@ -879,13 +879,16 @@ void pm_reload_call_off(struct pm_pool *pool, bool goes_back, struct pm_actions 
 void pm_reload_judged(struct pm_place *place);
 void pm_reload_look(struct pm_pool *pool, struct pm_actions *out); /* is its deadline there? */
 void pm_reload_step(struct pm_pool *pool, struct pm_actions *out);
+bool pm_reload_is_past_return(const struct pm_pool *pool);
+void pm_place_retire(struct pm_place *place, uint64_t by_ms); /* it becomes an old one */
+
+/* reloadwant.c */
+struct pm_place *pm_reload_former(const struct pm_place *next);           /* it takes over from */
 bool pm_reload_want(const struct pm_place *place, struct pm_wanted *ret); /* false: no opinion */
 bool pm_reload_swaps(const struct pm_pool *pool); /* the former makes room first */
 /* Who is to have the room that this place gives back: the other one of a swap. NULL: whoever waits. */
 struct pm_place *pm_reload_heir(const struct pm_place *place);
 bool pm_reload_permits(const struct pm_place *place);
-bool pm_reload_is_past_return(const struct pm_pool *pool);
-void pm_place_retire(struct pm_place *place, uint64_t by_ms); /* it becomes an old one */
 
 /* change.c: pools that come, change and go */
 void pm_pool_set_wanted(struct pm_pool *pool, struct pm_pool_spec *spec);
