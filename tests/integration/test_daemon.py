@@ -107,7 +107,7 @@ def test_who_comes_while_the_daemon_stops_is_told_so(daemon):
     """API-1: `shutting_down` and /readyz, as long as streams end."""
     model = tiny_model("--layers", "64", "--embd", "256", "--ff", "512", "--sparse", "--endless")
     d = daemon({"m": Daemon.pool(model=model, args=["-t", "1"], slots=2), "other": Daemon.pool()})
-    s = d.open_chat("m", stream=True, max_tokens=400)
+    s = d.open_chat("m", stream=True, max_tokens=150)
     assert s.recv(1, socket.MSG_PEEK)
     d.process.terminate()
     d.wait("daemon_stopping")

@@ -208,7 +208,7 @@ def test_a_failed_pool_comes_back_when_its_file_is_put_in_place(either, tmp_path
     assert d.refusal("tiny")["code"] == "pool_failed"
     part.write_bytes(good)
     part.rename(model)
-    d.wait_state("tiny", "cold", seconds=5)
+    d.wait_state("tiny", "cold")
     d.use("tiny", TEXT)
 
 
@@ -223,5 +223,5 @@ def test_a_torn_file_that_is_copied_again_is_served(either, tmp_path):
         f.write(good[:400000])
         f.flush()
         f.write(good[400000:])
-    d.wait_state("tiny", "cold", seconds=5)
+    d.wait_state("tiny", "cold")
     d.use("tiny", TEXT)

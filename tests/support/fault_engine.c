@@ -46,6 +46,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -521,7 +522,9 @@ static void *load(void *argument)
 static void make_children(long n, bool own_session)
 {
     for (long i = 0; i < n; i++) {
-        if (fork() == 0) {
+        pid_t child = fork();
+
+        if (child == 0) {
             if (own_session) {
                 setsid();
                 if (fork() != 0)
@@ -531,6 +534,8 @@ static void make_children(long n, bool own_session)
             for (;;)
                 pause();
         }
+        if (own_session)
+            (void)waitpid(child, NULL, 0); /* who counts the helpers is not to count it */
     }
 }
 
