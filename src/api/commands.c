@@ -15,7 +15,10 @@ static json_t *check(struct pm_call *call)
     return pm_call_body(call);
 }
 
-void pm_commands_start(struct pm_call *call)
+/* A command that takes nothing but its pool. */
+static void command(struct pm_call *call,
+                    int (*of_manager)(struct pm_manager *manager, const char *pool_id,
+                                      uint64_t *ret_op, struct poolmgr_error *err))
 {
     struct poolmgr_error err = {0};
     json_t *body = check(call);
@@ -25,10 +28,15 @@ void pm_commands_start(struct pm_call *call)
         return;
     json_decref(body);
 
-    if (pm_manager_start(call->api->manager, call->args[0], &op, &err) < 0)
+    if (of_manager(call->api->manager, call->args[0], &op, &err) < 0)
         pm_call_error(call, &err);
     else
         pm_call_operation(call, op, 202);
+}
+
+void pm_commands_start(struct pm_call *call)
+{
+    command(call, pm_manager_start);
 }
 
 void pm_commands_stop(struct pm_call *call)
@@ -95,18 +103,7 @@ void pm_commands_drain(struct pm_call *call)
 
 void pm_commands_resume(struct pm_call *call)
 {
-    struct poolmgr_error err = {0};
-    json_t *body = check(call);
-    uint64_t op;
-
-    if (!body)
-        return;
-    json_decref(body);
-
-    if (pm_manager_resume(call->api->manager, call->args[0], &op, &err) < 0)
-        pm_call_error(call, &err);
-    else
-        pm_call_operation(call, op, 202);
+    command(call, pm_manager_resume);
 }
 
 /* ---- reset ------------------------------------------------------------------------------------------ */
