@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How often a random test goes round: a tenth under tools that are many times slower (POOLMGR_TEST_SHORT). */
+/* How often a random test goes round, or how long a text is: a tenth under tools that are many times slower
+ * (POOLMGR_TEST_SHORT). */
 #ifndef TESTS_ROUNDS_H
 #define TESTS_ROUNDS_H
 
