@@ -400,6 +400,7 @@ static void settle_touched(struct pm_core *core, struct pm_actions *out)
 
     while ((link = pm_list_first(&core->touched))) {
         struct pm_group *group = pm_container_of(link, struct pm_group, touched_link);
+        const struct pm_pool *target = pm_group_target(group);
 
         pm_list_remove(link);
         group->n_refs++; /* a change that begins here may take its names */
@@ -410,6 +411,9 @@ static void settle_touched(struct pm_core *core, struct pm_actions *out)
                 pm_pool_settle(pool, out);
         }
         group->n_refs--;
+        if (pm_group_target(group) !=
+            target) /* who was to start cannot: now it is another's turn */
+            pm_group_touch(group);
         if (!pm_link_in_list(&group->touched_link))
             pm_group_free_unused(group);
     }

@@ -363,6 +363,12 @@ static void look(struct pm_group *group)
     }
 }
 
+const struct pm_pool *pm_group_target(struct pm_group *group)
+{
+    look(group);
+    return group->served || group->queue.n == 0 ? NULL : group->target;
+}
+
 /* Of several one is wanted at a time. Where none may start all are: so each shows what keeps it. */
 bool pm_group_wants(struct pm_group *group, const struct pm_pool *pool)
 {

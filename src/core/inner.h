@@ -572,6 +572,8 @@ bool pm_pool_may_start(const struct pm_pool *pool); /* cold, and every permit sa
 /* Whether another pool of the group than this one serves or may start. */
 bool pm_group_has_other(const struct pm_group *group, const struct pm_pool *pool);
 bool pm_group_wants(struct pm_group *group, const struct pm_pool *pool);
+/* Whom it wants to be started, where nobody serves; or NULL. */
+const struct pm_pool *pm_group_target(struct pm_group *group);
 bool pm_pool_is_waited_for(const struct pm_pool *pool); /* by somebody for whom it shall run */
 uint64_t pm_pool_waiterless_since(const struct pm_pool *pool);
 struct pm_pool *pm_group_face(

@@ -569,6 +569,22 @@ static void test_adopted_engines_count_though_they_do_not_fit(void **s)
     assert_int_equal(place("d").state, PM_STARTING);
 }
 
+/* LIFECYCLE, row 9: of several the best that may start; when that fails for good in its own step, the next in it. */
+static void test_when_all_others_never_fit_the_one_that_was_stopped_is_started(void **s)
+{
+    struct poolmgr_error err = {0};
+    uint64_t op;
+
+    add_device(24);
+    pm_strv_add(&spec_of("a", 40)->aliases, "chat");
+    pm_strv_add(&spec_of("b", 10)->aliases, "chat");
+    pm_strv_add(&spec_of("c", 40)->aliases, "chat");
+    begin();
+    assert_int_equal(pm_core_stop(world.core, "b", 0, world.now_ms, &world.out, &op, &err), 0);
+    (void)ask("chat");
+    assert_states(PM_FAILED, PM_STAGING, PM_FAILED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -599,6 +615,7 @@ int main(void)
         TEST(test_a_pool_whose_device_is_lost_refuses_at_once),
         TEST(test_who_waits_for_room_on_a_device_that_gets_lost_is_refused),
         TEST(test_auto_goes_where_devices_work),
+        TEST(test_when_all_others_never_fit_the_one_that_was_stopped_is_started),
         TEST(test_a_mask_with_an_unknown_device_fails_until_it_is_found),
         TEST(test_who_comes_after_all_were_refused_is_refused_too),
         TEST(test_a_leave_that_calls_a_reload_off_starts_nothing),
