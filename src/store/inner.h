@@ -3,6 +3,7 @@
 #ifndef PM_STORE_INNER_H
 #define PM_STORE_INNER_H
 
+#include "store/behind.h"
 #include "store/store.h"
 #include "util/list.h"
 #include "util/map.h"
@@ -17,14 +18,12 @@ struct pm_store {
     unsigned n_under_way;
     bool given_up;
 
+    struct pm_behind behind;
+
     /* memory.c: */
     char *memory_folder;
     struct pm_map by_identity;
     struct pm_list memories; /* the last change last */
-    size_t n_memories;       /* that are to have a file */
-    bool remembering, forgetful;
-    pm_store_unkept unkept; /* of the last who asked */
-    void *ctx;
 };
 
 /* One more, or one less, is with the helper thread. */

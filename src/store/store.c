@@ -125,6 +125,7 @@ int pm_store_open(struct pm_worker *worker, const char *state_dir, struct pm_sto
     store->lock_fd = -1;
     store->folder = pm_xasprintf("%s/pools", state_dir);
     store->memory_folder = pm_xasprintf("%s/memory", state_dir);
+    pm_behind_init(&store->behind, store);
     pm_list_init(&store->memories);
     r = pm_make_folders(store->folder, 0700, err);
     if (r == 0)
@@ -145,6 +146,7 @@ void pm_store_free(struct pm_store *store)
 
     pm_folder_unlock(&store->lock_fd);
     pm_store_forget_all(store);
+    pm_behind_fini(&store->behind);
     free(store->folder);
     free(store);
 }
