@@ -22,6 +22,7 @@ static void action_fini(struct pm_action *action)
     free(action->event);
     free(action->plan);
     free(action->memory);
+    free(action->past);
 }
 
 void pm_actions_clear(struct pm_actions *actions)
@@ -117,6 +118,14 @@ void pm_action_remember(struct pm_actions *out, const struct pm_memory_record *m
 
     action->memory = pm_xalloc(sizeof(*action->memory));
     *action->memory = *memory;
+}
+
+struct pm_past *pm_action_keep(struct pm_actions *out)
+{
+    struct pm_action *action = pm_action_add(out, PM_ACT_KEEP);
+
+    action->past = pm_xalloc(sizeof(*action->past));
+    return action->past;
 }
 
 void pm_action_accepted(struct pm_actions *out, uint64_t operation,

@@ -503,6 +503,7 @@ void pm_removal_end(struct pm_pool *pool, struct pm_actions *out)
     pm_operations_end(pool, PM_OP_REMOVE, PM_OP_SUCCEEDED, out);
     pm_operations_interrupt(&pool->operations, out); /* commands that came when it was too late */
     pm_tell_removed(pool, out);
+    pm_past_forget(pool, out);
     pm_operations_part(pool);
     pm_registry_forget(pool);
     pm_core_changed(core);

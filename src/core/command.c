@@ -169,6 +169,7 @@ void pm_pool_forgive(struct pm_pool *pool, struct pm_actions *out)
 {
     pool->failed = false;
     for (unsigned i = 0; i < pool->n_places; i++) {
+        pool->past.is_news = pool->past.is_news || pool->places[i]->clock.n > 0;
         pool->places[i]->clock = (struct pm_clock){0};
         pool->places[i]->n_oom_in_row = 0;
         (void)pm_place_move(pool->places[i], PM_CAUSE_RESET, out);

@@ -285,7 +285,7 @@ static uint64_t place_due(const struct pm_place *place)
 
 static void set_due(struct pm_pool *pool)
 {
-    uint64_t due_ms = PM_NEVER;
+    uint64_t due_ms = pm_past_due(pool);
     struct pm_link *link;
 
     for (unsigned i = 0; i < pool->n_places; i++)
@@ -373,6 +373,7 @@ void pm_pool_settle(struct pm_pool *pool, struct pm_actions *out)
     } while (version != pool->core->version);
 
     pm_commit_step(pool, out);
+    pm_past_step(pool, out);
     note_state(pool);
     pm_pool_note_serving(pool);
     set_due(pool);

@@ -82,6 +82,7 @@ enum pm_action_kind {
     PM_ACT_CUT, /* the lease has ended by our or the engine's doing: end its stream as broken with `error` */
     PM_ACT_PERSIST, /* make `record` durable; answered by pm_core_persisted */
     PM_ACT_REMEMBER, /* keep `memory` behind, in place of what has its identity and device (STATE-1); nobody waits */
+    PM_ACT_KEEP, /* keep `past` behind, in place of what there is of its pool (STATE-1); nobody waits */
     PM_ACT_LOOK, /* look at the devices now: what is known of them is too old to stop somebody for */
     PM_ACT_ACCEPTED, /* who gave the command that began `operation` may be answered: it stands, or `error` says why not */
     PM_ACT_OPERATION, /* the operation has ended: see pm_core_operation() */
@@ -112,6 +113,32 @@ struct pm_memory_record {
     uint64_t weights_bytes, kv_bytes, compute_bytes, context_bytes; /* 0: not known */
 };
 
+/* Why a replica failed last. */
+struct pm_last_error {
+    int code; /* 0: none */
+    enum pm_class class;
+    char text[256];
+    uint64_t at_ms;
+};
+
+/* What a pool went through: for the next daemon. */
+#define PM_PAST_REPLICAS_MAX 64 /* of the first ones */
+struct pm_past_replica {
+    uint64_t n_failures;             /* in a row, as SUP-2 counts them */
+    uint64_t failed_ago_ms;          /* since the last one was settled; of no meaning without one */
+    struct pm_last_error last_error; /* of the last one; its time is failed_ago_ms */
+    uint64_t n_spawns;               /* ever */
+    double first_token_ms;           /* from here on as measured, the last ones most; 0: unknown */
+    double n_tokens, decode_ms, n_answers;
+};
+struct pm_past {
+    char pool_id[PM_ID_MAX + 1];
+    uint64_t identity;           /* pm_spec_identity() of what it was */
+    double service_ms, start_ms; /* how long a request and a start take; 0: unknown */
+    size_t n;                    /* 0: nothing is to be kept of it */
+    struct pm_past_replica replicas[PM_PAST_REPLICAS_MAX];
+};
+
 struct pm_action {
     enum pm_action_kind kind;
     struct pm_token
@@ -133,6 +160,7 @@ struct pm_action {
     uint64_t operation;    /* OPERATION, ACCEPTED */
     struct pm_pool_record *record;   /* PERSIST: owned by the list */
     struct pm_memory_record *memory; /* REMEMBER: owned by the list */
+    struct pm_past *past;            /* KEEP: owned by the list */
     struct poolmgr_error *error;     /* REFUSE, CUT, ACCEPTED: owned by the list */
     struct pm_event *event;          /* NARRATE: owned by the list */
     int reason_code; /* KILL, SIGNAL: enum pm_class of what ended it; for the record only */
@@ -568,6 +596,11 @@ void pm_core_persisted(struct pm_core *core, struct pm_token token,
 void pm_core_restore(struct pm_core *core, const struct pm_pool_record *record, uint64_t now_ms,
                      struct pm_actions *out);
 
+/* What a former daemon kept of a pool that was added; before pm_core_begin(). Failures and speeds of another specification
+ * than it has now are forgotten. */
+void pm_core_recall_past(struct pm_core *core, const struct pm_past *past, uint64_t now_ms,
+                         struct pm_actions *out);
+
 /* Ends it early, as far as that is possible. A drain goes on until its former intent is durable again: *ret_op is the
  * operation that sees to that, and its PM_ACT_ACCEPTED says whether it stands; else *ret_op is `op`.
  * POOLMGR_E_NOT_FOUND, POOLMGR_E_CONFLICT, POOLMGR_E_SHUTTING_DOWN. */
@@ -584,13 +617,6 @@ bool pm_core_operation_at(const struct pm_core *core, size_t i, struct pm_operat
 
 /* ---- looking (REG-1, REG-3) ------------------------------------------------------------------------- */
 
-struct pm_last_error {
-    int code; /* 0: none */
-    enum pm_class class;
-    char text[256];
-    uint64_t at_ms;
-};
-
 struct pm_replica_view {
     unsigned index;
     uint64_t instance;     /* 0: none */
@@ -605,7 +631,7 @@ struct pm_replica_view {
     uint64_t n_failed_checks;
     uint64_t slots_total, active_leases;
     uint64_t n_failures;    /* the n of SUP-2 */
-    uint64_t restart_count; /* spawns beyond the first, in this daemon's life */
+    uint64_t restart_count; /* spawns beyond the first, of former daemons, too */
     enum pm_breaker breaker;
     uint64_t next_start_ms; /* 0: no delay runs */
     struct pm_last_error last_error;

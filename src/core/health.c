@@ -88,6 +88,7 @@ static void forgive(struct pm_place *place, struct pm_actions *out)
                           spec->backoff.settle_ms, spec->backoff.reset_ms, spec->backoff.open_at);
     if (place->clock.n == n_before)
         return;
+    place->pool->past.is_news = true;
     pm_core_changed(place->pool->core);
     if (n_before >= spec->backoff.open_at && place->pool->breaker == PM_BREAKER_AUTOMATIC)
         pm_tell_place(place, PM_EV_BREAKER_CLOSED, out);

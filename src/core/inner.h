@@ -266,6 +266,7 @@ struct pm_place {
     bool fresh;                /* serves since the reload under way */
     bool returns;              /* makes room for the reload under way: comes back if that fails */
     struct pm_perf perf;
+    uint32_t kept_speed; /* as the next daemon will know it */
     uint64_t since_ms;
     struct pm_wanted wanted; /* what the last comparison said */
     enum pm_reason begun;    /* who wanted the present start */
@@ -420,6 +421,11 @@ struct pm_pool {
     bool served;                   /* somebody, when it was compared last */
     uint64_t n_interactive_in_row; /* granted here while batch waits for it */
     struct pm_measured measured;
+    struct {
+        bool is_news;             /* to be told at once */
+        bool is_faster_or_slower; /* to be told when the time has come */
+        uint64_t told_ms;
+    } past;
     struct pm_list operations; /* running ones, oldest first */
     struct pm_question staging;
     const struct pm_pool_spec *staged_spec; /* what the question is about */
@@ -509,6 +515,7 @@ void pm_action_tell(struct pm_actions *out, const struct pm_event *event);
 void pm_action_persist(struct pm_actions *out, const struct pm_question *question,
                        const struct pm_pool_record *record);
 void pm_action_remember(struct pm_actions *out, const struct pm_memory_record *memory);
+struct pm_past *pm_action_keep(struct pm_actions *out); /* zeros, to be filled */
 void pm_action_accepted(struct pm_actions *out, uint64_t operation,
                         const struct poolmgr_error *error); /* NULL: it stands */
 
@@ -790,6 +797,14 @@ void pm_perf_served(struct pm_pool *pool, uint64_t took_ms);
 /* When a request that comes behind so many gets its slot, from now; PM_NEVER: nothing says. */
 uint64_t pm_group_predict(struct pm_group *group, uint64_t n_ahead);
 uint64_t pm_waiter_predict(const struct pm_waiter *waiter);
+
+void pm_perf_look(struct pm_place *place); /* it was measured */
+
+/* past.c: what the next daemon is to know of a pool */
+void pm_past_note_speed(struct pm_place *place);
+uint64_t pm_past_due(const struct pm_pool *pool);
+void pm_past_step(struct pm_pool *pool, struct pm_actions *out);
+void pm_past_forget(const struct pm_pool *pool, struct pm_actions *out); /* it is removed */
 
 /* lease.c */
 struct pm_place *pm_pool_choose(const struct pm_pool *pool); /* open, with a free slot; or NULL */

@@ -21,9 +21,11 @@ static double measured(uint64_t ms)
 
 void pm_perf_started(struct pm_place *place)
 {
-    if (!place->instance.adopted)
-        follow(&place->pool->measured.start_ms,
-               measured(place->instance.ready_ms - place->instance.begun_ms));
+    if (place->instance.adopted)
+        return;
+    follow(&place->pool->measured.start_ms,
+           measured(place->instance.ready_ms - place->instance.begun_ms));
+    place->pool->past.is_news = true;
 }
 
 void pm_perf_served(struct pm_pool *pool, uint64_t took_ms)
@@ -54,6 +56,13 @@ static uint32_t coarse(double ms)
     return steps + (uint32_t)rest;
 }
 
+void pm_perf_look(struct pm_place *place)
+{
+    if (place->perf.n_answers > 0)
+        place->speed =
+            coarse(place->perf.first_token_ms + place->perf.decode_ms / place->perf.n_answers);
+}
+
 void pm_core_perf(struct pm_core *core, const struct pm_lease *lease, uint64_t first_token_ms,
                   uint64_t n_tokens, uint64_t decode_ms)
 {
@@ -65,9 +74,8 @@ void pm_core_perf(struct pm_core *core, const struct pm_lease *lease, uint64_t f
         follow(&place->perf.first_token_ms, measured(first_token_ms));
     if (n_tokens > 0 && decode_ms > 0)
         add_answer(&place->perf, n_tokens, decode_ms);
-    if (place->perf.n_answers > 0)
-        place->speed =
-            coarse(place->perf.first_token_ms + place->perf.decode_ms / place->perf.n_answers);
+    pm_perf_look(place);
+    pm_past_note_speed(place);
     pm_core_changed(core);
 }
 

@@ -212,6 +212,7 @@ static enum pm_state settle_failure(struct pm_place *place, struct pm_actions *o
         return PM_FAILED;
 
     pm_clock_fail(&place->clock, counts(&place->verdict), delay_ms, place->pool->core->now_ms);
+    place->pool->past.is_news = true;
     place->n_oom_in_row = place->verdict.class == PM_CLASS_OOM ? place->n_oom_in_row + 1 : 0;
     if (n_before < spec->backoff.open_at && place->clock.n >= spec->backoff.open_at)
         tell_storm(place, out);
@@ -315,6 +316,7 @@ static void spawn(struct pm_place *place, struct pm_actions *out)
 
     pm_place_begin_instance(place, ++pool->last_instance, pool->core->now_ms);
     place->n_spawns++;
+    pool->past.is_news = true;
     pool->counters.starts++;
 
     action = pm_action_of(out, PM_ACT_SPAWN, place);

@@ -80,6 +80,7 @@ static void put_in(struct pm_place *place)
     pm_list_remove(&place->extra_link);
     place->role = PM_SERVING;
     place->n_spawns += former->n_spawns;
+    pool->past.is_news = true;
     pool->places[place->index] = place;
     pm_place_retire(former, drained_by(pool));
 }

@@ -50,6 +50,7 @@ void pm_manager_execute(struct pm_manager *manager, const struct pm_action *acti
     case PM_ACT_CUT: pm_ticket_cut(manager, action); break;
     case PM_ACT_PERSIST: pm_record_commit(manager, action); break;
     case PM_ACT_REMEMBER: pm_record_remember(manager, action->memory); break;
+    case PM_ACT_KEEP: pm_record_keep(manager, action->past); break;
     case PM_ACT_LOOK:
         pm_gpus_look(manager);
         pm_cpu_look_again(manager);

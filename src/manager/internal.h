@@ -138,6 +138,7 @@ void pm_config_watches_free(struct pm_manager *manager);
 /* ---- record.c */
 void pm_record_commit(struct pm_manager *manager, const struct pm_action *action);
 void pm_record_remember(struct pm_manager *manager, const struct pm_memory_record *memory);
+void pm_record_keep(struct pm_manager *manager, const struct pm_past *past);
 /* When the file's pools are in, and before adoption: what the last daemon left, its pools of the API too. */
 int pm_records_restore(struct pm_manager *manager, struct poolmgr_error *err);
 /* A pool's specification from what was stored of it, below the configuration in force; the reference is the caller's. */

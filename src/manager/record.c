@@ -60,13 +60,18 @@ void pm_record_commit(struct pm_manager *manager, const struct pm_action *action
 
 static void on_unkept(void *ctx, const char *file, const struct poolmgr_error *failure)
 {
-    tell(ctx, PM_EV_STORE_FAILED, file, "what engines took of devices cannot be stored",
+    tell(ctx, PM_EV_STORE_FAILED, file, "what was counted and measured cannot be stored",
          failure->message);
 }
 
 void pm_record_remember(struct pm_manager *manager, const struct pm_memory_record *memory)
 {
     pm_store_remember(manager->store, memory, on_unkept, manager);
+}
+
+void pm_record_keep(struct pm_manager *manager, const struct pm_past *past)
+{
+    pm_store_keep(manager->store, past, on_unkept, manager);
 }
 
 /* ---- at the start ----------------------------------------------------------------------------------- */
@@ -208,6 +213,21 @@ static void on_memory(void *ctx, const struct pm_memory_record *memory)
     pm_core_recall(manager->core, memory);
 }
 
+/* Of one that is gone nothing is kept. */
+static void on_past(void *ctx, const struct pm_past *past)
+{
+    struct pm_manager *manager = ctx;
+    struct pm_past none = {0};
+    struct pm_pool_view view;
+
+    if (pm_core_pool(manager->core, past->pool_id, pm_manager_now(manager), &view)) {
+        pm_core_recall_past(manager->core, past, pm_manager_now(manager), &manager->actions);
+        return;
+    }
+    (void)pm_str_copy(none.pool_id, sizeof none.pool_id, past->pool_id);
+    pm_record_keep(manager, &none);
+}
+
 static void on_broken(void *ctx, const char *file, const struct poolmgr_error *error)
 {
     pm_auto_free char *human = pm_xasprintf("%s is broken and %s", file,
@@ -220,8 +240,11 @@ static void on_broken(void *ctx, const char *file, const struct poolmgr_error *e
 
 int pm_records_restore(struct pm_manager *manager, struct poolmgr_error *err)
 {
-    const struct pm_store_reader reader = {
-        .record = on_record, .memory = on_memory, .broken = on_broken, .ctx = manager};
+    const struct pm_store_reader reader = {.record = on_record,
+                                           .memory = on_memory,
+                                           .past = on_past,
+                                           .broken = on_broken,
+                                           .ctx = manager};
 
     return pm_store_load(manager->store, &reader, err);
 }

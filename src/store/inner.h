@@ -19,6 +19,7 @@ struct pm_store {
     bool given_up;
 
     struct pm_behind behind;
+    char *past_folder;
 
     /* memory.c: */
     char *memory_folder;

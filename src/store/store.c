@@ -13,11 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "store/past.h"
 #include "store/record.h"
 #include "util/cleanup.h"
 #include "util/file.h"
 #include "util/lock.h"
+#include "util/time.h"
 
 #define BROKEN_END ".broken"
 
@@ -125,6 +128,7 @@ int pm_store_open(struct pm_worker *worker, const char *state_dir, struct pm_sto
     store->lock_fd = -1;
     store->folder = pm_xasprintf("%s/pools", state_dir);
     store->memory_folder = pm_xasprintf("%s/memory", state_dir);
+    store->past_folder = pm_xasprintf("%s/past", state_dir);
     pm_behind_init(&store->behind, store);
     pm_list_init(&store->memories);
     r = pm_make_folders(store->folder, 0700, err);
@@ -147,6 +151,7 @@ void pm_store_free(struct pm_store *store)
     pm_folder_unlock(&store->lock_fd);
     pm_store_forget_all(store);
     pm_behind_fini(&store->behind);
+    free(store->past_folder);
     free(store->folder);
     free(store);
 }
@@ -201,6 +206,27 @@ static void read_one(struct pm_store *store, const char *name, const struct pm_s
     pm_record_fini(&record);
 }
 
+static void read_past(struct pm_store *store, const char *name,
+                      const struct pm_store_reader *reader)
+{
+    pm_auto_free char *path = pm_xasprintf("%s/%s", store->past_folder, name), *text = NULL;
+    pm_auto_free char *pool_id = pm_xstrndup(name, strlen(name) - strlen(PM_STORE_END));
+    struct poolmgr_error err = {0};
+    struct pm_past past;
+    size_t n = 0;
+    int r;
+
+    r = pm_read_file(path, PM_PAST_MAX_BYTES, &text, &n, &err);
+    if (r == POOLMGR_OK)
+        r = pm_past_read(text, n, pool_id, pm_wall_ms(), &past, &err);
+    if (r < 0) {
+        pm_store_put_aside(path, &err);
+        reader->broken(reader->ctx, name, &err);
+        return;
+    }
+    reader->past(reader->ctx, &past);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -227,6 +253,30 @@ int pm_store_list(const char *path, struct pm_strv *names, struct poolmgr_error 
     return POOLMGR_OK;
 }
 
+static void load_pasts(struct pm_store *store, const struct pm_store_reader *reader)
+{
+    struct pm_strv names = {0};
+    struct poolmgr_error err = {0};
+
+    if (access(store->past_folder, F_OK) == 0 &&
+        pm_store_list(store->past_folder, &names, &err) < 0) {
+        (void)pm_error_hint(&err, 0, "it is no folder of ours");
+        reader->broken(reader->ctx, "past", &err);
+    }
+    for (size_t i = 0; i < names.n; i++)
+        read_past(store, names.items[i], reader);
+    pm_strv_fini(&names);
+}
+
+void pm_store_keep(struct pm_store *store, const struct pm_past *past, pm_store_unkept fn,
+                   void *ctx)
+{
+    pm_auto_free char *name = pm_xasprintf("%s" PM_STORE_END, past->pool_id);
+
+    pm_behind_put(&store->behind, store->past_folder, name, pm_past_write(past, pm_wall_ms()), fn,
+                  ctx);
+}
+
 int pm_store_load(struct pm_store *store, const struct pm_store_reader *reader,
                   struct poolmgr_error *err)
 {
@@ -238,7 +288,9 @@ int pm_store_load(struct pm_store *store, const struct pm_store_reader *reader,
         read_one(store, names.items[i], reader);
 
     pm_strv_fini(&names);
-    if (r == POOLMGR_OK)
+    if (r == POOLMGR_OK) {
         pm_store_recall(store, reader);
+        load_pasts(store, reader);
+    }
     return r;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What survives the daemon: STATE/pools/<pool>.json, one small file for each pool that has something to remember, and
- * STATE/memory/<identity>.json, one for each specification of which an engine was measured (STATE-1). Files are written
+ * STATE/memory/<identity>.json, one for each specification of which an engine was measured; STATE/past/<pool>.json, what
+ * a pool went through (STATE-1). Files are written
  * by the helper thread: beside, fsync, rename, fsync of the folder. Loop thread only.
  */
 #ifndef PM_STORE_STORE_H
@@ -31,6 +32,7 @@ struct pm_store_reader {
     void (*record)(void *ctx, const struct pm_pool_record *record); /* valid during the call */
     void (*memory)(void *ctx,
                    const struct pm_memory_record *memory); /* the same; the oldest file's first */
+    void (*past)(void *ctx, const struct pm_past *past);   /* the same */
     /* A file that is nothing of ours any more. It was put aside as <file>.broken, or error->hint says why not. */
     void (*broken)(void *ctx, const char *file, const struct poolmgr_error *error);
     void *ctx;
@@ -53,5 +55,8 @@ void pm_store_commit(struct pm_store *store, const struct pm_pool_record *record
 typedef void (*pm_store_unkept)(void *ctx, const char *file, const struct poolmgr_error *failure);
 void pm_store_remember(struct pm_store *store, const struct pm_memory_record *memory,
                        pm_store_unkept fn, void *ctx);
+/* The same, in the file of its pool, which goes where `past` says nothing. */
+void pm_store_keep(struct pm_store *store, const struct pm_past *past, pm_store_unkept fn,
+                   void *ctx);
 
 #endif

@@ -250,3 +250,51 @@ def test_what_holds_for_an_engine_that_was_handed_over_holds_when_it_is_again(da
     assert d.chat("far").json()["error"]["code"] == "draining"
     assert is_accepted(command(d, "far", "resume"))
     wait_until(lambda: names(d) == [], 10, "no record that says nothing")
+
+
+# ---- what is kept behind ---------------------------------------------------------------------------------
+
+
+def past_file(d, pool):
+    return os.path.join(d.environment["POOLMGR_STATE_DIR"], "past", pool + ".json")
+
+
+def read_past(d, pool):
+    try:
+        with open(past_file(d, pool), encoding="utf-8") as f:
+            return json.load(f)["replicas"][0]
+    except FileNotFoundError:
+        return {}
+
+
+def test_failures_and_their_delay_outlive_the_daemon(daemon):
+    """STATE-1, SUP-2: the next daemon waits for the rest of the delay, and counts on."""
+    d = daemon({"bad": Daemon.faulty("start:exit=7", start="preload", backoff={"base": "20s", "jitter": 0})})
+    wait_until(lambda: read_past(d, "bad").get("failures", {}).get("in_a_row") == 2, 30, "two failures")
+    before = d.pool_state("bad")["replicas"][0]
+    d.kill()
+    d.start()
+    d.wait_state("bad", "backoff")
+    after = d.pool_state("bad")["replicas"][0]
+    assert (after["failures_in_a_row"], after["restart_count"]) == (2, 1)
+    assert after["last_error"]["text"] == before["last_error"]["text"]
+    d.kill()
+    with open(past_file(d, "bad"), "w", encoding="utf-8") as f:
+        f.write("{")
+    d.start()
+    assert d.wait("store_failed", target="bad.json")["human"] == "bad.json is broken and put aside as .broken"
+
+
+def test_speeds_outlive_the_daemon_and_many_requests_are_few_writes(daemon):
+    """STATE-1, REG-1: one write a second at most."""
+    d = daemon({"a": Daemon.pool()})
+    writes = set()
+    for _ in range(30):
+        assert d.chat("a").status == 200
+        if os.path.exists(past_file(d, "a")):
+            writes.add(os.stat(past_file(d, "a")).st_mtime_ns)
+    wait_until(lambda: read_past(d, "a").get("answers", 0) > 0, 30, "its speed")
+    assert len(writes) < 15, len(writes)
+    d.kill()
+    d.start()
+    assert d.pool_state("a")["replicas"][0]["perf"]["tokens_per_s"] > 0

@@ -880,6 +880,10 @@ void books_take(struct sim *sim, const struct pm_action *action)
     case PM_ACT_OPERATION: take_operation(sim, action); break;
     case PM_ACT_PERSIST: take_persist(sim, action); break;
     case PM_ACT_REMEMBER: break;
+    case PM_ACT_KEEP:
+        sim->world.past[book_pool_by_id(sim, action->past->pool_id)] = *action->past;
+        sim->world.past_ms[book_pool_by_id(sim, action->past->pool_id)] = sim->now_ms;
+        break;
     case PM_ACT_LOOK: devices_asked(sim); break;
     case PM_ACT_ACCEPTED: take_accepted(sim, action); break;
     case PM_ACT_NARRATE: take_event(sim, action->event); break;

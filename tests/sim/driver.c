@@ -320,6 +320,10 @@ static void tell_action(struct sim *sim, const struct pm_action *action)
     case PM_ACT_REMEMBER:
         TELL(sim, SIM_NOBODY, "  → remember what was measured on %s", action->memory->device);
         break;
+    case PM_ACT_KEEP:
+        TELL(sim, book_pool_by_id(sim, action->past->pool_id), "  → keep what %s went through",
+             action->past->pool_id);
+        break;
     case PM_ACT_LOOK: TELL(sim, SIM_NOBODY, "  → look at the devices"); break;
     case PM_ACT_FOLLOW:
     case PM_ACT_PROBE:

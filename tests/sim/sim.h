@@ -164,6 +164,8 @@ struct world {
     struct world_question questions[SIM_QUESTIONS];
     int next_question;
     struct world_record disk[SIM_POOLS];
+    struct pm_past past[SIM_POOLS]; /* what was kept behind, and when */
+    uint64_t past_ms[SIM_POOLS];
     uint64_t disk_free_ms; /* one helper thread writes: one after the other */
 };
 

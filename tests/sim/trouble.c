@@ -215,6 +215,22 @@ static void restore(struct sim *sim)
     }
 }
 
+/* What failed is held against what is still the same. */
+static void recall(struct sim *sim, int index)
+{
+    struct book_pool *pool = &sim->books.pools[index];
+    struct pm_past past = sim->world.past[index];
+
+    for (size_t k = 0; k < past.n; k++)
+        past.replicas[k].failed_ago_ms += sim->now_ms - sim->world.past_ms[index];
+    sim_input(sim, index, "what %s went through is found", pool->spec->id);
+    pm_core_recall_past(sim->core, &past, sim->now_ms, &sim->out);
+    for (size_t k = 0; k < past.n && past.identity == pm_spec_identity(pool->spec); k++) {
+        pool->replicas[k].n = past.replicas[k].n_failures;
+        pool->replicas[k].failed_ms = sim->now_ms - past.replicas[k].failed_ago_ms;
+    }
+}
+
 /* Nothing runs there, or what runs is a stranger to the new daemon, which ends it. */
 static void sweep_away(struct sim *sim, int index)
 {
@@ -239,6 +255,10 @@ static void next_daemon(struct sim *sim)
     books_daemon_died(sim);
     sim_make_core(sim);
     restore(sim);
+    EACH_POOL (sim, i) {
+        if (sim->books.pools[i].there && sim->world.past[i].n > 0)
+            recall(sim, i);
+    }
     for (int i = 0; i < sim->world.n_engines; i++) {
         struct world_engine *there = &sim->world.engines[i];
         struct book_engine *engine = &sim->books.engines[i];

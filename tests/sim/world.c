@@ -27,6 +27,7 @@ void world_clear(struct sim *sim)
     world->n_devices = 0;
     devices_clear(sim);
     memset(world->disk, 0, sizeof(world->disk));
+    memset(world->past, 0, sizeof(world->past));
     world->n_engines = world->next_question = 0;
     world->disk_free_ms = 0;
 }
