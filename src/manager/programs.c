@@ -126,10 +126,12 @@ struct pm_programs *pm_programs_new(struct pm_manager *manager)
 void pm_programs_begin(struct pm_programs *programs)
 {
     const struct pm_config *config = programs->manager->config;
+    struct pm_engine_spec *last = NULL;
 
     for (size_t i = 0; i < config->n_pools; i++) {
-        if (config->pools[i]->runs)
+        if (config->pools[i]->runs && config->pools[i]->runs != last)
             pm_programs_look(programs, config->pools[i]->runs);
+        last = config->pools[i]->runs;
     }
 }
 

@@ -186,13 +186,19 @@ unsigned pm_kill_descendants(pid_t root)
     return kill.n;
 }
 
+/* Of all processes of a machine few have so much that it does not fit on the stack. */
 bool pm_process_variable(pid_t pid, const char *name, char *to, size_t size)
 {
-    pm_auto_free char *environment = pm_xalloc(ENVIRONMENT_MAX);
-    ssize_t n = read_proc(pid, "environ", environment, ENVIRONMENT_MAX);
+    char usual[16 * 1024];
+    pm_auto_free char *large = NULL;
+    const char *environment = usual, *at;
+    ssize_t n = read_proc(pid, "environ", usual, sizeof usual);
     size_t n_name = strlen(name);
-    const char *at;
 
+    if (n == (ssize_t)sizeof usual - 1) {
+        environment = large = pm_xalloc(ENVIRONMENT_MAX);
+        n = read_proc(pid, "environ", large, ENVIRONMENT_MAX);
+    }
     for (at = environment; n > 0 && at < environment + n; at += strlen(at) + 1)
         if (strncmp(at, name, n_name) == 0 && at[n_name] == '=')
             return pm_str_copy(to, size, at + n_name + 1);
