@@ -114,7 +114,6 @@ void pm_each_process(void (*fn)(void *ctx, pid_t pid), void *ctx)
 {
     DIR *folder = opendir("/proc");
     struct dirent *entry;
-    struct pm_stat stat;
     int pid;
 
     if (!folder)
@@ -122,7 +121,7 @@ void pm_each_process(void (*fn)(void *ctx, pid_t pid), void *ctx)
 
     while ((entry = readdir(folder))) {
         pid = atoi(entry->d_name);
-        if (pid > 0 && pm_stat_read(pid, &stat))
+        if (pid > 0)
             fn(ctx, pid);
     }
 

@@ -22,7 +22,7 @@ uint64_t pm_tree_own_bytes(pid_t root);
 /* What a process calls itself, as ps shows it. False: no such process. */
 bool pm_process_name(pid_t pid, char *to, size_t size);
 
-/* Calls fn for each process that is not a zombie. */
+/* Calls fn for each process, zombies too. */
 void pm_each_process(void (*fn)(void *ctx, pid_t pid), void *ctx);
 
 /* SIGKILL to each descendant of `root` (not to itself); returns how many there were. */
