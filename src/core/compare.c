@@ -356,19 +356,37 @@ static void note_state(struct pm_pool *pool)
     pool->since_ms = pool->core->now_ms;
 }
 
+/* By an operator, or the file: of a pool that only serves there is less to look at. */
+static bool is_commanded(const struct pm_pool *pool)
+{
+    return pool->reload || !pm_list_empty(&pool->operations);
+}
+
+static void look_at_commands(struct pm_pool *pool, struct pm_actions *out)
+{
+    pm_drain_look(pool, out);
+    pm_reload_look(pool, out);
+}
+
+static void step_commands(struct pm_pool *pool, struct pm_actions *out)
+{
+    pm_reload_step(pool, out);
+    pm_operations_step(pool, out);
+    pm_change_step(pool, out);
+}
+
 void pm_pool_settle(struct pm_pool *pool, struct pm_actions *out)
 {
     uint64_t version;
 
     do {
         version = pool->core->version;
-        pm_drain_look(pool, out);
-        pm_reload_look(pool, out);
+        if (is_commanded(pool))
+            look_at_commands(pool, out);
         compare_pool(pool, out);
         pm_pool_sweep(pool, out);
-        pm_reload_step(pool, out);
-        pm_operations_step(pool, out);
-        pm_change_step(pool, out);
+        if (is_commanded(pool))
+            step_commands(pool, out);
         serve(pool, out);
     } while (version != pool->core->version);
 
@@ -412,8 +430,8 @@ static void settle_touched(struct pm_core *core, struct pm_actions *out)
                 pm_pool_settle(pool, out);
         }
         group->n_refs--;
-        if (pm_group_target(group) !=
-            target) /* who was to start cannot: now it is another's turn */
+        /* Who was to start cannot: now it is another's turn. */
+        if (pm_group_target(group) != target)
             pm_group_touch(group);
         if (!pm_link_in_list(&group->touched_link))
             pm_group_free_unused(group);
