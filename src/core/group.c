@@ -82,8 +82,13 @@ struct pm_group *pm_group_of(struct pm_core *core, struct pm_pool *const *pools,
 /* Nobody finds it any more. */
 static void detach(struct pm_group *group)
 {
-    for (size_t i = 0; i < group->n_pools; i++)
-        part(group, group->pools[i]);
+    for (size_t i = 0; i < group->n_pools; i++) {
+        struct pm_pool *pool = group->pools[i];
+
+        if (group->waiterless_ms > pool->waiterless_ms)
+            pool->waiterless_ms = group->waiterless_ms; /* who waited here waited for it */
+        part(group, pool);
+    }
     group->n_pools = 0;
     if (pm_map_get(&group->core->groups, group->key) == group)
         (void)pm_map_remove(&group->core->groups, group->key);
