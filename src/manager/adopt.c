@@ -6,6 +6,7 @@
  */
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -111,7 +112,8 @@ static bool plan_read(const json_t *meta, struct pm_plan *ret)
 }
 
 char *pm_meta_write(const struct pm_engine_spec *engine, const struct pm_pool_spec *spec,
-                    const struct pm_engine_command *command, const struct pm_plan *plan)
+                    const struct pm_engine_command *command, const struct pm_plan *plan,
+                    const struct pm_log_mark *log)
 {
     char hash[17];
     json_t *meta;
@@ -122,9 +124,25 @@ char *pm_meta_write(const struct pm_engine_spec *engine, const struct pm_pool_sp
                      "api_key", command->api_key, "engine", engine->name, "spec", hash);
     if (plan)
         (void)json_object_set_new(meta, "devices", plan_json(plan));
+    (void)json_object_set_new(
+        meta, "log",
+        json_pack("{s:I, s:I}", "from", (json_int_t)log->from, "inode", (json_int_t)log->inode));
     text = json_dumps(meta, JSON_COMPACT);
     json_decref(meta);
     return text;
+}
+
+/* False: an older version of this program did not say where its part of the log begins. */
+static bool log_read(const char *text, struct pm_log_mark *ret)
+{
+    json_t *meta = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    json_int_t from = -1, inode = 0;
+    bool there =
+        meta && json_unpack(meta, "{s:{s:I, s:I}}", "log", "from", &from, "inode", &inode) == 0;
+
+    json_decref(meta);
+    *ret = (struct pm_log_mark){.from = (uint64_t)from, .inode = (uint64_t)inode};
+    return there && from >= 0;
 }
 
 /* Both values of an instance that can be adopted; false: it was started with another specification, or by a
@@ -294,6 +312,20 @@ static void ended_meanwhile(struct pm_manager *manager, const struct pm_found_in
     pm_process_forget(manager->instances_dir, found->pool_id, found->instance);
 }
 
+/* What it said since it began tells where it runs, and what it takes. */
+static void find_log(struct pm_instance *instance, const char *meta)
+{
+    struct pm_log_mark log;
+    char path[PATH_MAX];
+
+    pm_manager_log_path(instance->manager, instance->spec->id, instance->replica, path,
+                        sizeof path);
+    if (!instance->plan.on_cpu && instance->plan.n_devices > 0 && log_read(meta, &log) &&
+        pm_log_mark_holds(&log, path))
+        instance->measure =
+            pm_measure_new(instance->manager, instance->token, &instance->plan, path, log.from);
+}
+
 static bool try_adopt(struct pm_manager *manager, const struct pm_found_instance *found,
                       const char **ret_why)
 {
@@ -324,6 +356,7 @@ static bool try_adopt(struct pm_manager *manager, const struct pm_found_instance
     instance = pm_instance_new(manager, token, (struct pm_pool_spec *)view.spec, found->replica,
                                found->instance);
     instance->plan = plan;
+    find_log(instance, found->meta);
     memcpy(instance->endpoint, probe.endpoint, sizeof instance->endpoint);
     memcpy(instance->api_key, probe.api_key, sizeof instance->api_key);
     if (pm_process_adopt(manager->loop, manager->instances_dir, found->pool_id, found->instance,

@@ -412,6 +412,7 @@ static int launch(struct pm_instance *instance, const struct pm_plan *plan,
     const struct pm_engine_traits traits =
         pm_programs_traits(instance->manager->programs, instance->engine);
     pm_auto_free char *meta = NULL;
+    struct pm_log_mark mark;
     char log_path[PATH_MAX];
     int r;
 
@@ -432,11 +433,13 @@ static int launch(struct pm_instance *instance, const struct pm_plan *plan,
 
     (void)pm_str_copy(instance->endpoint, sizeof instance->endpoint, command.endpoint);
     (void)pm_str_copy(instance->api_key, sizeof instance->api_key, command.api_key);
-    meta = pm_meta_write(instance->engine, instance->spec, &command, plan);
     pm_manager_log_path(instance->manager, instance->spec->id, instance->replica, log_path,
                         sizeof log_path);
+    mark = pm_log_mark(log_path);
+    meta = pm_meta_write(instance->engine, instance->spec, &command, plan, &mark);
     if (plan && !plan->on_cpu && plan->n_devices > 0)
-        instance->measure = pm_measure_new(instance->manager, instance->token, plan, log_path);
+        instance->measure =
+            pm_measure_new(instance->manager, instance->token, plan, log_path, mark.from);
 
     struct pm_launch what = {
         .instances_dir = instance->manager->instances_dir,

@@ -99,7 +99,7 @@ struct pm_instance {
     bool pid_ended;
     uint64_t n_leases;
     struct pm_timer watch_timer; /* memory and CPU time, while it starts or works */
-    struct pm_measure *measure;  /* NULL: it has no devices, or began before us */
+    struct pm_measure *measure;  /* NULL: it has no devices, or its log cannot tell */
     struct pm_fit *fit;          /* it is up, and its log is read before it is told ready */
     struct pm_timer retry_timer; /* the endpoint was somebody else's */
     struct pm_task signal_task;  /* SIGTERM, at the end of the turn */
@@ -209,9 +209,17 @@ struct pm_stager *pm_stager_new(struct pm_manager *manager);
 void pm_stager_free(struct pm_stager *stager); /* behind the worker */
 void pm_stager_begin(struct pm_stager *stager, struct pm_token token, struct pm_pool_spec *spec);
 
-/* Reads what an engine says of the devices of its plan, and tells core; its log has only what came before it. */
+/* How far a log has come, and which file it is: where an engine that starts now begins in it. */
+struct pm_log_mark {
+    uint64_t from, inode; /* inode 0: there is no file yet */
+};
+struct pm_log_mark pm_log_mark(const char *path);
+/* Nothing behind it is gone, as far as can be told. */
+bool pm_log_mark_holds(const struct pm_log_mark *mark, const char *path);
+
+/* Reads what an engine says of the devices of its plan, and tells core: `from` there on it is its own. */
 struct pm_measure *pm_measure_new(struct pm_manager *manager, struct pm_token token,
-                                  const struct pm_plan *plan, const char *log_path);
+                                  const struct pm_plan *plan, const char *log_path, uint64_t from);
 void pm_measure_ready(struct pm_measure *measure); /* NULL is fine, and for _free */
 void pm_measure_free(struct pm_measure *measure);
 /* Where its log is read from; borrowed. */
@@ -267,7 +275,8 @@ int pm_adopt_all(struct pm_manager *manager, struct poolmgr_error *err);
 void pm_strangers_free(struct pm_manager *manager);
 /* The JSON kept beside an instance for the daemon that adopts it; the caller's. */
 char *pm_meta_write(const struct pm_engine_spec *engine, const struct pm_pool_spec *spec,
-                    const struct pm_engine_command *command, const struct pm_plan *plan);
+                    const struct pm_engine_command *command, const struct pm_plan *plan,
+                    const struct pm_log_mark *log);
 struct pm_instance *pm_instance_new(struct pm_manager *manager, struct pm_token token,
                                     struct pm_pool_spec *spec, unsigned replica, uint64_t number);
 extern const struct pm_process_handler pm_instance_handler; /* ctx: struct pm_instance */

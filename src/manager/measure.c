@@ -6,6 +6,7 @@
  */
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/buffers.h"
 #include "manager/internal.h"
@@ -89,17 +90,36 @@ static void on_timer(struct pm_timer *timer)
     pm_worker_add(measure->manager->worker, &job->work, PM_WORK_LAST);
 }
 
+struct pm_log_mark pm_log_mark(const char *path)
+{
+    struct stat status;
+
+    if (stat(path, &status) < 0)
+        return (struct pm_log_mark){0};
+    return (struct pm_log_mark){.from = (uint64_t)status.st_size, .inode = status.st_ino};
+}
+
+/* Where there was none yet, it has not been rotated if there is none before it. */
+bool pm_log_mark_holds(const struct pm_log_mark *mark, const char *path)
+{
+    pm_auto_free char *former = pm_xasprintf("%s.1", path);
+    struct pm_log_mark now = pm_log_mark(path);
+
+    if (now.inode == 0 || now.from < mark->from)
+        return false;
+    return mark->inode != 0 ? now.inode == mark->inode : access(former, F_OK) < 0;
+}
+
 struct pm_measure *pm_measure_new(struct pm_manager *manager, struct pm_token token,
-                                  const struct pm_plan *plan, const char *log_path)
+                                  const struct pm_plan *plan, const char *log_path, uint64_t from)
 {
     struct pm_measure *measure = pm_xalloc(sizeof *measure);
-    struct stat status;
 
     measure->manager = manager;
     measure->token = token;
     measure->plan = *plan;
     measure->log_path = pm_xstrdup(log_path);
-    measure->from = stat(log_path, &status) == 0 ? (uint64_t)status.st_size : 0;
+    measure->from = from;
     measure->timer.fn = on_timer;
     return measure;
 }

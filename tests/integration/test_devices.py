@@ -9,7 +9,7 @@ import time
 import pytest
 
 from poolmgr_test import FULL, Daemon, alive, wait_until
-from poolmgr_test.paths import POOLCTL
+from poolmgr_test.paths import ENGINE, POOLCTL
 
 GIB = 1 << 30
 ORDERS = "vram:weights=%d,vram:layers=2,vram:context=%d" % (6 * GIB, 300 << 20)
@@ -261,6 +261,27 @@ def test_a_build_without_gpus_fails_on_a_gpu_and_serves_on_the_cpu(either, gpus)
     assert (d.count("instance_starting", pool_id="gpu"), d.count("instance_ready", pool_id="gpu")) == (1, 0)
     assert device(d, g)["planned_bytes"] == 0
     d.use("cpu")
+
+
+def test_one_that_is_adopted_while_it_loads_is_judged_too(daemon, gpus, tmp_path):
+    """LOAD-5, SUP-9c: its log is read from where it began, by the daemon that finds it."""
+    g, gate, program = gpus(1), tmp_path / "gate", tmp_path / "llama-server"
+    program.write_text('#!/bin/sh\n[ "$1" = --help ] || while [ ! -e "%s" ]; do sleep 0.1; done\nexec "%s" "$@"\n' % (gate, ENGINE),
+                       encoding="utf-8")
+    program.chmod(0o755)
+    d = daemon({"gpu": Daemon.pool(engine="slow", devices="0", args=[], start="preload")},
+               on(g, engines={"slow": {"family": "llama.cpp", "path": str(program)}}), environment=g.environment)
+    wait_until(lambda: d.pool_state("gpu")["replicas"][0].get("pid"), 60, "its engine")
+    d.kill()
+    mark = d.mark()
+    d.start()
+    d.wait("instance_adopted", pool_id="gpu", after=mark)
+    wait_found(d, 1)
+    gate.touch()
+    event = d.wait("start_failed", pool_id="gpu", after=mark)
+    assert (event["class"], event["text"]) == ("spawn", ON_THE_HOST)
+    wait_until(lambda: d.pool_state("gpu")["replicas"][0]["state"] == "failed", 30, "the end of its engine")
+    assert d.count("instance_ready", pool_id="gpu", after=mark) == 0
 
 
 def test_arguments_that_put_all_layers_on_the_host_fail_too(daemon, gpus):
