@@ -47,7 +47,7 @@ static const struct shape shapes[] = {
                   "error:$ErrorObject candidates:*Candidate!"},
     {"Candidate", "pool_id:s! replica_id:i! refused_by:s"},
     {"Plan", "fits:b! on_cpu:b model:o! context:i! slots:i! total_context:i! largest_context:i! "
-             "shortfall:$Shortfall host_bytes:i! devices:*PlanDevice! args:*s! env:o!"},
+             "shortfall:$Shortfall host_bytes:i! devices:*PlanDevice! measured:*s args:*s! env:o!"},
     {"Shortfall", "device:i! bytes:i!"},
     {"PlanDevice",
      "device:i! uuid:s free_bytes:i! reserve_bytes:i! layers:i! weights_bytes:i kv_bytes:i "

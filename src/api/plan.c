@@ -25,6 +25,15 @@ static void release(struct pm_call *call)
     free(asking);
 }
 
+/* Programs are looked at in the line in which models are read: by now it is known if the daemon has just begun, too. */
+static void ask_program(const struct pm_call *call, struct asking *asking)
+{
+    struct pm_estimate_ask *ask = &asking->planning.ask;
+
+    if (pm_manager_traits(call->api->manager, asking->spec->runs).few_outputs)
+        ask->n_outputs = ask->n_slots > 0 ? ask->n_slots : 1;
+}
+
 static void on_read(void *ctx, struct pm_model *model, uint64_t size_bytes,
                     const struct poolmgr_error *error)
 {
@@ -34,6 +43,7 @@ static void on_read(void *ctx, struct pm_model *model, uint64_t size_bytes,
     json_t *answer = NULL;
 
     asking->reading = NULL;
+    ask_program(call, asking);
     if (error) {
         pm_call_error(call, error);
         return;
@@ -259,6 +269,17 @@ static bool read_question(struct pm_call *call, const json_t *body, struct askin
            choose_devices(call, body, asking);
 }
 
+/* As its next start would; but it was measured on this machine, with the context and the slots it has. */
+static void take_measures(struct pm_call *call, const json_t *body, struct asking *asking)
+{
+    const struct pm_estimate_ask own = pm_spec_ask(asking->spec);
+    struct pm_estimate_ask *ask = &asking->planning.ask;
+
+    if (!json_object_get(body, "machine") && !asking->planning.on_cpu &&
+        ask->context == own.context && ask->n_slots == own.n_slots)
+        pm_core_measures(pm_manager_core(call->api->manager), asking->spec, &ask->measured);
+}
+
 void pm_plan_ask(struct pm_call *call)
 {
     json_t *body = pm_call_body(call);
@@ -270,6 +291,8 @@ void pm_plan_ask(struct pm_call *call)
 
     asking = pm_xalloc(sizeof(*asking));
     good = read_question(call, body, asking);
+    if (good)
+        take_measures(call, body, asking);
     json_decref(body);
     if (!good) {
         pm_pool_spec_unref(asking->spec);
@@ -279,6 +302,5 @@ void pm_plan_ask(struct pm_call *call)
 
     call->state = asking;
     call->gone = release;
-    asking->reading =
-        pm_manager_read_model(call->api->manager, asking->spec, on_read, call);
+    asking->reading = pm_manager_read_model(call->api->manager, asking->spec, on_read, call);
 }

@@ -232,6 +232,20 @@ static json_t *env_json(const struct work *work)
     return env;
 }
 
+/* The members of devices that were measured, where the rest is estimated; nothing where all is. */
+static void add_measured(const struct pm_measured_memory *measured, json_t *answer)
+{
+    json_t *names = json_array();
+
+    if (measured->compute_bytes > 0)
+        (void)json_array_append_new(names, json_string("compute_bytes"));
+    if (measured->context_bytes > 0)
+        (void)json_array_append_new(names, json_string("context_bytes"));
+    if (json_array_size(names) > 0)
+        (void)json_object_set(answer, "measured", names);
+    json_decref(names);
+}
+
 static json_t *answer_json(const struct work *work)
 {
     const struct pm_estimate *estimate = &work->estimate;
@@ -256,6 +270,7 @@ static json_t *answer_json(const struct work *work)
     for (size_t i = 0; i < planning->n_devices; i++)
         (void)json_array_append_new(devices, device_json(work, i));
     (void)json_object_set_new(answer, "devices", devices);
+    add_measured(&planning->ask.measured, answer);
     (void)json_object_set_new(answer, "args", args_json(work));
     (void)json_object_set_new(answer, "env", env_json(work));
     return answer;

@@ -282,8 +282,10 @@ int pm_verb_plan(struct pm_cli *cli)
         pm_print_json(answer);
     } else {
         pm_plan_print_verdict(answer, &out);
-        if (!cli->quiet)
+        if (!cli->quiet) {
             pm_plan_print(answer, cli->columns, cli->colour, &out);
+            pm_plan_print_measured(answer, &out);
+        }
         fwrite(out.data, 1, out.n, stdout);
     }
     json_decref(answer);

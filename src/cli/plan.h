@@ -34,6 +34,8 @@ struct pm_plan_engine pm_plan_look_at_engine(const char *program);
 void pm_plan_print_verdict(const json_t *answer, struct pm_buf *out);
 /* Model, a bar of memory for each device, flags. columns 0: no terminal. */
 void pm_plan_print(const json_t *answer, unsigned columns, bool colour, struct pm_buf *out);
+/* Which of its numbers were measured; nothing where all are estimated. */
+void pm_plan_print_measured(const json_t *answer, struct pm_buf *out);
 void pm_plan_draw(const json_t *answer, struct pm_buf *out); /* the same as SVG */
 
 #endif

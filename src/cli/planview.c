@@ -178,6 +178,29 @@ static void print_list(const json_t *words, const char *between, struct pm_buf *
         pm_buf_addf(out, "%s%s", i > 0 ? between : "", json_string_value(word));
 }
 
+static const char *part_of(const char *member)
+{
+    for (int i = 0; i < PART_COUNT; i++) {
+        if (parts[i].member && member && strcmp(parts[i].member, member) == 0)
+            return parts[i].name;
+    }
+    return "?";
+}
+
+void pm_plan_print_measured(const json_t *answer, struct pm_buf *out)
+{
+    const json_t *members = json_object_get(answer, "measured"), *member;
+    size_t i;
+
+    json_array_foreach(members, i, member)
+    {
+        pm_buf_addf(out, "%s%s",
+                    i > 0 ? " and " : "measured: ", part_of(json_string_value(member)));
+    }
+    if (json_array_size(members) > 0)
+        pm_buf_adds(out, "; the rest is estimated\n");
+}
+
 /* ---- the terminal ------------------------------------------------------------------------------------- */
 
 /* Cells up to a byte of the bar. */

@@ -279,6 +279,9 @@ void pm_core_measured(struct pm_core *core, struct pm_token instance, const char
                       struct pm_actions *out);
 /* What a former daemon remembered; before pm_core_begin(). */
 void pm_core_recall(struct pm_core *core, const struct pm_memory_record *memory);
+/* What is remembered of engines of this spec, and counts in the estimate of its next start; zeros: nothing. */
+void pm_core_measures(const struct pm_core *core, const struct pm_pool_spec *spec,
+                      struct pm_measured_memory *ret);
 
 /* The driver reports an error of a device (SUP-8). `known`: false, and the action is NOTE: it is to blame for an engine
  * there that dies soon after. `instance`: the one that caused it; no token: whoever is alone there. RESET and LOST take the device,

@@ -639,8 +639,6 @@ bool pm_evict_has_begun(const struct pm_place *claimant);
 bool pm_evict_claimed(const struct pm_place *place); /* it gives way: row 8 of what is wanted */
 
 /* memory.c: what engines were seen to take */
-void pm_memory_of(const struct pm_core *core, const struct pm_pool_spec *spec,
-                  struct pm_measured_memory *ret);
 /* It is ready, or was looked at: what it takes is charged in place of what was estimated. */
 void pm_memory_settle(struct pm_place *place, struct pm_actions *out);
 void pm_memory_fini(struct pm_core *core);

@@ -74,12 +74,13 @@ static uint64_t larger(uint64_t a, uint64_t b)
 }
 
 /* Of all devices that it ran on: where it will run next is not known yet. */
-void pm_memory_of(const struct pm_core *core, const struct pm_pool_spec *spec,
-                  struct pm_measured_memory *ret)
+void pm_core_measures(const struct pm_core *core, const struct pm_pool_spec *spec,
+                      struct pm_measured_memory *ret)
 {
     uint64_t identity = pm_spec_identity(spec);
     struct pm_link *link;
 
+    *ret = (struct pm_measured_memory){0};
     pm_list_each (&core->all_memories, link) {
         const struct pm_memory_record *is = &memory_of(link)->is;
 

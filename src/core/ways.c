@@ -63,7 +63,7 @@ struct pm_estimate_ask pm_ways_ask(const struct pm_core *core, const struct pm_w
         ask.mmproj_bytes = ways->size_bytes - ways->model->file_bytes; /* projector, draft … */
     if (ways->few_outputs)
         ask.n_outputs = ask.n_slots > 0 ? ask.n_slots : 1;
-    pm_memory_of(core, ways->spec, &ask.measured);
+    pm_core_measures(core, ways->spec, &ask.measured);
     return ask;
 }
 

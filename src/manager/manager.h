@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 #include "core/core.h"
+#include "engine/engine.h"
 #include "gpu/gpu.h"
 #include "http/client.h"
 #include "manager/sink.h"
@@ -144,6 +145,10 @@ uint64_t pm_handing_operation(const struct pm_handing *handing);
 void pm_handing_free(struct pm_handing *handing); /* also after fn */
 
 /* ---- questions ------------------------------------------------------------------------------------- */
+
+/* What is known of an engine's program; zeros: it is old, or nobody has asked it yet. */
+struct pm_engine_traits pm_manager_traits(const struct pm_manager *manager,
+                                          const struct pm_engine_spec *engine);
 
 /* Reads the files of a pool's model on the helper thread. fn is called once, never from inside this call, and the reading is
  * over then: the model is borrowed, or NULL and `error` says why; size_bytes is that of all files, projector and draft, too. */

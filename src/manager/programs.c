@@ -110,9 +110,14 @@ struct pm_engine_traits pm_programs_traits(const struct pm_programs *programs,
     pm_auto_free char *signature = pm_engine_signature(engine, environ);
     uintptr_t bits = known_of(programs, signature);
 
-    return (struct pm_engine_traits){.fit = bits & HAS_FIT,
-                                     .trace = bits & HAS_TRACE,
-                                     .few_outputs = bits & HAS_FEW_OUTPUTS};
+    return (struct pm_engine_traits){
+        .fit = bits & HAS_FIT, .trace = bits & HAS_TRACE, .few_outputs = bits & HAS_FEW_OUTPUTS};
+}
+
+struct pm_engine_traits pm_manager_traits(const struct pm_manager *manager,
+                                          const struct pm_engine_spec *engine)
+{
+    return pm_programs_traits(manager->programs, engine);
 }
 
 struct pm_programs *pm_programs_new(struct pm_manager *manager)

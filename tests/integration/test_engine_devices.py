@@ -2,8 +2,9 @@
 """What real engines are started with: the devices of their plan, and nothing of what the daemon inherited (MASK-1)."""
 import json
 import pathlib
+import subprocess
 
-from poolmgr_test import Daemon, ENGINE, request, wait_until
+from poolmgr_test import Daemon, ENGINE, POOLCTL, request, wait_until
 
 MIB = 1 << 20
 DECLARED = {"devices": {"declared": {"0": "24GiB", "1": "12GiB"}}}
@@ -102,12 +103,23 @@ def test_what_was_measured_is_planned_by_the_next_daemon(daemon, tmp_path):
         texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.json")] if folder.exists() else []
         return [device["compute_bytes"] for text in texts for device in json.loads(text)["devices"]]
 
+    before = d.post("/v1/plan", {"model": "one"}).json()
+    assert "measured" not in before
     estimated = start_bytes(d)
+    assert estimated == before["devices"][0]["used_bytes"]
     wait_until(lambda: planned(d) == [0, SAID_BYTES], 60, "what it says")
     wait_until(lambda: kept() == [20 * MIB], 10, "what is kept of it")
     assert d.post("/v1/pools/one/stop?wait=30s").status == 200
+    answer = d.post("/v1/plan", {"model": "one"}).json()
+    assert (answer["measured"], answer["devices"][0]["compute_bytes"]) == (["compute_bytes"], 20 * MIB)
+    other = d.post("/v1/plan", {"model": "one", "context": answer["context"] * 2}).json()
+    assert "measured" not in other and other["devices"][0]["compute_bytes"] != 20 * MIB
+    done = subprocess.run([str(POOLCTL), "--url", "unix:" + d.socket, "plan", "one"], capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.stdout.splitlines()[-1] == "measured: compute; the rest is estimated", done
     measured = start_bytes(d)
     assert measured != estimated
+    assert measured == answer["devices"][0]["used_bytes"]
     assert d.post("/v1/pools/one/stop?wait=30s").status == 200
     d.kill()
 
