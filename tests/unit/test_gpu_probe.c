@@ -302,6 +302,17 @@ static void test_who_asks_while_it_looks_is_answered_by_a_look_behind_it(void **
     assert_int_equal(n_looked, 2); /* in less than it waits by itself */
 }
 
+static void test_a_look_is_as_old_as_its_beginning(void **state)
+{
+    (void)state;
+    begin_well();
+    fake_lock(fake);
+    fake_rule(fake, "nvmlDeviceGetCount_v2", true)->delay_ms = 150;
+    fake_unlock(fake);
+    look();
+    assert_in_range(pm_monotonic_ms() - pm_probe_seen_ms(probe), 150, 60000);
+}
+
 static void test_an_idle_program_is_woken_less_than_once_a_second(void **state)
 {
     uint64_t until_ms, turns;
@@ -937,6 +948,7 @@ int main(void)
         TEST(test_a_gauge_is_fresh_and_nobody_is_woken_for_it),
         TEST(test_in_a_hurry_it_looks_five_times_a_second),
         TEST(test_who_asks_while_it_looks_is_answered_by_a_look_behind_it),
+        TEST(test_a_look_is_as_old_as_its_beginning),
         TEST(test_an_idle_program_is_woken_less_than_once_a_second),
         TEST(test_an_event_is_told_with_the_drivers_answer),
         TEST(test_what_an_xid_says_holds_whatever_the_driver_shows),
