@@ -47,7 +47,7 @@ MUTANTS = [
      "now_ms >= pm_add_ms(instance->signalled_ms, spec->stop_grace_ms)))",
      "now_ms >= pm_add_ms(instance->signalled_ms, spec->stop_grace_ms / 2)))", {16}),
     ("LOAD", "an-unfit-engine-is-let-in", "answers.c",
-     "(void)pm_place_move(place, PM_CAUSE_UNFIT, out);", "(void)pm_place_move(place, PM_CAUSE_READY, out);", {17}),
+     "(void)pm_place_move(place, PM_CAUSE_UNFIT, out);", "(void)pm_place_move(place, PM_CAUSE_READY, out);", {6, 17}),
     ("DRAIN", "nobody-is-waited-for", "place.c",
      "    return place->n_running == 0;", "    return true;", {18}),
     ("DRAIN", "an-abort-keeps-the-intent", "drain.c",
