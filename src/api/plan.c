@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* POST /v1/plan: would a pool's model fit on the devices there are, or would be. Asks, and changes nothing. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "api/call.h"
@@ -59,19 +60,30 @@ static void on_read(void *ctx, struct pm_model *model, uint64_t size_bytes,
 
 /* ---- what is asked; false: it was answered ------------------------------------------------------------ */
 
-static bool read_count(struct pm_call *call, const json_t *body, const char *name, uint64_t *ret)
+static bool read_count(struct pm_call *call, const json_t *body, const char *name, uint64_t most,
+                       uint64_t *ret)
 {
     const json_t *value = json_object_get(body, name);
 
     if (!value)
         return true;
-    if (json_is_integer(value) && json_integer_value(value) > 0) {
+    if (json_is_integer(value) && json_integer_value(value) > 0 &&
+        (uint64_t)json_integer_value(value) <= most) {
         *ret = (uint64_t)json_integer_value(value);
         return true;
     }
-    pm_call_fail(call, POOLMGR_E_INVALID_REQUEST, name, "'%s' must be a whole number above 0",
-                 name);
+    pm_call_fail(call, POOLMGR_E_INVALID_REQUEST, name,
+                 "'%s' must be a whole number from 1 to %" PRIu64, name, most);
     return false;
+}
+
+static bool read_counts(struct pm_call *call, const json_t *body, struct pm_estimate_ask *ask)
+{
+    if (!read_count(call, body, "slots", PM_ESTIMATE_SLOTS_MAX, &ask->n_slots))
+        return false;
+    return read_count(call, body, "context",
+                      PM_ESTIMATE_TOKENS_MAX / (ask->n_slots > 0 ? ask->n_slots : 1),
+                      &ask->context);
 }
 
 static bool read_machine(struct pm_call *call, const json_t *machine, struct asking *asking)
@@ -230,11 +242,15 @@ static bool find_pool(struct pm_call *call, const json_t *body, struct asking *a
 
     if (!pm_member_text(call, body, "model", &model))
         return false;
-    spec = pm_core_route(core, model ? model : "");
+    if (!model) {
+        pm_call_fail(call, POOLMGR_E_INVALID_REQUEST, "model", "'model' must name a pool");
+        return false;
+    }
+    spec = pm_core_route(core, model);
     if (!spec) {
         pm_call_fail(call, POOLMGR_E_MODEL_NOT_FOUND, "model",
                      "no pool serves '%.128s'; of a file `poolctl plan FILE` asks without a daemon",
-                     model ? model : "");
+                     model);
         return false;
     }
     if (!spec->model.main || !spec->runs || spec->runs->family != PM_FAMILY_LLAMA_CPP) {
@@ -264,9 +280,7 @@ static bool read_question(struct pm_call *call, const json_t *body, struct askin
                 : (take_devices(pm_manager_core(call->api->manager), asking), false))
         return false;
 
-    return read_count(call, body, "context", &planning->ask.context) &&
-           read_count(call, body, "slots", &planning->ask.n_slots) &&
-           choose_devices(call, body, asking);
+    return read_counts(call, body, &planning->ask) && choose_devices(call, body, asking);
 }
 
 /* As its next start would; but it was measured on this machine, with the context and the slots it has. */

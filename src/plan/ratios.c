@@ -11,7 +11,8 @@ int pm_cut_check_ratios(const double *ratios, size_t n_ratios, size_t n, struct 
     double sum = 0;
 
     if (n_ratios != n)
-        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "%zu ratios for %zu devices", n_ratios, n);
+        return pm_fail(err, POOLMGR_E_CONFIG_INVALID, "%zu %s for %zu %s: each has one", n_ratios,
+                       n_ratios == 1 ? "ratio" : "ratios", n, n == 1 ? "device" : "devices");
 
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(ratios[i]) || ratios[i] < 0)

@@ -158,7 +158,7 @@ def test_devices_and_ratios_are_chosen(published):
     assert sorted(d["layers"] for d in answer["devices"]) == [18, 19]
     for arguments, words in [(("--devices", "3"), "3"), (("--devices", "0,,1"), "--devices"),
                              (("--devices", "cpu"), "the CPU has one memory"), (("--split", "[0.5,0.6,0]"), "not to 1"),
-                             (("--split", "[0.5,nan,0]"), "ratio 2"), (("--split", "[-1,2,0]"), "ratio 1"), (("--split", "[1]"), "1 ratios for 3 devices"),
+                             (("--split", "[0.5,nan,0]"), "ratio 2"), (("--split", "[-1,2,0]"), "ratio 1"), (("--split", "[1]"), "1 ratio for 3 devices"),
                              (("--split", "half"), "--split"), (("--cache-k", "f17"), "no type 'f17'"),
                              (("--ctx", "99999999999"), "99999999999"), (("--reserve", "lots"), "no size"),
                              (("--engine", "/nowhere/llama"), "cannot be run")]:
@@ -331,7 +331,11 @@ def test_a_pool_is_planned_on_the_devices_of_its_daemon(either, published):
     for body, status, param in [({"model": "nobody"}, 404, "model"), ({"model": 3}, 400, "model"),
                                 ({"model": "small", "devices": "0,,1"}, 400, "devices"),
                                 ({"model": "small", "devices": "7"}, 400, "devices"),
+                                ({}, 400, "model"),
                                 ({"model": "small", "context": -1}, 400, "context"),
+                                ({"model": "small", "context": 1 << 30}, 400, "context"), # of 2 slots
+                                ({"model": "small", "context": 1 << 31, "slots": 1}, 400, "context"),
+                                ({"model": "small", "slots": 65537}, 400, "slots"),
                                 ({"model": "small", "slots": "two"}, 400, "slots"),
                                 ({"model": "small", "machine": []}, 400, "machine"),
                                 ({"model": "small", "machine": [{"free_bytes": 0}]}, 400, "machine"),

@@ -354,8 +354,8 @@ static void test_bad_ratios_are_refused_with_what_is_wrong(void **state)
         size_t n;
         const char *text;
     } rows[] = {
-        {{0.5, 0.25, 0.25}, 3, "3 ratios for 2 devices"},
-        {{1}, 1, "1 ratios for 2 devices"},
+        {{0.5, 0.25, 0.25}, 3, "3 ratios for 2 devices: each has one"},
+        {{1}, 1, "1 ratio for 2 devices"},
         {{0.5, 0.4}, 2, "sum to 0.9, not to 1"},
         {{1.5, -0.5}, 2, "ratio 2 is -0.5"},
         {{NAN, 1}, 2, "ratio 1 is "},
