@@ -226,6 +226,8 @@ struct pm_plan_engine pm_plan_look_at_engine(const char *program)
 
     if (!ask_program(argv, true, &out))
         pm_cli_die(2, "--engine: %s cannot be run", program);
+    if (!strstr(pm_buf_text(&out), "-ngl"))
+        pm_cli_die(2, "--engine: %s is no llama-server: its --help names no -ngl", program);
 
     return (struct pm_plan_engine){
         .knows_fit = strstr(pm_buf_text(&out), "-fit,") != NULL,

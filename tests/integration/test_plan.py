@@ -161,7 +161,7 @@ def test_devices_and_ratios_are_chosen(published):
                              (("--split", "[0.5,nan,0]"), "ratio 2"), (("--split", "[-1,2,0]"), "ratio 1"), (("--split", "[1]"), "1 ratio for 3 devices"),
                              (("--split", "half"), "--split"), (("--cache-k", "f17"), "no type 'f17'"),
                              (("--ctx", "99999999999"), "99999999999"), (("--reserve", "lots"), "no size"),
-                             (("--engine", "/nowhere/llama"), "cannot be run")]:
+                             (("--engine", "/nowhere/llama"), "cannot be run"), (("--engine", "/bin/ls"), "is no llama-server")]:
         done = plan(path, "--machine", "24,24,24", *arguments)
         assert done.returncode in (1, 2) and words in done.stderr, (arguments, done)
         assert "nan" not in done.stdout
