@@ -25,7 +25,7 @@ enum memory {
 };
 
 enum {
-    NO_OUTPUT = 1,      /* has no output matrix at all */
+    NO_OUTPUT = 1,      /* has no output matrix at all, or makes it of token_embd where that is */
     WINDOW_IGNORED = 2, /* the key is there and llama.cpp does without */
     WINDOW_ASKED = 4, /* the row's window counts, not the key's; and only where the key is there */
     WINDOW_FIXED = 8, /* the row's window counts, not the key's; none where the key says 0 */
@@ -33,6 +33,7 @@ enum {
     WINDOW_64 = 32,   /* only the model of 64 layers slides */
     DENSE_FIRST = 64, /* the first layer of a period does not slide; else its last */
     INDEXED = 128,    /* a row of indexer.key_length beside the cache */
+    NO_FLASH = 256,   /* attention as a product of matrices, whatever the engine is asked for */
 };
 
 struct row {
@@ -50,6 +51,7 @@ static const struct row rows[] = {
     {.name = "arwkv7", .memory = STATE},
     {.name = "bailingmoe3", .memory = BY_HEADS},
     {.name = "bert", .memory = NOTHING, .flags = NO_OUTPUT},
+    {.name = "bitnet", .flags = NO_OUTPUT},
     {.name = "clip", .memory = UNKNOWN},
     {.name = "cohere2", .period = 4},
     {.name = "cohere2moe", .period = 4, .flags = DENSE_FIRST},
@@ -73,6 +75,7 @@ static const struct row rows[] = {
     {.name = "gpt-oss", .period = 2},
     {.name = "granitehybrid", .memory = BY_HEADS},
     {.name = "graniteswitch", .memory = UNKNOWN},
+    {.name = "grok", .flags = NO_FLASH},
     {.name = "hy_v4", .memory = UNKNOWN},
     {.name = "jamba", .memory = BY_HEADS},
     {.name = "jina-bert-v2", .memory = NOTHING, .flags = NO_OUTPUT},
@@ -340,6 +343,8 @@ void pm_arch_lay_out(const struct pm_keys *keys, struct pm_model *model)
         return;
     }
 
+    if ((row->flags & NO_FLASH) != 0)
+        model->product_heads = pm_keys_get(keys, PM_KEY_HEAD_COUNT, 0);
     model->window = window_of(row, keys, n);
     for (size_t i = 0; i < n; i++) {
         struct pm_model_layer *layer = &model->layers[i];

@@ -35,11 +35,19 @@ static struct layers look_at_layers(const struct pm_model *model)
     return layers;
 }
 
+static void add(struct pm_sum *to, uint64_t times, const struct pm_sum *what)
+{
+    pm_sum_add_product(to, times, what->bytes);
+    to->overflows |= what->overflows;
+}
+
 static struct pm_sum work_of(const struct pm_model *model, const struct pm_compute_ask *ask,
                              const struct layers *layers)
 {
-    struct pm_sum work = {0};
+    struct pm_sum work = {0}, product = {0};
 
+    pm_sum_add_product(&product, 4 * ask->n_tokens, model->product_heads);
+    add(&work, ask->stream_cells, &product);
     pm_sum_add_product(&work, 4 * ask->n_tokens, model->work_elements);
     pm_sum_add_product(&work, 4 * ask->n_slots, layers->state);
     if (ask->widened)
@@ -49,21 +57,17 @@ static struct pm_sum work_of(const struct pm_model *model, const struct pm_compu
     return work;
 }
 
-static struct pm_sum mask_of(const struct pm_compute_ask *ask, const struct layers *layers)
+static struct pm_sum mask_of(const struct pm_model *model, const struct pm_compute_ask *ask,
+                             const struct layers *layers)
 {
+    uint64_t size = model->product_heads > 0 ? 4 : 2; /* F32, or F16 for flash attention */
     struct pm_sum mask = {0};
 
     if (layers->sees_all)
-        pm_sum_add_product(&mask, 2 * ask->n_tokens, ask->stream_cells);
+        pm_sum_add_product(&mask, size * ask->n_tokens, ask->stream_cells);
     if (layers->slides)
-        pm_sum_add_product(&mask, 2 * ask->n_tokens, ask->stream_sliding_cells);
+        pm_sum_add_product(&mask, size * ask->n_tokens, ask->stream_sliding_cells);
     return mask;
-}
-
-static void add(struct pm_sum *to, uint64_t times, const struct pm_sum *what)
-{
-    pm_sum_add_product(to, times, what->bytes);
-    to->overflows |= what->overflows;
 }
 
 static struct pm_sum what_is_more(const struct pm_sum *a, const struct pm_sum *b)
@@ -76,7 +80,7 @@ void pm_compute_make(const struct pm_model *model, const struct pm_compute_ask *
                      struct pm_compute *ret)
 {
     struct layers layers = look_at_layers(model);
-    struct pm_sum work = work_of(model, ask, &layers), mask = mask_of(ask, &layers);
+    struct pm_sum work = work_of(model, ask, &layers), mask = mask_of(model, ask, &layers);
     struct pm_sum row = {0}, logits = {0}, handed = {0}, returned = {0}, embeddings = {0};
 
     pm_sum_add_product(&row, 4 * ask->n_tokens, model->n_embd);

@@ -40,7 +40,8 @@ struct pm_compute {
  * The fours: devices of a split work at different steps at once, so that what comes in from outside is there four times
  * (llama.cpp's pipeline has four copies): the mask, what the device before hands over (1 row), and on the first device the
  * embeddings, three ways in (3 rows). Attention is taken as flash attention, which llama.cpp uses where it can: the product of
- * Q and K is never there as a whole.
+ * Q and K is never there as a whole. Of an architecture that has none it is, 4 bytes a head, token and cell, and the mask has 4
+ * bytes, too.
  */
 void pm_compute_make(const struct pm_model *model, const struct pm_compute_ask *ask,
                      struct pm_compute *ret);

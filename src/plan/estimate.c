@@ -71,6 +71,11 @@ static int check_ask(const struct pm_model *model, const struct pm_estimate_ask 
     if (r < 0)
         return r;
 
+    if (model->product_heads > 0 && terms->type_v->n_elements > 1)
+        return pm_fail(err, POOLMGR_E_BAD_ARGUMENTS,
+                       "a V cache of type %s needs flash attention, and architecture '%s' has none",
+                       terms->type_v->name, model->architecture);
+
     terms->n_slots = ask->n_slots > 0 ? ask->n_slots : 1;
     estimate->context = ask->context > 0 ? ask->context : model->context;
     if (estimate->context == 0) {

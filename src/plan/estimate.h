@@ -75,7 +75,7 @@ struct pm_estimate {
  * @param[out] ret  Give it to pm_estimate_fini().
  *
  * @return POOLMGR_OK; POOLMGR_E_MODEL_UNSUPPORTED: model->no_estimate; POOLMGR_E_BAD_ARGUMENTS: a cache type that is
- *         none, or whose blocks do not divide a layer's rows; a context, or a number of slots, beyond what an engine can be
+ *         none, whose blocks do not divide a layer's rows, or that the architecture cannot use; a context, or a number of slots, beyond what an engine can be
  *         asked for or whose bytes do not fit 64 bits; no context asked for and none known of the model.
  */
 int pm_estimate_make(const struct pm_model *model, const struct pm_estimate_ask *ask,

@@ -47,6 +47,8 @@ struct pm_model {
     /* What one step computes with, of 4 bytes each, for every token of it: in the layer that needs most, beside rows of
      * n_embd; and what two devices hand on and give back at a recurrent layer, beside one row (plan/work.h). */
     uint64_t work_elements, handed_elements, returned_elements;
+    /* Heads whose product of Q and K is there as a whole: of an architecture that cannot use flash attention; else 0. */
+    uint64_t product_heads;
     /* Why no estimate can be made of it, as one sentence ("tensor 'x' is of type 99, …"); "" one can. */
     char no_estimate[224];
     size_t n_layers;

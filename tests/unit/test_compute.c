@@ -189,6 +189,50 @@ static void test_each_kind_of_layer_has_its_moment_that_needs_most(void **state)
     assert_work(&maker, 4384 + 2 * 2304 + 2048, 4384, 2048);
 }
 
+/* What the engine takes for a small one: heads 8, embedding 256; in MiB, by one device, and by the second of two. */
+static void test_without_flash_attention_the_product_of_q_and_k_is_there(void **state)
+{
+    static const struct {
+        unsigned context, n_slots, ubatch;
+        unsigned single;
+        unsigned split; /* 0: not asked */
+    } rows[] = {{4096, 2, 512, 75, 0},
+                {8192, 1, 512, 147, 198},
+                {16384, 1, 512, 291, 0},
+                {8192, 1, 256, 73, 0}};
+    auto_gguf maker = {0};
+    struct poolmgr_error err = {0};
+    struct pm_estimate_ask ask = pm_estimate_ask_default();
+    struct pm_estimate estimate;
+    struct pm_model *model;
+
+    (void)state;
+    begin(&maker, "grok", 256);
+    gguf_number(&maker, "*.attention.head_count", 8);
+    gguf_number(&maker, "*.attention.head_count_kv", 4);
+    gguf_number(&maker, "*.vocab_size", 512);
+    gguf_layer_tensor(&maker, 0, "attn_q.weight", 256, 256, T_F16);
+    model = read_maker(&maker);
+    assert_int_equal(model->product_heads, 8);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ask.context = rows[i].context;
+        ask.n_slots = ask.n_outputs = rows[i].n_slots;
+        ask.ubatch = rows[i].ubatch;
+        estimate = estimate_of(model, &ask);
+        assert_covers(estimate.compute_bytes, rows[i].single);
+        if (rows[i].split > 0)
+            assert_covers(estimate.compute_split_bytes, rows[i].split);
+        pm_estimate_fini(&estimate);
+    }
+
+    ask.cache_v = PM_CACHE_Q8_0;
+    assert_int_equal(pm_estimate_make(model, &ask, &estimate, &err), POOLMGR_E_BAD_ARGUMENTS);
+    assert_string_equal(
+        err.message,
+        "a V cache of type Q8_0 needs flash attention, and architecture 'grok' has none");
+    pm_model_unref(model);
+}
+
 static void test_widths_and_counts_of_strangers_do_not_overflow(void **state)
 {
     auto_gguf maker = {0};
@@ -217,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_it_does_not_grow_with_slots_that_share_the_context),
         cmocka_unit_test(test_a_context_smaller_than_a_step_makes_the_step_smaller),
         cmocka_unit_test(test_each_kind_of_layer_has_its_moment_that_needs_most),
+        cmocka_unit_test(test_without_flash_attention_the_product_of_q_and_k_is_there),
         cmocka_unit_test(test_widths_and_counts_of_strangers_do_not_overflow),
     };
 

@@ -442,6 +442,25 @@ static void test_encoders_remember_nothing(void **state)
     pm_model_unref(model);
 }
 
+static void test_an_output_that_is_made_of_the_embeddings_is_no_copy(void **state)
+{
+    auto_gguf llama = {0}, bitnet = {0};
+    struct pm_model *model;
+
+    (void)state;
+    put_small(&llama, "llama", 2);
+    gguf_tensor(&llama, "token_embd.weight", 64, 1000, T_F16);
+    model = read_maker(&llama);
+    assert_int_equal(model->tied_bytes, 64 * 1000 * 2);
+    pm_model_unref(model);
+
+    put_small(&bitnet, "bitnet", 2);
+    gguf_tensor(&bitnet, "token_embd.weight", 64, 1000, T_F16);
+    model = read_maker(&bitnet);
+    assert_int_equal(model->tied_bytes, 0);
+    pm_model_unref(model);
+}
+
 static void test_sparse_attention_keeps_a_row_for_its_indexer(void **state)
 {
     auto_gguf maker = {0};
@@ -743,6 +762,7 @@ int main(void)
         cmocka_unit_test(test_hybrids_have_states_where_they_have_no_heads),
         cmocka_unit_test(test_a_state_has_its_bytes_for_each_sequence_whatever_the_context),
         cmocka_unit_test(test_encoders_remember_nothing),
+        cmocka_unit_test(test_an_output_that_is_made_of_the_embeddings_is_no_copy),
         cmocka_unit_test(test_sparse_attention_keeps_a_row_for_its_indexer),
         cmocka_unit_test(test_layers_for_drafting_weigh_nothing_but_count),
         cmocka_unit_test(test_each_slot_has_a_stream_of_its_own_cells),
