@@ -132,6 +132,16 @@ static char *cut_value(const struct pm_verb *verb, char *word)
     return NULL;
 }
 
+/* Of the verb alone, once there is one. */
+static void help_with(const struct pm_verb *verb, const char *word)
+{
+    if (!verb || (strcmp(word, "--help") != 0 && strcmp(word, "-h") != 0))
+        return;
+    printf("usage: poolctl %s %s\n\n  %s\n\nOptions that all verbs share: poolctl --help\n",
+           verb->name, verb->usage, verb->help);
+    exit(0);
+}
+
 /* Takes shared options out, wherever they stand; what is left is the verb and its own. Behind -- nothing is one. */
 static void read_options(struct pm_cli *cli, int argc, char **argv)
 {
@@ -142,6 +152,7 @@ static void read_options(struct pm_cli *cli, int argc, char **argv)
     for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         const char *word = argv[i];
 
+        help_with(verb, word);
         if (read_option(cli, argc, argv, &i))
             continue;
         value = cut_value(verb, argv[i]);

@@ -218,6 +218,14 @@ def test_what_is_wrong_is_told_with_what_it_stands_at(published, tmp_path):
     assert same[0].startswith("fits; ") and same[0] == same[1] == same[2]
 
 
+def test_help_is_of_the_verb_that_is_asked():
+    done = plan("--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage: poolctl plan REF|POOL [--ctx N] ")
+    assert "drain" not in done.stdout and "does a model fit" in done.stdout
+    everything = subprocess.run([str(POOLCTL), "--help"], capture_output=True, text=True, timeout=60, check=False)
+    assert everything.returncode == 0 and all("\n  %s " % verb in everything.stdout for verb in ("plan", "drain"))
+
+
 def test_names_of_files_do_not_steer_the_terminal(tmp_path):
     for name in ("\033]0;mine\a.gguf", "\u009b31m.gguf", "\x7f.gguf"):
         hostile = tmp_path / name
