@@ -51,7 +51,7 @@ void pm_look_close(struct pm_look *look)
 
 /* ---- who is there ----------------------------------------------------------------------------------- */
 
-/* In PCI order; what has no address comes last. */
+/* In PCI order; what has no address comes last, until it is placed. */
 static bool comes_before(const struct pm_gpu_seen *a, const struct pm_gpu_seen *b)
 {
     if (a->is.pci[0] == '\0' || b->is.pci[0] == '\0')
@@ -148,6 +148,23 @@ static void forget_nameless(struct pm_look *look)
     look->n = n;
 }
 
+/* Where one without a name stands on the bus cannot be asked: it is believed to stand where the library counts it, so that
+ * the indexes of the others are as they would be if it answered. */
+static void place_nameless(struct pm_look *look)
+{
+    for (size_t i = 0; i < look->n; i++) {
+        struct pm_look_gpu gpu = look->gpus[i];
+        size_t at = 0;
+
+        if (!pm_gpu_is_nameless(gpu.is.is.id))
+            continue;
+        while (at < i && (!look->gpus[at].there || look->gpus[at].nvml_index < gpu.nvml_index))
+            at++;
+        memmove(&look->gpus[at + 1], &look->gpus[at], (i - at) * sizeof(look->gpus[0]));
+        look->gpus[at] = gpu;
+    }
+}
+
 /* Who is there now; the code that ended it, if one did. */
 static int meet_all(struct pm_look *look)
 {
@@ -165,6 +182,7 @@ static int meet_all(struct pm_look *look)
             return code;
     }
     forget_nameless(look);
+    place_nameless(look);
     for (size_t i = 0; i < look->n; i++) {
         if (!look->gpus[i].there)
             look->gpus[i].code = PM_NVML_GPU_LOST;

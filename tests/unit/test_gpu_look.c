@@ -281,8 +281,8 @@ static void test_a_device_that_never_had_a_name_has_a_number(void **state)
     fake->gpus[1].code = 4;
     open_and_take();
     assert_int_equal(seen.n, 3);
-    assert_string_equal(gpu(2)->is.id, "nvidia:1"); /* without an address it comes last */
-    assert_int_equal(gpu(2)->state, PM_DEVICE_DENIED);
+    assert_string_equal(gpu(1)->is.id, "nvidia:1");
+    assert_int_equal(gpu(1)->state, PM_DEVICE_DENIED);
     take();
     assert_int_equal(seen.n, 3);
     fake->gpus[1].code = 0;
@@ -290,6 +290,27 @@ static void test_a_device_that_never_had_a_name_has_a_number(void **state)
     assert_int_equal(seen.n, 3); /* it has its own now */
     assert_string_equal(gpu(1)->is.id, "GPU-fa000001-0000-4000-8000-000000000001");
     assert_int_equal(gpu(1)->state, PM_DEVICE_OK);
+}
+
+/* An index means the same device whether or not those before it answer: by index nobody may get another one's place. */
+static void test_a_device_without_a_name_keeps_its_place_among_the_others_MASK_1(void **state)
+{
+    (void)state;
+    fake->gpus[0].code = 15;
+    fake->gpus[1].code = 15;
+    open_and_take();
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(gpu(0)->is.id, "nvidia:0");
+        assert_string_equal(gpu(1)->is.id, "nvidia:1");
+        assert_string_equal(gpu(2)->name, "NVIDIA Fake 2");
+        assert_int_equal(gpu(2)->is.index, 2);
+        take();
+    }
+    fake->gpus[0].code = 0;
+    take();
+    assert_string_equal(gpu(0)->name, "NVIDIA Fake 0");
+    assert_string_equal(gpu(1)->is.id, "nvidia:1");
+    assert_int_equal(gpu(2)->is.index, 2);
 }
 
 static void test_what_the_driver_asks_for_is_a_state(void **state)
@@ -618,6 +639,7 @@ int main(void)
         TEST(test_a_call_that_fails_is_the_devices_state_too),
         TEST(test_a_device_that_vanished_is_lost_and_keeps_its_name),
         TEST(test_a_device_that_never_had_a_name_has_a_number),
+        TEST(test_a_device_without_a_name_keeps_its_place_among_the_others_MASK_1),
         TEST(test_what_the_driver_asks_for_is_a_state),
         TEST(test_devices_stand_in_the_order_of_the_bus),
         TEST(test_an_old_drivers_memory_is_read_as_well),
