@@ -140,14 +140,17 @@ static void take_devices(const struct pm_core *core, struct asking *asking)
         uint64_t taken = view.planned_bytes + view.claimed_bytes - held;
         uint64_t left = view.is.total_bytes > taken ? view.is.total_bytes - taken : 0, index;
 
-        if (view.is.state != PM_DEVICE_OK || strcmp(view.is.id, PM_CPU_ID) == 0)
+        if (strcmp(view.is.id, PM_CPU_ID) == 0)
             continue;
         if (view.free_known && view.free_bytes + held < left)
             left = view.free_bytes + held;
         *to = pm_planning_imagine(i, left);
         (void)pm_str_copy(to->gpu.id, sizeof(to->gpu.id), view.is.id);
-        if (pm_parse_u64(view.is.id, &index) && index <= PM_MASK_INDEX_MAX)
+        if (view.is.is_gpu.id[0] != '\0')
+            to->gpu = view.is.is_gpu; /* found: with its place on the bus, its slot, its modes */
+        else if (pm_parse_u64(view.is.id, &index) && index <= PM_MASK_INDEX_MAX)
             to->gpu.index = (unsigned)index;
+        to->gpu.unhealthy = view.is.state != PM_DEVICE_OK;
         to->is.reserve_bytes = view.is.reserve_bytes;
         n++;
     }
@@ -213,15 +216,19 @@ static bool choose_devices(struct pm_call *call, const json_t *body, struct aski
     pm_auto(pm_mask_unref) struct pm_mask *mask = NULL;
     struct poolmgr_error err = {0};
     bool elsewhere = json_object_get(body, "machine");
-    const char *text;
+    const char *text = json_string_value(json_object_get(body, "devices"));
     int r;
 
-    if (!pm_member_text(call, body, "devices", &text))
+    if (!text && !pm_member_text(call, body, "devices", &text)) /* an empty one is a mask's fault */
         return false;
     r = read_mask(asking, text, elsewhere, &mask, &err);
-    if (r == POOLMGR_OK && is_on_cpu(call, asking, mask, elsewhere))
+    if (r == POOLMGR_OK && is_on_cpu(call, asking, mask, elsewhere)) {
         r = take_cpu(pm_manager_core(call->api->manager), asking, elsewhere, &err);
-    else if (r == POOLMGR_OK && mask)
+        pm_mask_unref(pm_take(mask));
+    } else if (r == POOLMGR_OK && !mask && asking->planning.n_devices > 0) {
+        r = pm_mask_parse("all", strlen("all"), &mask, NULL, &err); /* that can be used */
+    }
+    if (r == POOLMGR_OK && mask)
         r = pm_planning_choose(mask, asking->devices, asking->planning.n_devices,
                                &asking->planning.n_devices, &err);
     if (r == POOLMGR_OK && asking->planning.n_devices == 0)

@@ -38,12 +38,22 @@ static void put_text(json_t *object, const char *name, const char *text)
     json_decref(value);
 }
 
+/* Instances of MIG are not put together: a process uses one. */
+static enum pm_split_mode mode_of(const struct pm_planning *planning)
+{
+    for (size_t i = 0; i < planning->n_devices; i++) {
+        if (planning->devices[i].gpu.slot >= 0 && planning->mode != PM_SPLIT_FIXED)
+            return PM_SPLIT_NONE;
+    }
+    return planning->mode;
+}
+
 /* ---- the plan ----------------------------------------------------------------------------------------- */
 
 static int split(struct work *work, struct poolmgr_error *err)
 {
     const struct pm_planning *planning = work->planning;
-    int r = pm_split_plan(&work->estimate, planning->mode, planning->ratios, planning->n_ratios,
+    int r = pm_split_plan(&work->estimate, mode_of(planning), planning->ratios, planning->n_ratios,
                           work->devices, planning->n_devices, &work->split, err);
 
     if (r < 0)
@@ -62,7 +72,7 @@ static int split(struct work *work, struct poolmgr_error *err)
                                &work->devices[work->short_device].free_bytes))
         return POOLMGR_OK;
 
-    return pm_split_plan(&work->estimate, planning->mode, planning->ratios, planning->n_ratios,
+    return pm_split_plan(&work->estimate, mode_of(planning), planning->ratios, planning->n_ratios,
                          work->devices, planning->n_devices, &work->split, err);
 }
 
@@ -98,9 +108,9 @@ static int plan(struct work *work, struct poolmgr_error *err)
     if (planning->on_cpu)
         plan_on_cpu(work);
 
-    r = pm_split_largest_context(planning->model, &planning->ask, planning->mode, planning->ratios,
-                                 planning->n_ratios, work->devices, planning->n_devices,
-                                 &work->largest_context, err);
+    r = pm_split_largest_context(planning->model, &planning->ask, mode_of(planning),
+                                 planning->ratios, planning->n_ratios, work->devices,
+                                 planning->n_devices, &work->largest_context, err);
     if (planning->on_cpu)
         work->devices[0].free_bytes = planning->devices[0].is.free_bytes;
     return r < 0 ? r : split(work, err);
@@ -300,6 +310,8 @@ int pm_planning_choose(const struct pm_mask *mask, struct pm_planning_device *de
     for (size_t i = 0; i < n; i++)
         gpus[i] = devices[i].gpu;
     r = pm_mask_resolve(mask, gpus, n, true, set, &n_set, NULL, err);
+    if (r == POOLMGR_E_MASK_MIG_MULTI) /* one of them, whichever has room */
+        r = pm_mask_resolve(mask, gpus, n, false, set, &n_set, NULL, err);
     if (r < 0)
         return r;
 
@@ -337,8 +349,7 @@ bool pm_planning_read_split(const char *text, enum pm_split_mode *ret, double *r
     static const struct {
         const char *word;
         enum pm_split_mode mode;
-    } words[] = {
-        {"none", PM_SPLIT_NONE}, {"auto", PM_SPLIT_AUTO}, {"balanced", PM_SPLIT_BALANCED}};
+    } words[] = {{"none", PM_SPLIT_NONE}, {"auto", PM_SPLIT_AUTO}, {"balanced", PM_SPLIT_BALANCED}};
     char *end;
     size_t n = 0;
 

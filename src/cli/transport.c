@@ -253,7 +253,7 @@ static void print_errors(const json_t *errors)
     }
 }
 
-/* The object of a refusal, as `what; hint`. */
+/* The object of a refusal, as `what (byte n); hint`. */
 static void die_of_refusal(const struct pm_cli *cli, const struct pm_answer *answer)
 {
     json_t *root = json_loadb(answer->body.data, answer->body.n, 0, NULL);
@@ -261,15 +261,18 @@ static void die_of_refusal(const struct pm_cli *cli, const struct pm_answer *ans
     const char *code = pm_text(error, "code", "");
     int status = pm_status_by_name(code);
     const char *hint = pm_text(error, "hint", "");
+    char where[24] = "";
 
+    if (json_object_get(error, "offset"))
+        (void)snprintf(where, sizeof where, " (byte %" PRIu64 ")", pm_number(error, "offset"));
     if (cli->json && root)
         pm_print_json(root);
     if (!error)
         pm_cli_die(1, "the daemon answers %d", answer->status);
     if (json_array_size(json_object_get(error, "errors")) > 1)
         print_errors(json_object_get(error, "errors"));
-    pm_cli_die(status ? pm_status(status)->exit_code : 1, "%s%s%s", pm_text(error, "message", code),
-               hint[0] ? "; " : "", hint);
+    pm_cli_die(status ? pm_status(status)->exit_code : 1, "%s%s%s%s",
+               pm_text(error, "message", code), where, hint[0] ? "; " : "", hint);
 }
 
 /* What is not streamed is answered at once, or when an operation's wait is over, which is never longer. */

@@ -127,7 +127,6 @@ static int read_members(const json_t *document, struct document *ret, struct poo
         {"engine_version", false, PM_HANDOFF_TEXT_MAX, &ret->engine_version},
         {"endpoint", true, sizeof(((struct pm_ready *)0)->endpoint) - 1, &ret->endpoint},
         {"model", true, PM_ALIAS_MAX, &ret->model},
-        {"device_mask", false, PM_HANDOFF_MASK_MAX, &ret->device_mask},
     };
     const struct {
         const char *name;
@@ -148,6 +147,22 @@ static int read_members(const json_t *document, struct document *ret, struct poo
     for (size_t i = 0; i < PM_ARRAY_LEN(texts) && r == POOLMGR_OK; i++)
         r = read_text(document, texts[i].name, texts[i].required, texts[i].max, texts[i].to, err);
     return r;
+}
+
+/* Whatever is wrong with its text has a code of a mask's. *ret NULL: it is not there. */
+static int read_mask(const json_t *json, struct document *document, struct pm_mask **ret,
+                     struct poolmgr_error *err)
+{
+    const json_t *value = json_object_get(json, "device_mask");
+    int r;
+
+    if (!value)
+        return POOLMGR_OK;
+    if (!json_is_string(value))
+        return wrong(err, "device_mask", "a text");
+    document->device_mask = json_string_value(value);
+    r = pm_mask_parse(document->device_mask, json_string_length(value), ret, NULL, err);
+    return r < 0 ? pm_error_param(err, r, "device_mask") : POOLMGR_OK;
 }
 
 static char *copy_or_null(const char *text)
@@ -210,11 +225,9 @@ int pm_handoff_read(const json_t *json, struct pm_pool_spec **ret, unsigned *ret
                      "http://127.0.0.1:8000 (a numeric address and nothing behind the port) or "
                      "unix:/path");
 
-    if (document.device_mask) {
-        r = pm_mask_parse(document.device_mask, strlen(document.device_mask), &where, NULL, err);
-        if (r < 0)
-            return pm_error_param(err, r, "device_mask");
-    }
+    r = read_mask(json, &document, &where, err);
+    if (r < 0)
+        return r;
 
     *ret = make_spec(json, &document, where);
     *ret_replica = (unsigned)document.replica;

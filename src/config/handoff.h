@@ -10,7 +10,6 @@
 #define PM_HANDOFF_VERSION   1
 #define PM_HANDOFF_MAX_BYTES (16 * 1024) /* of a document */
 #define PM_HANDOFF_TEXT_MAX  63          /* bytes of engine, engine_version */
-#define PM_HANDOFF_MASK_MAX  1023        /* bytes of device_mask */
 #define PM_HANDOFF_SLOTS_MAX 65536
 #define PM_HANDOFF_PID_MAX   4194304 /* the kernel's PID_MAX_LIMIT */
 

@@ -58,18 +58,20 @@ static bool is_true(const char *text)
 }
 
 /* llama.cpp takes from its environment what its command line does not say. */
-static void read_env(const struct pm_pairs *env, struct pm_estimate_ask *ask)
+static void read_env(const struct pm_pairs *env, struct pm_estimate_ask *ask, uint64_t *total)
 {
+    static const char *const pairs[][2] = {{"LLAMA_ARG_CACHE_TYPE_K", "-ctk"},
+                                           {"LLAMA_ARG_CACHE_TYPE_V", "-ctv"},
+                                           {"LLAMA_ARG_UBATCH", "-ub"}};
+
     for (size_t i = 0; i < env->names.n; i++) {
         const char *name = env->names.items[i], *value = env->values.items[i];
 
-        if (strcmp(name, "LLAMA_ARG_CACHE_TYPE_K") == 0)
-            (void)pm_ggml_find_cache_type(value, &ask->cache_k);
-        else if (strcmp(name, "LLAMA_ARG_CACHE_TYPE_V") == 0)
-            (void)pm_ggml_find_cache_type(value, &ask->cache_v);
-        else if (strcmp(name, "LLAMA_ARG_UBATCH") == 0)
-            read_number(value, &ask->ubatch);
-        else if (strcmp(name, "LLAMA_ARG_KV_UNIFIED") == 0)
+        for (size_t k = 0; k < PM_ARRAY_LEN(pairs); k++) {
+            if (strcmp(name, pairs[k][0]) == 0)
+                read_pair(pairs[k][1], value, ask, total);
+        }
+        if (strcmp(name, "LLAMA_ARG_KV_UNIFIED") == 0)
             ask->unified = is_true(value);
     }
 }
@@ -82,8 +84,8 @@ struct pm_estimate_ask pm_spec_ask(const struct pm_pool_spec *spec)
     ask.context = spec->context;
     ask.n_slots = spec->n_slots;
     if (spec->runs)
-        read_env(&spec->runs->env, &ask);
-    read_env(&spec->env, &ask);
+        read_env(&spec->runs->env, &ask, &total);
+    read_env(&spec->env, &ask, &total);
     if (spec->runs)
         read_args(&spec->runs->args, &ask, &total);
     read_args(&spec->args, &ask, &total);
