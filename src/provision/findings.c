@@ -276,6 +276,9 @@ const struct pm_finding_row pm_findings[PM_FINDING_COUNT] = {
                            ALL("du -xhd1 {} | sort -h; make room, or set another folder")},
     [PM_FOUND_INODES_LOW] = {"inodes_low", PM_FAILS, "fewer than 1024 files can be made",
                              ALL("du --inodes -xd1 {} | sort -n")},
+    [PM_FOUND_MEMORY_UNKNOWN] = {"memory_unknown", PM_WARNS,
+                                 "nobody can say how much memory there is",
+                                 ALL("mount -t proc proc /proc")},
     [PM_FOUND_MEMORY_OUT] = {"memory_out", PM_FAILS, "less than 256 MiB can be had",
                              ALL("ps -eo rss,comm --sort=-rss | head; raise the cgroup's limit "
                                  "where it is one")},

@@ -78,7 +78,8 @@ static void look_at_os(const char *root, struct pm_os_facts *ret)
     if (text) {
         (void)value_in(text, "ID", id, sizeof(id));
         (void)value_in(text, "ID_LIKE", like, sizeof(like));
-        (void)value_in(text, "PRETTY_NAME", ret->name, sizeof(ret->name));
+        if (!value_in(text, "PRETTY_NAME", ret->name, sizeof(ret->name)))
+            (void)pm_str_copy(ret->name, sizeof(ret->name), id);
     }
     ret->distro = family_of(id);
     if (ret->distro == PM_DISTRO_OTHER)

@@ -6,18 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/event.h"
 #include "util/cleanup.h"
 #include "util/str.h"
+
+char *pm_judge_word(const char *about)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:=@,%";
+    pm_auto_buf struct pm_buf out = {0};
+
+    if (about[0] != '/' || about[strspn(about, plain)] == '\0')
+        return pm_xstrdup(about);
+    pm_buf_adds(&out, "'");
+    for (; *about; about++)
+        pm_buf_addf(&out, *about == '\'' ? "'\\''" : "%c", *about);
+    pm_buf_adds(&out, "'");
+    return pm_xstrdup(pm_buf_text(&out));
+}
 
 /* `about` in place of each {}. */
 static char *fill_in(const char *pattern, const char *about)
 {
+    pm_auto_free char *word = pm_judge_word(about ? about : "…");
     pm_auto_buf struct pm_buf out = {0};
     const char *hole;
 
     for (; (hole = strstr(pattern, "{}")); pattern = hole + 2) {
         pm_buf_add(&out, pattern, (size_t)(hole - pattern));
-        pm_buf_adds(&out, about ? about : "…");
+        pm_buf_adds(&out, word);
     }
     pm_buf_adds(&out, pattern);
     return pm_xstrdup(pm_buf_text(&out));
@@ -43,6 +60,14 @@ static struct pm_checked *add(struct pm_preflight *out)
     return &out->items[out->n++];
 }
 
+/* Names of files and devices are strangers' texts; NULL is fine. */
+static char *cleaned(char *text)
+{
+    if (text)
+        pm_text_clean(text);
+    return text;
+}
+
 __attribute__((__format__(__printf__, 6, 0))) static struct pm_checked *say(
     struct pm_judging *judging, enum pm_check check, enum pm_finding finding, const char *about,
     const char *value, const char *format, va_list args)
@@ -55,9 +80,9 @@ __attribute__((__format__(__printf__, 6, 0))) static struct pm_checked *say(
     checked->finding = finding;
     checked->outcome = pm_findings[finding].outcome;
     (void)pm_str_copy(checked->code, sizeof(checked->code), pm_checks[check].code);
-    checked->value = value && value[0] ? pm_xstrdup(value) : NULL;
-    checked->text = pm_xstrdup(text);
-    checked->fix = fix_of(judging->out, finding, about);
+    checked->value = value && value[0] ? cleaned(pm_xstrdup(value)) : NULL;
+    checked->text = cleaned(pm_xstrdup(text));
+    checked->fix = cleaned(fix_of(judging->out, finding, about));
     return checked;
 }
 

@@ -11,6 +11,9 @@ struct pm_judging {
     struct pm_preflight *out;
 };
 
+/* A path of blanks and the like, as one word of a shell; anything else as it is. The caller's. */
+char *pm_judge_word(const char *about);
+
 /* Adds a verdict: of PM_FOUND_NOTHING a pass. `about` takes the place of {} in its fix, `value` may be NULL. Good
  * until the next one is added. */
 struct pm_checked *pm_judge_say(struct pm_judging *judging, enum pm_check check,

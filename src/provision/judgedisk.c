@@ -54,7 +54,8 @@ static struct pm_checked *say_obstacle(struct pm_judging *j, const struct folder
                                        const struct pm_folder_facts *folder,
                                        enum pm_finding finding)
 {
-    pm_auto_free char *owner = pm_xasprintf("%s %s", j->facts->user.name, folder->path);
+    pm_auto_free char *word = pm_judge_word(folder->path);
+    pm_auto_free char *owner = pm_xasprintf("%s %s", j->facts->user.name, word);
     const char *where = folder->is_there ? folder->path : folder->nearest;
 
     switch (finding) {

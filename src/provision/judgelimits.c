@@ -30,7 +30,7 @@ static void judge_free_memory(struct pm_judging *j)
     (void)snprintf(of, sizeof(of), by_cgroup ? "of the %s that our cgroup may use" : "of %s",
                    bound);
     if (!memory->known)
-        (void)pm_judge_say(j, PM_CHECK_MEMORY, PM_FOUND_NOTHING, NULL, NULL,
+        (void)pm_judge_say(j, PM_CHECK_MEMORY, PM_FOUND_MEMORY_UNKNOWN, NULL, NULL,
                            "/proc/meminfo cannot be read");
     else if (host->capacity_bytes < MEMORY_LEAST)
         (void)pm_judge_size(j, PM_CHECK_MEMORY, PM_FOUND_MEMORY_OUT, NULL, host->capacity_bytes,
@@ -70,7 +70,8 @@ static void judge_overcommit(struct pm_judging *j)
 static void judge_swap(struct pm_judging *j)
 {
     const struct pm_memory_facts *memory = &j->facts->memory;
-    uint64_t used = memory->swap_total_bytes - memory->swap_free_bytes;
+    uint64_t total = memory->swap_total_bytes, free = memory->swap_free_bytes;
+    uint64_t used = total > free ? total - free : 0;
     char text[32];
 
     if (!memory->known)

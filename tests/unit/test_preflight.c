@@ -455,6 +455,11 @@ FAULT(inodes_low)
     UNUSED;
     f->folders[PM_FOLDER_STATE].free_inodes = 3;
 }
+FAULT(memory_unknown)
+{
+    UNUSED;
+    f->memory.known = false;
+}
 FAULT(memory_out)
 {
     UNUSED;
@@ -631,6 +636,8 @@ static const struct fault {
     {PM_FOUND_DISK_FULL, PM_CHECK_DISK_RUNTIME, fault_disk_full, "1.0 MiB", "du -xhd1 /run"},
     {PM_FOUND_DISK_LOW, PM_CHECK_DISK_LOG, fault_disk_low, "101 GiB", "du -xhd1 /var/log"},
     {PM_FOUND_INODES_LOW, PM_CHECK_DISK_STATE, fault_inodes_low, "only 3 files", "du --inodes"},
+    {PM_FOUND_MEMORY_UNKNOWN, PM_CHECK_MEMORY, fault_memory_unknown, "/proc/meminfo",
+     "mount -t proc"},
     {PM_FOUND_MEMORY_OUT, PM_CHECK_MEMORY, fault_memory_out, "256 MiB", "ps -eo"},
     {PM_FOUND_MEMORY_LOW, PM_CHECK_MEMORY, fault_memory_low, "our cgroup", "raise the cgroup"},
     {PM_FOUND_MEMORY_SHORT, PM_CHECK_MEMORY, fault_memory_short, "31.0 GiB", "for big"},
@@ -871,6 +878,56 @@ static void test_drivers_are_compared_number_by_number(void **state)
     assert_null(pm_cuda_own_driver(99, 0));
 }
 
+/* PRE-1: what is told can be shown and carried out, whatever a folder is called. */
+static void test_a_folder_of_any_name_is_one_word_of_a_command_and_steers_no_terminal(void **state)
+{
+    static const struct {
+        const char *path, *word, *text;
+    } rows[] = {
+        {"/srv/models", "/srv/models", "/srv/models"},
+        {"/home/John Doe/x", "'/home/John Doe/x'", "/home/John Doe/x"},
+        {"/a;rm 'b'", "'/a;rm '\\''b'\\'''", "/a;rm 'b'"},
+        {"/tmp/\x1b[31m\xff\n", "'/tmp/ [31m? '", "/tmp/ [31m? "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct machine *m = make_machine();
+        struct pm_folder_facts *folder = &m->facts.folders[PM_FOLDER_STATE];
+        struct pm_preflight preflight;
+        const struct pm_checked *found = NULL;
+
+        folder->path = folder->nearest = (char *)rows[i].path;
+        folder->free_bytes = 0;
+        for (int denied = 0; denied < 2; denied++) {
+            folder->may_write = !denied;
+            pm_preflight_judge(&m->facts, &m->needs, &preflight);
+            for (size_t k = 0; k < preflight.n; k++)
+                found =
+                    preflight.items[k].check == PM_CHECK_DISK_STATE ? &preflight.items[k] : found;
+            assert_non_null(strstr(found->fix, rows[i].word));
+            assert_non_null(strstr(found->text, rows[i].text));
+            pm_preflight_fini(&preflight);
+        }
+        free(m);
+    }
+}
+
+static void test_more_swap_free_than_there_is_is_none_in_use(void **state)
+{
+    struct machine *m = make_machine();
+    struct pm_preflight preflight;
+
+    (void)state;
+    m->facts.memory.swap_total_bytes = 1024;
+    m->facts.memory.swap_free_bytes = 2048;
+    pm_preflight_judge(&m->facts, &m->needs, &preflight);
+    for (size_t i = 0; i < preflight.n; i++)
+        assert_int_not_equal(preflight.items[i].finding, PM_FOUND_SWAP_USED);
+    pm_preflight_fini(&preflight);
+    free(m);
+}
+
 static void test_of_a_cuda_that_the_table_does_not_know_nothing_is_claimed(void **state)
 {
     struct machine *m = make_machine();
@@ -947,6 +1004,8 @@ int main(void)
             test_library_and_module_of_two_versions_are_seen_though_the_driver_answers),
         cmocka_unit_test(test_a_daemon_of_ours_may_listen_already),
         cmocka_unit_test(test_drivers_are_compared_number_by_number),
+        cmocka_unit_test(test_a_folder_of_any_name_is_one_word_of_a_command_and_steers_no_terminal),
+        cmocka_unit_test(test_more_swap_free_than_there_is_is_none_in_use),
         cmocka_unit_test(test_of_a_cuda_that_the_table_does_not_know_nothing_is_claimed),
         cmocka_unit_test(test_the_json_is_the_shape_of_the_api),
         cmocka_unit_test(test_the_page_is_current),
