@@ -101,9 +101,14 @@ static json_t *device_json(const struct pm_call *call, const struct pm_device_vi
     return device;
 }
 
+/* NULL: nobody has looked yet. */
 static json_t *driver_json(const struct pm_gpu_snapshot *gpus)
 {
     json_t *driver = json_object();
+
+    if (!gpus)
+        return json_pack("{s:s,s:s}", "state", pm_node_state_name(PM_NODE_UNRESPONSIVE), "text",
+                         "pool-probe has not answered yet");
 
     pm_put_text(driver, "state", pm_node_state_name(gpus->node));
     pm_put_text(driver, "text", gpus->text);
@@ -146,7 +151,7 @@ void pm_devices_list(struct pm_call *call)
             (void)json_array_append_new(devices, device_json(call, &view, &clock));
     }
     pm_put(list, "devices", devices);
-    if (gpus)
+    if (pm_manager_discovers(call->api->manager))
         pm_put(list, "driver", driver_json(gpus));
     put_host(list);
     pm_call_json(call, 200, list);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/event.h"
 #include "util/str.h"
 
 #define ALL_NAMESPACES "pid:[4026531836]" /* the kernel's first pid namespace */
@@ -38,6 +39,7 @@ enum pm_node_state pm_look_open(struct pm_look *look, const char *nvml, const ch
     look->all_namespaces = shows_all_namespaces(root);
     (void)PM_NVML_CALL(&look->nvml, driver_version, look->driver, sizeof(look->driver));
     look->driver[sizeof(look->driver) - 1] = '\0';
+    pm_text_clean(look->driver);
     (void)PM_NVML_CALL(&look->nvml, cuda_version, &look->cuda_version);
     return PM_NODE_OK;
 }
@@ -103,6 +105,7 @@ static struct pm_look_gpu *meet(struct pm_look *look, unsigned index)
     if (code == PM_NVML_OK)
         code = look->nvml.uuid(handle, fresh.is.id, PM_DEVICE_ID_MAX + 1);
     fresh.is.id[PM_DEVICE_ID_MAX] = '\0';
+    pm_text_clean(fresh.is.id);
     if (code == PM_NVML_OK && fresh.is.id[0] == '\0')
         code = PM_NVML_UNKNOWN;
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/event.h"
 #include "gpu/look.h"
 #include "util/str.h"
 
@@ -23,6 +24,7 @@ void pm_look_identity(const struct pm_look *look, pm_nvml_device handle, struct 
     if (PM_NVML_CALL(&look->nvml, name, handle, to->name, sizeof(to->name)) != PM_NVML_OK)
         to->name[0] = '\0';
     to->name[sizeof(to->name) - 1] = '\0';
+    pm_text_clean(to->name);
     if (look->nvml.pci(handle, &pci) == PM_NVML_OK)
         (void)snprintf(to->is.pci, sizeof(to->is.pci), "%08x:%02x:%02x.0", pci.domain,
                        pci.bus & 0xff, pci.device & 0xff);
@@ -242,6 +244,7 @@ static bool take_instance(const struct pm_look *look, const struct pm_gpu_seen *
         return false;
 
     gpu->is.id[PM_DEVICE_ID_MAX] = '\0';
+    pm_text_clean(gpu->is.id);
     pm_look_identity(look, handle, gpu);
     (void)pm_str_copy(gpu->is.pci, sizeof(gpu->is.pci), parent->is.pci);
     gpu->is.index = parent->is.index;

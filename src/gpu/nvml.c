@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "util/str.h"
 
@@ -132,6 +133,16 @@ static const char *find_symbols(struct pm_nvml *nvml)
     return NULL;
 }
 
+/* The loader passes over a library for another kind of machine as if it were not there. */
+static void say_why(const char *name, const char *why, char *text)
+{
+    if (name[0] == '/' && access(name, F_OK) == 0 && pm_str_starts(why, name) &&
+        strstr(why, "No such file"))
+        pm_nvml_say(text, "%.60s is no library for this kind of machine", name);
+    else
+        pm_nvml_say(text, "%s", why);
+}
+
 enum pm_node_state pm_nvml_open(struct pm_nvml *nvml, const char *path, char *text)
 {
     const char *name = path && *path ? path : PM_NVML_LIBRARY, *missing;
@@ -140,7 +151,7 @@ enum pm_node_state pm_nvml_open(struct pm_nvml *nvml, const char *path, char *te
     memset(nvml, 0, sizeof(*nvml));
     nvml->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!nvml->library) {
-        pm_nvml_say(text, "%s", dlerror());
+        say_why(name, dlerror(), text);
         return PM_NODE_NO_LIBRARY;
     }
 

@@ -172,7 +172,6 @@ void pm_operations_init(struct pm_manager *manager);
 void pm_operations_free(struct pm_manager *manager);
 
 /* ---- devices.c */
-bool pm_manager_discovers(const struct pm_manager *manager);
 int pm_devices_begin(struct pm_manager *manager, struct poolmgr_error *err);
 void pm_manager_list_devices(struct pm_manager *manager); /* again: what is kept free has changed */
 

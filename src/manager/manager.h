@@ -116,6 +116,7 @@ int pm_manager_reset(struct pm_manager *manager, const char *pool_id, enum pm_br
 int pm_manager_clear_device(struct pm_manager *manager, const char *id, struct poolmgr_error *err);
 /* What was last seen of the machine's GPUs, until the loop goes on; NULL: nothing, or they are declared. */
 const struct pm_gpu_snapshot *pm_manager_gpus(const struct pm_manager *manager);
+bool pm_manager_discovers(const struct pm_manager *manager); /* devices are found, not declared */
 /* The pool whose engine a process belongs to, borrowed until the loop goes on; NULL: none of ours. */
 const char *pm_manager_process_pool(const struct pm_manager *manager, pid_t pid);
 int pm_manager_cancel_operation(struct pm_manager *manager, uint64_t op, uint64_t *ret_op,

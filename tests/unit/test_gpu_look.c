@@ -111,6 +111,25 @@ static void test_a_library_that_is_not_there_is_no_library(void **state)
     assert_node("/nonexistent/libnvidia-ml.so.1", PM_NODE_NO_LIBRARY, "cannot open");
     assert_node("/dev/null", PM_NODE_NO_LIBRARY, "/dev/null");
     assert_node(not_one, PM_NODE_NO_LIBRARY, "fakegpu");
+    assert_node("/tmp", PM_NODE_NO_LIBRARY, "/tmp");
+}
+
+/* Which the loader says is not there. */
+static void test_a_library_for_another_kind_of_machine_is_told_as_one(void **state)
+{
+    pm_auto_free char *path = pm_xasprintf("/tmp/poolmgr-nvml-%d.so.1", getpid());
+    pm_auto_free char *command = pm_xasprintf("cp '%s' %s", library, path);
+    FILE *file;
+
+    (void)state;
+    assert_int_equal(system(command), 0);
+    file = fopen(path, "r+b");
+    assert_non_null(file);
+    (void)fseek(file, 18, SEEK_SET); /* e_machine */
+    (void)fputs("\xff\x7f", file);
+    (void)fclose(file);
+    assert_node(path, PM_NODE_NO_LIBRARY, "no library for this kind of machine");
+    (void)unlink(path);
 }
 
 /* A copy of the library that lacks some functions, at /tmp; the caller's. */
@@ -624,12 +643,26 @@ static void test_texts_of_any_length_are_cut(void **state)
     assert_int_equal(strlen(gpu(0)->name), 95);
 }
 
+/* Neither a terminal nor a reader of JSON is led astray by them. */
+static void test_texts_are_cleaned(void **state)
+{
+    (void)state;
+    (void)strcpy(fake->driver, "580\x1b[31m");
+    (void)strcpy(fake->gpus[0].name, "A\n\xff\x07Z");
+    (void)strcpy(fake->gpus[0].uuid, "GPU-\x1bx");
+    open_and_take();
+    assert_string_equal(seen.driver, "580 [31m");
+    assert_string_equal(gpu(0)->name, "A ? Z");
+    assert_string_equal(gpu(0)->is.id, "GPU- x");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, take_down)
     const struct CMUnitTest tests[] = {
         TEST(test_what_a_library_tells_is_seen),
         TEST(test_a_library_that_is_not_there_is_no_library),
+        TEST(test_a_library_for_another_kind_of_machine_is_told_as_one),
         TEST(test_a_library_that_lacks_what_we_need_is_none),
         TEST(test_all_else_may_be_missing),
         TEST(test_the_toolkits_stub_is_known_by_its_words),
@@ -654,6 +687,7 @@ int main(void)
         TEST(test_our_own_visible_set_is_read_as_cuda_reads_it),
         TEST(test_a_gpu_shows_its_instances_and_an_instance_only_itself),
         TEST(test_texts_of_any_length_are_cut),
+        TEST(test_texts_are_cleaned),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
