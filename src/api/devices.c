@@ -7,6 +7,7 @@
 
 #include "api/call.h"
 #include "api/shapes.h"
+#include "core/event.h"
 #include "gpu/host.h"
 #include "proc/tree.h"
 #include "util/str.h"
@@ -37,8 +38,10 @@ static json_t *process_json(const struct pm_call *call, const struct pm_gpu_proc
     char name[64];
 
     pm_put(user, "pid", json_integer(process->pid));
-    if (pm_process_name(process->pid, name, sizeof(name)))
+    if (pm_process_name(process->pid, name, sizeof(name))) {
+        pm_text_clean(name); /* whoever runs it chose it */
         pm_put_text(user, "name", name);
+    }
     pm_put_text(user, "pool_id", pool_id);
     if (process->bytes_known)
         pm_put_u64(user, "used_bytes", process->bytes);

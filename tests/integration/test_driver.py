@@ -4,6 +4,7 @@ VRAM-1, SUP-8)."""
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -260,6 +261,21 @@ def test_a_neighbour_that_grows_while_a_pool_loads_is_planned_around_until_it_go
             assert "pid %d" % neighbour.pid not in poolctl(d, "devices")
         finally:
             neighbour.kill()
+
+
+def test_a_process_chooses_its_name_and_steers_no_terminal_with_it(daemon, gpus):
+    """VRAM-1: any user of the machine can have a process on a GPU, whose name an operator is shown."""
+    g = gpus(1)
+    d = daemon({"a": gpu_pool()}, on(g), environment=g.environment)
+    wait_found(d, 1)
+    renames = "import ctypes; ctypes.CDLL(None).prctl(15, b'\\x1b[31m\\xffX', 0, 0, 0); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", renames], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        g.tell("take", 0, other.pid, "3GiB")
+        wait_until(lambda: device(d, g)["foreign_bytes"] == 3 * GIB, 30, "the neighbour being seen")
+        shown = poolctl(d, "devices")
+        assert " [31m?X (pid %d) uses 3.0 GiB" % other.pid in shown and "\033" not in shown, shown
+        other.kill()
 
 
 @pytest.mark.parametrize("make", [
