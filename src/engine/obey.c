@@ -48,6 +48,7 @@ static const struct word {
     {" --no-mmproj-offload ", " LLAMA_ARG_NO_MMPROJ_OFFLOAD LLAMA_ARG_MMPROJ_OFFLOAD ", HOST, NULL},
     {" --log-disable ", "", SILENCES, NULL},
     {" --log-jsonl ", " LLAMA_ARG_LOG_JSONL ", SILENCES, NULL},
+    {" -lv --verbosity --log-verbosity ", " LLAMA_ARG_LOG_VERBOSITY ", SILENCES, "4"},
 };
 
 static bool holds(const char *list, const char *name, size_t n)
@@ -86,13 +87,17 @@ bool pm_engine_is_device_variable(const char *variable)
 
 /* ---- against a plan ----------------------------------------------------------------------------------- */
 
-static bool is_all_layers(const char *value, const struct pm_plan *plan)
+static bool is_at_least(const char *value, long least)
 {
     char *end;
     long n = strtol(value, &end, 10);
 
-    return end != value && *end == '\0' && n >= 1 &&
-           n >= (plan->n_layers > 0 ? (long)plan->n_layers : PM_ENGINE_ALL_LAYERS);
+    return end != value && *end == '\0' && n >= least;
+}
+
+static bool is_all_layers(const char *value, const struct pm_plan *plan)
+{
+    return is_at_least(value, plan->n_layers > 0 ? (long)plan->n_layers : PM_ENGINE_ALL_LAYERS);
 }
 
 static bool agrees(const struct word *word, const char *value, const struct pm_pool_spec *pool,
@@ -104,6 +109,8 @@ static bool agrees(const struct word *word, const char *value, const struct pm_p
         return true;
     if (!value || !word->may_be)
         return plan->on_cpu && value && strcmp(value, "none") == 0;
+    if (word->kind == SILENCES)
+        return is_at_least(value, 4); /* at which new builds tell it */
     return strcmp(value, word->may_be) == 0 ||
            (strcmp(word->may_be, "all") == 0 && is_all_layers(value, plan));
 }

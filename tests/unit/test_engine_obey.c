@@ -83,6 +83,8 @@ static void test_each_word_that_leads_off_the_plan_is_refused_by_name(void **sta
         {"--no-mmproj-offload", NULL, true, true},
         {"--log-disable", NULL, true, false},
         {"--log-jsonl", NULL, true, false},
+        {"-lv", "0", true, false},
+        {"--log-verbosity", "3", true, false},
     };
 
     for (size_t i = 0; i < PM_ARRAY_LEN(words); i++) {
@@ -102,7 +104,7 @@ static void test_what_says_the_same_as_the_plan_may_stay(void **state)
     static const char *const words[][2] = {
         {"-ngl", "33"},   {"-ngl", "99"},  {"-ngl", "999"}, {"--n-gpu-layers", "all"},
         {"-fit", "off"},  {"-ncmoe", "0"}, {"-c", "4096"},  {"-kvu", NULL},
-        {"-ctk", "q8_0"}, {"-b", "512"},
+        {"-ctk", "q8_0"}, {"-b", "512"},   {"-lv", "4"},    {"--verbosity", "5"},
     };
 
     for (size_t i = 0; i < PM_ARRAY_LEN(words); i++)
