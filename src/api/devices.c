@@ -107,12 +107,12 @@ static json_t *device_json(const struct pm_call *call, const struct pm_device_vi
 /* NULL: nobody has looked yet. */
 static json_t *driver_json(const struct pm_gpu_snapshot *gpus)
 {
-    json_t *driver = json_object();
+    json_t *driver;
 
     if (!gpus)
         return json_pack("{s:s,s:s}", "state", pm_node_state_name(PM_NODE_UNRESPONSIVE), "text",
                          "pool-probe has not answered yet");
-
+    driver = json_object();
     pm_put_text(driver, "state", pm_node_state_name(gpus->node));
     pm_put_text(driver, "text", gpus->text);
     pm_put_text(driver, "version", gpus->driver);
