@@ -50,9 +50,12 @@ static void judge_hardware(struct pm_judging *j)
     else if (n > 0)
         (void)pm_judge_say(j, PM_CHECK_GPU, PM_FOUND_NOTHING, NULL, value, "%u of NVIDIA%s", n,
                            others);
-    else
+    else if (n_others > 0 || !has_nvidia(driver))
         (void)pm_judge_say(j, PM_CHECK_GPU, PM_FOUND_NOTHING, NULL, value, "%s",
                            n_others > 0 ? others : "none: pools run on the CPU");
+    else /* and none of them is a reason for the CPU (LOAD-5) */
+        (void)pm_judge_say(j, PM_CHECK_GPU, PM_FOUND_NOTHING, NULL, value,
+                           "none that a driver tells of");
 }
 
 /* ---- the driver ------------------------------------------------------------------------------------- */
@@ -76,6 +79,9 @@ static void judge_unloaded(struct pm_judging *j)
     else if (has_library)
         (void)pm_judge_say(j, PM_CHECK_DRIVER, PM_FOUND_DRIVER_NOT_LOADED, NULL, NULL,
                            "the module nvidia is not loaded");
+    else if (driver->asked == PM_ASKED_SILENT) /* its library is there, and hangs */
+        (void)pm_judge_say(j, PM_CHECK_DRIVER, PM_FOUND_DRIVER_SILENT, NULL, NULL,
+                           "pool-probe had no answer of the driver in time");
     else
         (void)pm_judge_say(j, PM_CHECK_DRIVER, PM_FOUND_DRIVER_MISSING, NULL, NULL,
                            "there is a GPU of NVIDIA and no driver of it");

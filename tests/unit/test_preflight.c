@@ -913,6 +913,26 @@ static void test_a_folder_of_any_name_is_one_word_of_a_command_and_steers_no_ter
     }
 }
 
+/* PRE-1, LOAD-5: its module is not seen, as in a container. */
+static void test_a_driver_that_hangs_is_neither_missing_nor_a_reason_for_the_cpu(void **state)
+{
+    struct machine *m = make_machine();
+    struct pm_preflight preflight;
+    const struct pm_checked *driver = NULL, *gpu = NULL;
+
+    (void)state;
+    m->facts.driver = (struct pm_driver_facts){.asked = PM_ASKED_SILENT};
+    pm_preflight_judge(&m->facts, &m->needs, &preflight);
+    for (size_t i = 0; i < preflight.n; i++) {
+        driver = preflight.items[i].check == PM_CHECK_DRIVER ? &preflight.items[i] : driver;
+        gpu = preflight.items[i].check == PM_CHECK_GPU ? &preflight.items[i] : gpu;
+    }
+    assert_int_equal(driver->finding, PM_FOUND_DRIVER_SILENT);
+    assert_null(strstr(gpu->text, "CPU"));
+    pm_preflight_fini(&preflight);
+    free(m);
+}
+
 static void test_more_swap_free_than_there_is_is_none_in_use(void **state)
 {
     struct machine *m = make_machine();
@@ -1005,6 +1025,7 @@ int main(void)
         cmocka_unit_test(test_a_daemon_of_ours_may_listen_already),
         cmocka_unit_test(test_drivers_are_compared_number_by_number),
         cmocka_unit_test(test_a_folder_of_any_name_is_one_word_of_a_command_and_steers_no_terminal),
+        cmocka_unit_test(test_a_driver_that_hangs_is_neither_missing_nor_a_reason_for_the_cpu),
         cmocka_unit_test(test_more_swap_free_than_there_is_is_none_in_use),
         cmocka_unit_test(test_of_a_cuda_that_the_table_does_not_know_nothing_is_claimed),
         cmocka_unit_test(test_the_json_is_the_shape_of_the_api),
