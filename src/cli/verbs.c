@@ -23,7 +23,8 @@ const struct pm_verb pm_verbs[] = {
      "explain MODEL [--pin POOL] [--prefer POOL,…] [--avoid POOL,…] [--mask M] [--no-fallback]",
      "where a request would go now, and why", pm_verb_placement},
     {"plan",
-     "REF|POOL [--ctx N] [--parallel N] [--machine 24,12] [--devices MASK] [--split none|auto|balanced] "
+     "REF|POOL [--ctx N] [--parallel N] [--machine 24,12] [--devices MASK] [--split "
+     "none|auto|balanced] "
      "[--reserve 1GiB] [--cache-k TYPE] [--cache-v TYPE] [--unified] [--ubatch N] [--compute SIZE] "
      "[--engine FILE] [--svg FILE]",
      "does a model fit, where, with which flags; of a file without a daemon, and with --machine "

@@ -246,8 +246,8 @@ struct pm_room {
     struct pm_shares target; /* where it waits for room */
     struct pm_shares reserved; /* what was freed for it */
     uint64_t due_ms;           /* when there is something to decide without an input */
-    uint64_t look_by_ms;       /* it waits for a look until then, before others stop; 0: it does not */
-    bool told;                 /* that it is short */
+    uint64_t look_by_ms; /* it waits for a look until then, before others stop; 0: it does not */
+    bool told;           /* that it is short */
 };
 
 struct pm_place {

@@ -146,8 +146,7 @@ static uint64_t share_returns_at(const struct pm_place *place, uint32_t i)
 
     if (!is_seen(place, i))
         return since_ms;
-    if (device->seen_ms <= since_ms || is_listed(place, i) ||
-        place->room.held->grown[i])
+    if (device->seen_ms <= since_ms || is_listed(place, i) || place->room.held->grown[i])
         return PM_NEVER;
     return pm_add_ms(device->risen_ms > since_ms ? device->risen_ms : since_ms, RETURN_QUIET_MS);
 }

@@ -54,8 +54,8 @@ struct pm_probe {
 
     uint64_t backoff_ms, begun_ms, rest_ms;
     uint64_t asked_ms, seen_ms; /* when the look under way, and the last one that ended, began */
-    bool resting;            /* its end was our wish */
-    enum pm_node_state said; /* by this child, in its last snapshot */
+    bool resting;               /* its end was our wish */
+    enum pm_node_state said;    /* by this child, in its last snapshot */
     struct pm_xid_book xids;
     struct pm_gpu_snapshot good; /* the last one with a driver that works */
     struct pm_gpu_snapshot last; /* handed out */

@@ -175,13 +175,13 @@ static void tell_usage(struct pm_gpu_watch *gpus, const struct pm_gpu_seen *gpu)
 
         if (runs_on(instance, gpu->is.id) &&
             (usage_of(gpu, owners, instance, &bytes) || gpu->processes_complete))
-            pm_core_device_seen(manager->core, instance->token, gpu->is.id, bytes, seen_ms,
-                                now_ms, &manager->actions);
+            pm_core_device_seen(manager->core, instance->token, gpu->is.id, bytes, seen_ms, now_ms,
+                                &manager->actions);
     }
     (void)usage_of(gpu, owners, NULL, &bytes);
     pm_core_device_foreign(manager->core, gpu->is.id, bytes, now_ms, &manager->actions);
-    pm_core_device_free(manager->core, gpu->is.id, gpu->free_bytes, gpu->processes_complete, seen_ms,
-                        now_ms, &manager->actions);
+    pm_core_device_free(manager->core, gpu->is.id, gpu->free_bytes, gpu->processes_complete,
+                        seen_ms, now_ms, &manager->actions);
 }
 
 static void tell_all_usage(struct pm_gpu_watch *gpus)

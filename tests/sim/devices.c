@@ -642,8 +642,7 @@ static void tell_users(struct sim *sim, int device)
                                 sim->world.devices[device].began_ms, sim->now_ms, &sim->out);
             set_pending(sim, engine, device,
                         engine->charged[device] > bytes ? engine->charged[device] - bytes : 0);
-        } else if (engine->ready &&
-                   engine->ready_ms <= sim->world.devices[device].began_ms) {
+        } else if (engine->ready && engine->ready_ms <= sim->world.devices[device].began_ms) {
             set_pending(sim, engine, device, 0);
         }
     }
@@ -714,7 +713,9 @@ void devices_memory(struct sim *sim, int index)
     }
     device->looks = false;
     world_schedule(sim, &device->memory,
-                   sim->now_ms + (device->again ? 1 : is_watched(sim, index) ? 500 : 60000));
+                   sim->now_ms + (device->again            ? 1
+                                  : is_watched(sim, index) ? 500
+                                                           : 60000));
     if (sim->books.listed || index == SIM_CPU)
         tell_look(sim, index);
 }

@@ -238,8 +238,8 @@ void inv18_at(struct sim *sim, const struct pm_action *action)
     if (request->state == REQ_ABANDONED)
         HOLDS(sim, 18, request->pool, "what nobody reads is read on until abandon_max",
               engine->exited || engine->signalled || engine->doomed || hangs(sim, engine) ||
-                  pool->changed_in_step || devices_fail_under(sim, engine) || sim->now_ms >= request->settles_ms ||
-                  sim->now_ms >= by_ms || sim->books.at_once,
+                  pool->changed_in_step || devices_fail_under(sim, engine) ||
+                  sim->now_ms >= request->settles_ms || sim->now_ms >= by_ms || sim->books.at_once,
               "request %" PRIu64 ": %s", action->request, action->error->message);
 }
 

@@ -108,7 +108,7 @@ struct world_engine {
     uint64_t n_slots;
     uint64_t memory[SIM_ALL], memory_until_ms;
     uint64_t was_used[SIM_ALL]; /* as the last look showed */
-    struct pm_list streams; /* of struct world_stream */
+    struct pm_list streams;     /* of struct world_stream */
 };
 
 struct world_stream {
@@ -141,7 +141,7 @@ struct world_question {
 struct world_device {
     struct pm_device is;
     struct world_event memory; /* somebody looks at it, or tells what that showed */
-    bool looks, again;         /* the look began and is not told yet; another one is asked for behind it */
+    bool looks, again; /* the look began and is not told yet; another one is asked for behind it */
     uint64_t began_ms, was_free_bytes; /* what it showed */
     uint64_t leaked_bytes, foreign_bytes;
 };
@@ -314,8 +314,9 @@ struct book_device {
     uint64_t charged, pending;
     bool free_known; /* as it was told last */
     uint64_t free_bytes;
-    uint64_t seen_ms, changed_ms; /* when that look began; when an engine came, was ready or was over */
-    int first_trial;            /* engines before this one began before the quarantine */
+    uint64_t seen_ms,
+        changed_ms;  /* when that look began; when an engine came, was ready or was over */
+    int first_trial; /* engines before this one began before the quarantine */
     struct pm_device_view view; /* after the last step */
 };
 

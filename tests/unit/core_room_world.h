@@ -76,8 +76,8 @@ static inline struct pm_device_view device(size_t i)
 static inline void seen_free(const char *id, uint64_t gib, bool processes_known)
 {
     pm_actions_clear(&world.out);
-    pm_core_device_free(world.core, id, gib * GIB, processes_known, world.now_ms,
-                        world.now_ms, &world.out);
+    pm_core_device_free(world.core, id, gib * GIB, processes_known, world.now_ms, world.now_ms,
+                        &world.out);
 }
 
 static inline int clear(const char *id)

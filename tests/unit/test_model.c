@@ -372,7 +372,7 @@ static void test_a_wrong_set_of_shards_is_refused_with_what_is_wrong(void **stat
     const struct pm_gguf_source *of = shards.files;
 
     make_shards(&shards, 5);
-    assert_refused(of, 1, POOLMGR_E_MODEL_CORRUPT, 
+    assert_refused(of, 1, POOLMGR_E_MODEL_CORRUPT,
                    "it is the first of 3 shards, and its name does not say so: the others are "
                    "found where it ends in -00001-of-00003.gguf");
     assert_refused(of, 2, POOLMGR_E_MODEL_CORRUPT,
