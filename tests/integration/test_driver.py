@@ -79,7 +79,7 @@ def test_a_call_of_the_driver_that_hangs_holds_up_nobody(daemon, gpus, tmp_path,
         assert error["retriable"] and d.pool_state("next")["state"] == "cold"
         assert device(d, g)["state"] == "unknown" and len(probes(d)) <= 1
         time.sleep(0.3)
-    assert slowest < 5
+    assert slowest < 8      # a call that was waited for would cost ten
     assert "unknown" in poolctl(d, "devices") and g.users() == used
 
     g.call(call, "ok")
@@ -100,10 +100,9 @@ def test_a_wait_for_errors_that_hangs_is_waited_for_beside_the_looks(daemon, gpu
     wait_found(d, 1)
     d.use("a")
     pid = d.pool_state("a")["replicas"][0]["pid"]
-    g.call("nvmlEventSetWait_v2", "hang")
-    time.sleep(1)           # the wait that was under way ends, and the next one hangs
-    g.tell("xid", 0, 31)
     mark, until = d.mark(), time.monotonic() + (60 if FULL else 12)
+    g.call("nvmlEventSetWait_v2", "hang")
+    g.tell("xid", 0, 31)        # wakes the wait that is under way, which then hangs
     while time.monotonic() < until:     # longer than the deadline of a look
         serve_on(d, pid)
         assert device(d, g)["state"] == "ok" and driver(d)["state"] == "ok"
