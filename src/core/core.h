@@ -227,8 +227,9 @@ struct pm_device {
     uint64_t total_bytes, reserve_bytes;
     uint64_t
         driver_bytes; /* of the total, what its driver keeps for itself for good; 0: none, or unknown */
-    bool free_known; /* what is free is told with the list: nothing starts before it is known */
-    uint64_t free_bytes, seen_ms; /* what was free when that look began */
+    bool free_known;     /* what is free is told with the list: nothing starts before it is known */
+    uint64_t free_bytes; /* counts where it was not known before */
+    uint64_t seen_ms;    /* when that look began */
     enum pm_device_state
         state; /* what its driver says: not PM_DEVICE_QUARANTINED, not PM_DEVICE_SUSPECT */
 };

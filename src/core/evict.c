@@ -456,8 +456,10 @@ bool pm_evict_look(struct pm_place *claimant, bool *ret_at_once, struct pm_actio
         if (place_of(link)->state == PM_STOPPING && place_of(link)->room.claimant == claimant)
             place_of(link)->room.next_claimant = claimant;
     }
-    if (!find_way(claimant, &way))
+    if (!find_way(claimant, &way)) {
+        claimant->room.look_by_ms = 0;
         return false;
+    }
 
     wait_there(claimant, &way.shares);
     claimant->room.due_ms = decides_at(claimant);

@@ -854,7 +854,7 @@ static void take_event(struct sim *sim, const struct pm_event *event)
     if (event->kind == PM_EV_EVICTED)
         pool->evicted_in_step = true;
     if (event->kind == PM_EV_REQUEST_PLACED)
-        pool->waiterless_ms = sim->now_ms; /* it waited here, if only on its way from elsewhere */
+        pool->placed_ms = sim->now_ms; /* it waited here, if only on its way from elsewhere */
     if (event->kind == PM_EV_START_FAILED && devices_never_fit(sim, pool->spec))
         pool->failed = pool->failed_in_step = true;
     if (event->kind == PM_EV_START_FAILED && devices_model(sim, pool->spec) &&

@@ -144,7 +144,8 @@ void inv33_after(struct sim *sim)
             }
             if (is_left_alone(sim, pool, replica))
                 HOLDS(sim, 33, i, "a start without waiters is given up by abandon_after",
-                      sim->now_ms <= book_waiterless_ms(sim, i) + pool->spec->abandon_after_ms,
+                      sim->now_ms <= book_waiterless_ms(sim, i) + pool->spec->abandon_after_ms ||
+                          sim->now_ms <= pool->placed_ms + pool->spec->abandon_after_ms,
                       "%" PRIu64 " ms after the last", sim->now_ms - book_waiterless_ms(sim, i));
         }
     }

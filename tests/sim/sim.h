@@ -289,7 +289,7 @@ struct book_pool {
     unsigned written;            /* intents that were being written when the daemon died, as bits */
     bool acknowledged_removed;
     uint64_t staged_by_ms; /* when the disk will have answered */
-    uint64_t idle_ms, waiterless_ms, keep_alive_ms;
+    uint64_t idle_ms, waiterless_ms, placed_ms, keep_alive_ms;
     bool has_keep_alive;
     struct pm_pool_view view, before;
     /* in this step */
