@@ -15,6 +15,7 @@
 #define BAR_MAX     100
 #define LABEL_WIDTH 22 /* "  0   46 layers  " */
 #define KIB         1024
+#define GIB         (UINT64_C(1) << 30)
 
 enum part { WEIGHTS, KV, COMPUTE, CONTEXT, RESERVE, FREE, LACK, PART_COUNT };
 
@@ -111,9 +112,13 @@ static void print_shortfall(const json_t *answer, struct pm_buf *out)
         pm_buf_adds(out, "does not fit: the CPU");
     else
         pm_buf_addf(out, "does not fit: device %" PRIu64, pm_number(shortfall, "device"));
-    pm_buf_addf(out, " lacks %" PRIu64 " %s", bytes, bytes == 1 ? "byte" : "bytes");
-    if (bytes >= KIB)
-        pm_buf_addf(out, " (%s)", pm_format_bytes(text, sizeof(text), bytes));
+    if (bytes >= GIB / 100)
+        pm_buf_addf(out, " lacks %.2f GiB (%" PRIu64 " bytes)", (double)bytes / (double)GIB, bytes);
+    else if (bytes >= KIB)
+        pm_buf_addf(out, " lacks %s (%" PRIu64 " bytes)",
+                    pm_format_bytes(text, sizeof(text), bytes), bytes);
+    else
+        pm_buf_addf(out, " lacks %" PRIu64 " %s", bytes, bytes == 1 ? "byte" : "bytes");
 }
 
 void pm_plan_print_verdict(const json_t *answer, struct pm_buf *out)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What real engines are started with: the devices of their plan, and nothing of what the daemon inherited (MASK-1)."""
 import json
+import os
 import pathlib
 import subprocess
 
@@ -71,7 +72,8 @@ def test_an_engine_sees_its_plan_and_nothing_else(daemon):
 def test_a_program_whose_help_hangs_is_started_as_an_old_one(daemon, tmp_path):
     """ENGINE-2: three seconds at most, and nothing of it is left."""
     program = tmp_path / "llama-server"
-    program.write_text('#!/bin/sh\n[ "$1" = --help ] && exec sleep 600\nexec "%s" "$@"\n' % ENGINE, encoding="utf-8")
+    seconds = str(600000 + os.getpid())   # which nobody else sleeps
+    program.write_text('#!/bin/sh\n[ "$1" = --help ] && exec sleep %s\nexec "%s" "$@"\n' % (seconds, ENGINE), encoding="utf-8")
     program.chmod(0o755)
     d = daemon({"one": Daemon.pool(engine="slow", devices="0", vram="1GiB", args=[])},
                {**DECLARED, "engines": {"slow": {"family": "llama.cpp", "path": str(program)}}})
@@ -79,7 +81,7 @@ def test_a_program_whose_help_hangs_is_started_as_an_old_one(daemon, tmp_path):
     assert arguments == ["-sm", "none", "-mg", "0", "-ngl", "3"]
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            assert path.read_bytes() != b"sleep\0" + b"600\0"
+            assert path.read_bytes() != b"sleep\0%s\0" % seconds.encode()
         except OSError:
             continue
 

@@ -40,7 +40,7 @@ def test_what_does_not_fit_is_said_with_the_bytes_and_the_largest_context_that_d
     done = plan(path, "--ctx", "8192", "--machine", "11800MiB,11800MiB", "--compute", "512MiB")
     assert done.returncode == 1
     assert done.stdout.splitlines()[0] == \
-        "does not fit: device 0 lacks 1193914368 bytes (1.1 GiB); the largest context that fits is 3584 tokens"
+        "does not fit: device 0 lacks 1.11 GiB (1193914368 bytes); the largest context that fits is 3584 tokens"
     assert "-ngl" not in done.stdout
 
     status, answer = asked(path, "--ctx", "8192", "--machine", "11800MiB,11800MiB", "--compute", "512MiB")
@@ -56,12 +56,12 @@ def test_what_is_lacking_is_told_to_the_byte(published):
     lacking = 1652023552 # of 5900 MiB: DEVICES §8
     there = 5900 << 20
     done = plan(*asks, "5900MiB")
-    assert done.stdout == "does not fit: device 0 lacks %d bytes (1.5 GiB); no context does\n" % lacking
+    assert done.stdout == "does not fit: device 0 lacks 1.54 GiB (%d bytes); no context does\n" % lacking
     assert plan(*asks, "%dB" % (there + lacking)).stdout == "fits; the largest context that fits is 8192 tokens\n"
     assert plan(*asks, "%dB" % (there + lacking - 1)).stdout == \
         "does not fit: device 0 lacks 1 byte; the largest context that fits is 7936 tokens\n"
     assert "lacks 1023 bytes; " in plan(*asks, "%dB" % (there + lacking - 1023)).stdout
-    assert "lacks 1024 bytes (1.0 KiB); " in plan(*asks, "%dB" % (there + lacking - 1024)).stdout
+    assert "lacks 1.0 KiB (1024 bytes); " in plan(*asks, "%dB" % (there + lacking - 1024)).stdout
 
 
 def test_more_context_than_a_model_was_trained_on_is_told(published):
