@@ -214,8 +214,9 @@ void inv7_at(struct sim *sim, const struct pm_action *action)
     if (action->reason_code == PM_CLASS_HEALTH)
         HOLDS(sim, 7, engine->pool, "restarted for health only when sick for sick_restart",
               sim->now_ms -
-                      sim->books.pools[engine->pool].replicas[engine->replica].sick_since_ms >=
-                  engine->spec->probe.sick_restart_ms,
+                          sim->books.pools[engine->pool].replicas[engine->replica].sick_since_ms >=
+                      engine->spec->probe.sick_restart_ms ||
+                  sim->books.pools[engine->pool].reloaded, /* whose next one is not in view yet */
               "%s", "earlier");
 }
 

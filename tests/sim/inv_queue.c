@@ -142,7 +142,8 @@ static bool is_of_a_pool(int code)
            code == POOLMGR_E_MODEL_NOT_FOUND;
 }
 
-/* Before this step, and after it: what is due in one is done one after the other. */
+/* Before this step, and after it: what is due in one is done one after the other. A reload that goes back in it may have lost
+ * all that served before what serves again. */
 static bool another_serves(const struct sim *sim, unsigned set)
 {
     for (int i = 0; i < sim->books.n_pools; i++) {
@@ -150,7 +151,7 @@ static bool another_serves(const struct sim *sim, unsigned set)
 
         if ((set & (1U << i)) &&
             pm_core_pool(sim->core, sim->books.pools[i].spec->id, sim->now_ms, &view) &&
-            view.ready && sim->books.pools[i].before.ready)
+            view.ready && sim->books.pools[i].before.ready && !sim->books.pools[i].reloaded)
             return true;
     }
     return false;

@@ -163,13 +163,16 @@ void books_enter_queue(struct sim *sim, struct book_request *request)
 
 void books_leave_queue(struct sim *sim, struct book_request *request)
 {
-    uint64_t waiterless_ms = sim->books.queues[request->set].waiterless_ms;
+    struct book_queue *queue = &sim->books.queues[request->set];
+    uint64_t waiterless_ms = queue->waiterless_ms;
 
     if (!pm_link_in_list(&request->link))
         return;
     step_out(sim, request);
-    if (request == &sim->books.requests[sim->books.arriving]) /* it never waited */
-        sim->books.queues[request->set].waiterless_ms = waiterless_ms;
+    if (request != &sim->books.requests[sim->books.arriving])
+        queue->left_ms = sim->now_ms;
+    else if (queue->left_ms != sim->now_ms) /* it never waited, and nobody left with it who had */
+        queue->waiterless_ms = waiterless_ms;
     count_home(sim, request, -1);
     pm_heap_remove(&sim->books.deadlines, &request->deadline);
 }

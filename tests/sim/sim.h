@@ -256,6 +256,7 @@ struct book_line {
 struct book_queue {
     struct book_line lines[2][SIM_TENANTS];
     uint64_t n[2], n_interactive_in_row, waiterless_ms;
+    uint64_t left_ms; /* when one who had waited left last */
 };
 
 /* What is bounded: all that came by names with one set of pools. */
