@@ -13,17 +13,25 @@ struct asking {
     struct pm_reading *reading; /* NULL: done */
     struct pm_pool_spec *spec;  /* a reference */
     struct pm_planning planning;
-    struct pm_planning_device devices[PM_SHARES_MAX];
+    struct pm_planning_device *found; /* what there is, or would be */
+    size_t n_found;
+    struct pm_planning_device devices[PM_SHARES_MAX]; /* of them, what the mask means */
     double ratios[PM_SHARES_MAX];
 };
+
+static void forget(struct asking *asking)
+{
+    pm_pool_spec_unref(asking->spec);
+    free(asking->found);
+    free(asking);
+}
 
 static void release(struct pm_call *call)
 {
     struct asking *asking = call->state;
 
     pm_reading_cancel(asking->reading);
-    pm_pool_spec_unref(asking->spec);
-    free(asking);
+    forget(asking);
 }
 
 /* Programs are looked at in the line in which models are read: by now it is known if the daemon has just begun, too. */
@@ -100,6 +108,7 @@ static bool read_machine(struct pm_call *call, const json_t *machine, struct ask
         return false;
     }
 
+    asking->found = pm_xalloc(json_array_size(machine) * sizeof(*asking->found));
     json_array_foreach(machine, i, device)
     {
         const json_t *bytes = json_object_get(device, "free_bytes");
@@ -110,9 +119,9 @@ static bool read_machine(struct pm_call *call, const json_t *machine, struct ask
                          "a device of 'machine' has one member, 'free_bytes', above 0");
             return false;
         }
-        asking->devices[i] = pm_planning_imagine(i, (uint64_t)json_integer_value(bytes));
+        asking->found[i] = pm_planning_imagine(i, (uint64_t)json_integer_value(bytes));
     }
-    asking->planning.n_devices = i;
+    asking->n_found = i;
     return true;
 }
 
@@ -129,32 +138,39 @@ static uint64_t held_by(const struct pm_core *core, const struct pm_pool_spec *s
     return bytes;
 }
 
+static struct pm_planning_device take_device(const struct pm_core *core,
+                                             const struct pm_pool_spec *spec, size_t i,
+                                             const struct pm_device_view *view)
+{
+    uint64_t held = held_by(core, spec, view->is.id), index;
+    uint64_t taken = view->planned_bytes + view->claimed_bytes - held;
+    uint64_t left = view->is.total_bytes > taken ? view->is.total_bytes - taken : 0;
+    struct pm_planning_device device;
+
+    if (view->free_known && view->free_bytes + held < left)
+        left = view->free_bytes + held;
+    device = pm_planning_imagine(i, left);
+    (void)pm_str_copy(device.gpu.id, sizeof(device.gpu.id), view->is.id);
+    if (view->is.is_gpu.id[0] != '\0')
+        device.gpu = view->is.is_gpu; /* found: with its place on the bus, its slot, its modes */
+    else if (pm_parse_u64(view->is.id, &index) && index <= PM_MASK_INDEX_MAX)
+        device.gpu.index = (unsigned)index;
+    device.gpu.unhealthy = view->is.state != PM_DEVICE_OK;
+    device.is.reserve_bytes = view->is.reserve_bytes;
+    return device;
+}
+
+/* All, GPUs in MIG mode and what cannot be used among them: the mask chooses. */
 static void take_devices(const struct pm_core *core, struct asking *asking)
 {
     struct pm_device_view view;
-    size_t n = 0;
 
-    for (size_t i = 0; n < PM_SHARES_MAX && pm_core_device_at(core, i, &view); i++) {
-        struct pm_planning_device *to = &asking->devices[n];
-        uint64_t held = held_by(core, asking->spec, view.is.id);
-        uint64_t taken = view.planned_bytes + view.claimed_bytes - held;
-        uint64_t left = view.is.total_bytes > taken ? view.is.total_bytes - taken : 0, index;
-
+    for (size_t i = 0; pm_core_device_at(core, i, &view); i++) {
         if (strcmp(view.is.id, PM_CPU_ID) == 0)
             continue;
-        if (view.free_known && view.free_bytes + held < left)
-            left = view.free_bytes + held;
-        *to = pm_planning_imagine(i, left);
-        (void)pm_str_copy(to->gpu.id, sizeof(to->gpu.id), view.is.id);
-        if (view.is.is_gpu.id[0] != '\0')
-            to->gpu = view.is.is_gpu; /* found: with its place on the bus, its slot, its modes */
-        else if (pm_parse_u64(view.is.id, &index) && index <= PM_MASK_INDEX_MAX)
-            to->gpu.index = (unsigned)index;
-        to->gpu.unhealthy = view.is.state != PM_DEVICE_OK;
-        to->is.reserve_bytes = view.is.reserve_bytes;
-        n++;
+        asking->found = pm_xrealloc(asking->found, (asking->n_found + 1) * sizeof(*asking->found));
+        asking->found[asking->n_found++] = take_device(core, asking->spec, i, &view);
     }
-    asking->planning.n_devices = n;
 }
 
 /* The question's mask, else the pool's, which does not name devices of another machine. *ret NULL: all there are. */
@@ -194,7 +210,7 @@ static int take_cpu(const struct pm_core *core, struct asking *asking, bool else
     struct pm_device_view view;
 
     if (elsewhere) {
-        pm_planning_on_cpu(&asking->planning, asking->devices, asking->devices[0].is.free_bytes, 0);
+        pm_planning_on_cpu(&asking->planning, asking->devices, asking->found[0].is.free_bytes, 0);
         return POOLMGR_OK;
     }
     for (size_t i = 0; pm_core_device_at(core, i, &view); i++) {
@@ -225,11 +241,11 @@ static bool choose_devices(struct pm_call *call, const json_t *body, struct aski
     if (r == POOLMGR_OK && is_on_cpu(call, asking, mask, elsewhere)) {
         r = take_cpu(pm_manager_core(call->api->manager), asking, elsewhere, &err);
         pm_mask_unref(pm_take(mask));
-    } else if (r == POOLMGR_OK && !mask && asking->planning.n_devices > 0) {
+    } else if (r == POOLMGR_OK && !mask && asking->n_found > 0) {
         r = pm_mask_parse("all", strlen("all"), &mask, NULL, &err); /* that can be used */
     }
     if (r == POOLMGR_OK && mask)
-        r = pm_planning_choose(mask, asking->devices, asking->planning.n_devices,
+        r = pm_planning_choose(mask, asking->found, asking->n_found, asking->devices,
                                &asking->planning.n_devices, &err);
     if (r == POOLMGR_OK && asking->planning.n_devices == 0)
         r = pm_fail(&err, POOLMGR_E_CONFLICT,
@@ -316,8 +332,7 @@ void pm_plan_ask(struct pm_call *call)
         take_measures(call, body, asking);
     json_decref(body);
     if (!good) {
-        pm_pool_spec_unref(asking->spec);
-        free(asking);
+        forget(asking);
         return;
     }
 

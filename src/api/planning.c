@@ -299,25 +299,45 @@ int pm_planning_answer(const struct pm_planning *planning, json_t **ret, struct 
 
 /* ---- what is asked ------------------------------------------------------------------------------------ */
 
-int pm_planning_choose(const struct pm_mask *mask, struct pm_planning_device *devices, size_t n,
-                       size_t *ret_n, struct poolmgr_error *err)
+/* Of those that stand for each other: without the one with the least room, the last of several alike. */
+static void drop_least(const struct pm_planning_device *devices, size_t *set, size_t *n_set)
 {
-    struct pm_planning_device chosen[PM_SHARES_MAX];
-    struct pm_gpu gpus[PM_SHARES_MAX];
-    size_t set[PM_SHARES_MAX], n_set = 0;
+    size_t least = 0;
+
+    for (size_t i = 1; i < *n_set; i++) {
+        if (devices[set[i]].is.free_bytes <= devices[set[least]].is.free_bytes)
+            least = i;
+    }
+    *n_set -= 1;
+    memmove(&set[least], &set[least + 1], (*n_set - least) * sizeof(set[0]));
+}
+
+int pm_planning_choose(const struct pm_mask *mask, const struct pm_planning_device *devices,
+                       size_t n, struct pm_planning_device chosen[PM_SHARES_MAX], size_t *ret_n,
+                       struct poolmgr_error *err)
+{
+    pm_auto_free struct pm_gpu *gpus = pm_xalloc((n + 1) * sizeof(*gpus));
+    pm_auto_free size_t *set = pm_xalloc((n + 1) * sizeof(*set));
+    size_t n_set = 0;
     int r;
 
     for (size_t i = 0; i < n; i++)
         gpus[i] = devices[i].gpu;
     r = pm_mask_resolve(mask, gpus, n, true, set, &n_set, NULL, err);
-    if (r == POOLMGR_E_MASK_MIG_MULTI) /* one of them, whichever has room */
+    if (r == POOLMGR_E_MASK_MIG_MULTI) { /* one of them, whichever has room */
         r = pm_mask_resolve(mask, gpus, n, false, set, &n_set, NULL, err);
+        while (r == POOLMGR_OK && n_set > PM_SHARES_MAX)
+            drop_least(devices, set, &n_set);
+    }
     if (r < 0)
         return r;
+    if (n_set > PM_SHARES_MAX)
+        return pm_fail(err, POOLMGR_E_MASK_TOO_LONG,
+                       "'%.64s' means %zu devices, and an engine has at most %d",
+                       pm_mask_text(mask), n_set, PM_SHARES_MAX);
 
     for (size_t i = 0; i < n_set; i++)
         chosen[i] = devices[set[i]];
-    memcpy(devices, chosen, n_set * sizeof(chosen[0]));
     *ret_n = n_set;
     return POOLMGR_OK;
 }

@@ -40,9 +40,13 @@ struct pm_planning {
  */
 int pm_planning_answer(const struct pm_planning *planning, json_t **ret, struct poolmgr_error *err);
 
-/* Leaves those of n devices that the mask means, in its order, and says how many. What pm_mask_resolve() refuses. */
-int pm_planning_choose(const struct pm_mask *mask, struct pm_planning_device *devices, size_t n,
-                       size_t *ret_n, struct poolmgr_error *err);
+/*
+ * Which of n devices the mask means, in its order. Of more than PM_SHARES_MAX instances of MIG, of which an engine uses one, those
+ * with the most room. What pm_mask_resolve() refuses; POOLMGR_E_MASK_TOO_LONG: more than PM_SHARES_MAX.
+ */
+int pm_planning_choose(const struct pm_mask *mask, const struct pm_planning_device *devices,
+                       size_t n, struct pm_planning_device chosen[PM_SHARES_MAX], size_t *ret_n,
+                       struct poolmgr_error *err);
 
 /* The CPU in place of devices[0] and all others. */
 void pm_planning_on_cpu(struct pm_planning *planning, struct pm_planning_device *devices,

@@ -140,24 +140,27 @@ static const char *path_of(const char *ref)
     return ref;
 }
 
-static size_t find_devices(const struct question *question, struct pm_planning_device *devices)
+static size_t imagine_machine(const char *text, struct pm_planning_device **ret)
 {
     uint64_t free_bytes[PM_SHARES_MAX];
-    size_t n;
+    size_t n = pm_plan_read_machine(text, free_bytes);
 
-    if (question->machine) {
-        n = pm_plan_read_machine(question->machine, free_bytes);
-        for (size_t i = 0; i < n; i++)
-            devices[i] = pm_planning_imagine(i, free_bytes[i]);
-    } else {
-        n = pm_plan_look_at_machine(devices);
-    }
+    *ret = pm_xalloc(n * sizeof(**ret));
+    for (size_t i = 0; i < n; i++)
+        (*ret)[i] = pm_planning_imagine(i, free_bytes[i]);
+    return n;
+}
+
+static size_t find_devices(const struct question *question,
+                           struct pm_planning_device chosen[PM_SHARES_MAX])
+{
+    pm_auto_free struct pm_planning_device *devices = NULL;
+    size_t n = question->machine ? imagine_machine(question->machine, &devices)
+                                 : pm_plan_look_at_machine(&devices);
 
     for (size_t i = 0; i < n && question->has_reserve; i++)
         devices[i].is.reserve_bytes = question->reserve_bytes;
-    return question->devices && strcmp(question->devices, "auto") != 0
-               ? pm_plan_choose(question->devices, devices, n)
-               : n;
+    return pm_plan_choose(question->devices, devices, n, chosen);
 }
 
 /* What is invalid is always the split: devices were counted before. */

@@ -11,15 +11,18 @@
 /* "24,12" (GiB) or "11800MiB,24GiB"; ends the program when it is none. Returns how many; at most PM_SHARES_MAX. */
 size_t pm_plan_read_machine(const char *text, uint64_t free_bytes[PM_SHARES_MAX]);
 
-/* The devices of this machine, which pool-probe is asked for; ends the program where there is none, or nobody to ask. */
-size_t pm_plan_look_at_machine(struct pm_planning_device *devices);
+/* The devices of this machine, whether they can be used or not, which pool-probe is asked for; ends the program where there is
+ * none, or nobody to ask. *ret is the caller's. */
+size_t pm_plan_look_at_machine(struct pm_planning_device **ret);
 
 /* What is free of this machine's memory; ends the program where nobody can say. */
 uint64_t pm_plan_look_at_memory(void);
 bool pm_plan_is_cpu(const char *devices); /* a mask that means no GPU */
 
-/* Those that a mask means, in its order; ends the program when it means none of them. */
-size_t pm_plan_choose(const char *text, struct pm_planning_device *devices, size_t n);
+/* Those of n that a mask means, in its order; NULL, "auto": that can be used. Ends the program when it means none of them, or too
+ * many. */
+size_t pm_plan_choose(const char *text, const struct pm_planning_device *devices, size_t n,
+                      struct pm_planning_device chosen[PM_SHARES_MAX]);
 
 /* What a llama-server knows, by its --help; ends the program when it cannot be run. */
 struct pm_plan_engine {

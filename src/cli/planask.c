@@ -132,25 +132,26 @@ static char *find_probe(void)
     return NULL;
 }
 
+/* As a daemon knows them: one without a name is none, and what cannot be used is refused by the mask. */
 static size_t take_devices(const struct pm_gpu_snapshot *snapshot,
                            struct pm_planning_device *devices)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < snapshot->n && n < PM_SHARES_MAX; i++) {
+    for (size_t i = 0; i < snapshot->n; i++) {
         const struct pm_gpu_seen *gpu = &snapshot->gpus[i];
 
-        if (gpu->is.mig_mode || gpu->is.hidden || gpu->is.unhealthy || !gpu->free_known)
+        if (pm_gpu_is_nameless(gpu->is.id))
             continue;
-        devices[n] = pm_planning_imagine(n, gpu->free_bytes);
+        devices[n] = pm_planning_imagine(n, gpu->free_known ? gpu->free_bytes : gpu->total_bytes);
         devices[n].gpu = gpu->is;
-        n++;
+        devices[n++].gpu.unhealthy = gpu->state != PM_DEVICE_OK;
     }
 
     return n;
 }
 
-size_t pm_plan_look_at_machine(struct pm_planning_device *devices)
+size_t pm_plan_look_at_machine(struct pm_planning_device **ret)
 {
     pm_auto_free char *probe = find_probe();
     char *const argv[] = {probe, (char *)"--once", NULL};
@@ -165,7 +166,8 @@ size_t pm_plan_look_at_machine(struct pm_planning_device *devices)
     if (pm_gpu_frame_read(out.data, out.n, &frame, &err) < 0 || frame.kind != PM_GPU_FRAME_SNAPSHOT)
         pm_cli_die(1, "pool-probe's answer cannot be read: %s", err.message);
 
-    n = take_devices(&frame.snapshot, devices);
+    *ret = pm_xalloc((frame.snapshot.n + 1) * sizeof(**ret));
+    n = take_devices(&frame.snapshot, *ret);
     if (n == 0)
         pm_cli_die(1,
                    "this machine has no GPU that can be planned on (%s%s%s); say what there "
@@ -203,15 +205,21 @@ static _Noreturn void die_of_mask(const struct poolmgr_error *err)
     pm_cli_die(2, "--devices: %s%s%s", err->message, err->hint[0] ? "; " : "", err->hint);
 }
 
-size_t pm_plan_choose(const char *text, struct pm_planning_device *devices, size_t n)
+size_t pm_plan_choose(const char *text, const struct pm_planning_device *devices, size_t n,
+                      struct pm_planning_device chosen[PM_SHARES_MAX])
 {
+    bool is_auto = !text || strcmp(text, "auto") == 0;
     struct poolmgr_error err = {0};
     struct pm_mask *mask = NULL;
 
-    if (pm_mask_parse(text, strlen(text), &mask, NULL, &err) < 0)
+    if (is_auto)
+        text = "all"; /* that can be used */
+    if (pm_mask_parse(text, strlen(text), &mask, NULL, &err) < 0 ||
+        pm_planning_choose(mask, devices, n, chosen, &n, &err) < 0) {
+        if (is_auto)
+            pm_cli_die(1, "%s; say what there would be with --machine 24,12", err.message);
         die_of_mask(&err);
-    if (pm_planning_choose(mask, devices, n, &n, &err) < 0)
-        die_of_mask(&err);
+    }
     pm_mask_unref(mask);
     return n;
 }

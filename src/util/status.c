@@ -80,7 +80,7 @@ static const struct pm_status table[POOLMGR_STATUS_COUNT] = {
         "too few descriptors are left to start an engine"),
     ROW(MASK_EMPTY, "mask_empty", 400, false, 2, "a mask of no bytes"),
     ROW(MASK_TOO_LONG, "mask_too_long", 400, false, 2,
-        "a mask of more than 4096 bytes, or of more than 1024 devices"),
+        "a mask of more than 4096 bytes, or of more than 1024 devices; of more than 16 in a plan"),
     ROW(MASK_SYNTAX, "mask_syntax", 400, false, 2,
         "a mask with a byte that cannot stand there: `0,,1` `0,` `0 ,1` `+1` `1gpu2`"),
     ROW(MASK_LEADING_ZERO, "mask_leading_zero", 400, false, 2,

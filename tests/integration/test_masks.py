@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """MASK-1: what is wrong with a mask has the same code and the same byte wherever the mask stands."""
 import json
+import os
 import subprocess
 
 import pytest
 
 from poolmgr_test import Daemon, request, tiny_model, wait_until
-from poolmgr_test.paths import POOLCTL
+from poolmgr_test.paths import FAKE_NVML, POOLCTL, ROOT
 
 LONG = "0," * 2048 + "1"
 # What the text alone shows (docs/devices.md): a mask, its code behind mask_, the byte at fault.
@@ -94,6 +95,76 @@ def test_what_the_devices_show_is_told_by_a_start_and_by_a_plan_alike(either, gp
         d.use(name)
         plan = d.post("/v1/plan", {"model": name}).json()
         assert plan["fits"] and sum(device["layers"] > 0 for device in plan["devices"]) == 1, plan
+
+
+def plan_a_file(g, mask, **environment):
+    """What `poolctl plan FILE` says without a daemon, of the GPUs of this machine."""
+    words = [str(POOLCTL), "--json", "plan", tiny_model(), "--ctx", "512", *(("--devices", mask) if mask else ())]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False,
+                          env={**os.environ, **g.environment, "LD_LIBRARY_PATH": str(FAKE_NVML.parent),
+                               "POOL_PROBE_ROOT": str(ROOT / "tests" / "trees" / "workstation"), **environment})
+
+
+def test_a_plan_of_a_file_knows_the_devices_of_the_machine_as_a_daemon_does(daemon, gpus):
+    """MASK-1, VRAM-1: their indexes are the machine's, and what cannot be used is refused for what it is."""
+    g = gpus(6)
+    g.set(1, mig_capable=1, mig_now=1, mig_pending=1)
+    g.tell("mig", 1, 0, "10GiB")
+    g.tell("mig", 1, 3, "10GiB")
+    g.set(2, code=15)
+    g.set(3, compute_mode=2)
+    hidden = {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4"}
+    d = daemon({"one": Daemon.faulty("", devices="0,4", vram="1GiB")}, {"devices": {"nvml": g.library}},
+               environment={**g.environment, **hidden})
+    wait_until(lambda: len(d.get("/v1/devices").json()["devices"]) == 7, 30, "the devices")
+    for mask in ["0,7", "5", "0,GPU-fa00", "0:1", "0,1", "1:1", "1,1:0", "0,2", "3", "0,GPU-fa000000"]:
+        error = d.post("/v1/plan", {"model": "one", "devices": mask}).json()["error"]
+        done = plan_a_file(g, mask, **hidden)
+        assert done.returncode == 2 and done.stderr.startswith("poolctl: --devices: " + error["message"]), (mask, error, done)
+    for mask, ids in [("4", [g.uuid(4)]), ("4,0", [g.uuid(4), g.uuid(0)]), ("1:3", ["MIG"]), (None, [g.uuid(0), "MIG", "MIG", g.uuid(4)])]:
+        there = d.post("/v1/plan", {"model": "one", "devices": mask or "all"}).json()
+        here = json.loads(plan_a_file(g, mask, **hidden).stdout)
+        for plan in (there, here):
+            assert [device.get("uuid", "").split("-1111-")[0][:len(i)] for device, i in zip(plan["devices"], ids)] == ids, (mask, plan)
+        assert [device["device"] for device in there["devices"]] == [device["device"] for device in here["devices"]], (mask, there, here)
+
+    g.set(0, code=15)
+    g.set(4, code=15)
+    g.tell("mig", 1, 0, "off")
+    g.tell("mig", 1, 3, "off")
+    done = plan_a_file(g, None, **hidden)
+    assert done.returncode == 1 and "--machine 24,12" in done.stderr, done
+
+
+def test_a_mask_chooses_among_more_devices_than_an_engine_has(daemon, gpus):
+    """MASK-1, SPLIT-1: behind three GPUs in MIG mode with seven instances each there are others; only what is chosen is bounded."""
+    g = gpus(5)
+    for gpu in range(3):
+        g.set(gpu, mig_capable=1, mig_now=1, mig_pending=1)
+        for slot in range(7):
+            g.tell("mig", gpu, slot, "5GiB" if (gpu, slot) != (2, 6) else "10GiB")
+    d = daemon({"one": Daemon.faulty("", devices="3", vram="1GiB")}, {"devices": {"nvml": g.library}}, environment=g.environment)
+    wait_until(lambda: len(d.get("/v1/devices").json()["devices"]) == 26, 30, "the devices")
+    for mask, count in [("3", 1), ("4,3", 2), ("2:6", 1), ("all", 16)]:
+        there = d.post("/v1/plan", {"model": "one", "devices": mask}).json()
+        here = json.loads(plan_a_file(g, mask).stdout)
+        for plan in (there, here):
+            assert plan["fits"] and len(plan["devices"]) == count, (mask, plan)
+        if mask == "all":
+            assert {g.uuid(3), g.uuid(4)} < {device["uuid"] for device in there["devices"]}, there
+    error = d.post("/v1/plan", {"model": "one", "devices": "2"}).json()["error"]
+    assert error["code"] == "mask_gpu_in_mig_mode", error
+
+
+def test_a_mask_of_more_devices_than_an_engine_has_is_refused_by_their_number(daemon):
+    """MASK-1, SPLIT-1"""
+    declared = {str(i): "24GiB" for i in range(18)}
+    d = daemon({"one": Daemon.faulty("", devices="17", vram="1GiB")}, {"devices": {"declared": declared}})
+    assert len(d.post("/v1/plan", {"model": "one", "devices": "2-17"}).json()["devices"]) == 16
+    answer = d.post("/v1/plan", {"model": "one", "devices": "1-17"})
+    error = answer.json()["error"]
+    assert (answer.status, error["code"], error["param"]) == (400, "mask_too_long", "devices"), error
+    assert error["message"] == "'1-17' means 17 devices, and an engine has at most 16", error
 
 
 @pytest.mark.parametrize("key", ["7", "GPU-ffff"])
