@@ -94,6 +94,15 @@ static struct pm_look_gpu *find_index(struct pm_look *look, unsigned index)
     return NULL;
 }
 
+/* Two of one UUID: who asked for it could get either, so that nobody gets one. */
+static int refuse_twin(struct pm_look_gpu *former)
+{
+    if (!former || !former->there)
+        return PM_NVML_OK;
+    former->code = PM_LOOK_TWIN;
+    return PM_LOOK_TWIN;
+}
+
 static struct pm_look_gpu *meet(struct pm_look *look, unsigned index)
 {
     struct pm_gpu_seen fresh = {0};
@@ -108,6 +117,8 @@ static struct pm_look_gpu *meet(struct pm_look *look, unsigned index)
     pm_text_clean(fresh.is.id);
     if (code == PM_NVML_OK && fresh.is.id[0] == '\0')
         code = PM_NVML_UNKNOWN;
+    if (code == PM_NVML_OK)
+        code = refuse_twin(find_id(look, fresh.is.id));
 
     if (code == PM_NVML_OK) {
         gpu = find_id(look, fresh.is.id);

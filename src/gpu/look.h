@@ -5,6 +5,8 @@
 
 #include "gpu/nvml.h"
 
+#define PM_LOOK_TWIN (-1) /* a code that no library has: another GPU says the same UUID */
+
 /* A GPU that was seen once. Its identity stays, whatever becomes of it. */
 struct pm_look_gpu {
     pm_nvml_device handle;

@@ -63,6 +63,10 @@ static void judge(const struct pm_look *look, struct pm_gpu_seen *gpu, int code)
     case PM_NVML_BLOCKED:
         set_state(gpu, PM_DEVICE_BLOCKED, "the system keeps us from it: create the container anew");
         break;
+    case PM_LOOK_TWIN:
+        set_state(gpu, PM_DEVICE_UNKNOWN,
+                  "another GPU says the same UUID: neither can be used by it");
+        break;
     case PM_NVML_GPU_LOST:
     case PM_NVML_GONE:
     case PM_NVML_UNKNOWN: set_state(gpu, PM_DEVICE_LOST, "does not answer any more: reboot"); break;

@@ -233,6 +233,25 @@ def test_odd_sizes_and_names_are_shown_and_planned_with_as_far_as_they_go(daemon
         assert "\033" not in shown and "evil [31m\"\\" in shown, shown
 
 
+def test_of_two_gpus_of_one_uuid_neither_is_used_and_the_others_keep_their_indexes(daemon, gpus):
+    """MASK-1, DEV-1: an engine that were given one by it could run on the other."""
+    g = gpus(3)
+    g.set(1, uuid=g.uuid(0))
+    d = daemon({"a": gpu_pool(), "b": gpu_pool(devices="1"), "c": gpu_pool(devices="2"), "all": gpu_pool(devices="all")}, on(g),
+               environment=g.environment)
+    wait_found(d, 2)
+    assert "unknown" in poolctl(d, "devices"), poolctl(d, "devices")
+    for pool, code in (("a", "mask_device_unhealthy"), ("b", "mask_not_found")):
+        assert d.post("/v1/plan", {"model": pool}).json()["error"]["code"] == code
+    d.use("c")
+    d.use("all")
+    assert {uuid for held in g.users().values() for uuid in held} == {g.uuid(2)}, g.users()
+    g.set(1, uuid=g.uuid(1))
+    wait_found(d, 3)
+    for pool in ("a", "b"):
+        d.use(pool)
+
+
 def test_a_neighbour_that_grows_while_a_pool_loads_is_planned_around_until_it_goes(daemon, gpus):
     """VRAM-1, EVICT-1: a process of somebody else, named with its pid and its program where that can be seen."""
     g = gpus(1)

@@ -332,6 +332,40 @@ static void test_a_device_without_a_name_keeps_its_place_among_the_others_MASK_1
     assert_int_equal(gpu(2)->is.index, 2);
 }
 
+/* Who selects one by it could get the other. */
+static void test_of_two_that_say_one_uuid_neither_can_be_used_MASK_1(void **state)
+{
+    char own[sizeof(fake->gpus[1].uuid)];
+
+    (void)state;
+    memcpy(own, fake->gpus[1].uuid, sizeof(own));
+    memcpy(fake->gpus[1].uuid, fake->gpus[0].uuid, sizeof(own));
+    open_and_take();
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(seen.n, 3);
+        assert_string_equal(gpu(0)->is.id, "GPU-fa000000-0000-4000-8000-000000000000");
+        assert_string_equal(gpu(1)->is.id, "nvidia:1");
+        assert_true(gpu(0)->is.unhealthy && gpu(1)->is.unhealthy);
+        assert_int_equal(gpu(0)->state, PM_DEVICE_UNKNOWN);
+        assert_non_null(strstr(gpu(0)->text, "the same UUID"));
+        assert_int_equal(gpu(2)->is.index, 2);
+        assert_int_equal(gpu(2)->state, PM_DEVICE_OK);
+        take();
+    }
+
+    memcpy(fake->gpus[1].uuid, own, sizeof(own));
+    take();
+    assert_int_equal(seen.n, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(gpu(i)->state, PM_DEVICE_OK);
+    memcpy(fake->gpus[1].uuid, fake->gpus[2].uuid, sizeof(own)); /* one that was known by its own */
+    take();
+    assert_int_equal(gpu(0)->state, PM_DEVICE_OK);
+    for (size_t i = 1; i < seen.n; i++)
+        assert_true(gpu(i)->is.unhealthy);
+    assert_int_equal(gpu(1)->state, PM_DEVICE_LOST);
+}
+
 static void test_what_the_driver_asks_for_is_a_state(void **state)
 {
     static const enum pm_device_state wanted[] = {PM_DEVICE_OK, PM_DEVICE_RESET_REQUIRED,
@@ -673,6 +707,7 @@ int main(void)
         TEST(test_a_device_that_vanished_is_lost_and_keeps_its_name),
         TEST(test_a_device_that_never_had_a_name_has_a_number),
         TEST(test_a_device_without_a_name_keeps_its_place_among_the_others_MASK_1),
+        TEST(test_of_two_that_say_one_uuid_neither_can_be_used_MASK_1),
         TEST(test_what_the_driver_asks_for_is_a_state),
         TEST(test_devices_stand_in_the_order_of_the_bus),
         TEST(test_an_old_drivers_memory_is_read_as_well),
