@@ -56,11 +56,29 @@ int pm_verb_logs(struct pm_cli *cli)
     return 0;
 }
 
+/* Where the sentence is cut, all of it: its text is that, or what stands there behind the colon. */
+static char *sentence(const json_t *event)
+{
+    const char *human = pm_text(event, "human", ""), *text = pm_text(event, "text", "");
+    size_t n = strlen(human);
+
+    if (!pm_str_ends(human, "…"))
+        return pm_xstrdup(human);
+    n -= strlen("…");
+    for (size_t at = 0; at < n; at++) {
+        if ((at == 0 || (at >= 2 && memcmp(human + at - 2, ": ", 2) == 0)) &&
+            strncmp(human + at, text, n - at) == 0)
+            return pm_xasprintf("%.*s%s", (int)at, human, text);
+    }
+    return pm_xstrdup(human);
+}
+
 static void print_event(const struct pm_cli *cli, const char *data)
 {
     static const char *const colours[] = {"error", "\033[31m", "warn", "\033[33m", NULL};
     json_t *event = cli->json ? NULL : json_loads(data, 0, NULL);
     const char *level = pm_text(event, "level", ""), *on = "";
+    pm_auto_free char *human = event ? sentence(event) : NULL;
     char time[40];
 
     if (!event) {
@@ -71,7 +89,7 @@ static void print_event(const struct pm_cli *cli, const char *data)
         on = strcmp(colours[i], level) == 0 ? colours[i + 1] : on;
     printf("%s %s%-5s%s %s\n",
            pm_clock(time, sizeof(time), pm_text(event, "time", NULL), pm_wall_ms()), on, level,
-           on[0] ? "\033[0m" : "", pm_text(event, "human", ""));
+           on[0] ? "\033[0m" : "", human);
     json_decref(event);
 }
 

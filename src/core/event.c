@@ -208,8 +208,8 @@ void pm_text_clean(char *text)
     }
 }
 
-/* Cuts after PM_HUMAN_MAX characters of UTF-8; a cut sentence ends with an ellipsis. */
-static void cut_human(char *text)
+/* The last of PM_HUMAN_MAX characters of UTF-8, where there are more; NULL: there are not. */
+static char *find_cut(char *text)
 {
     size_t n_characters = 0;
     char *last = text;
@@ -217,13 +217,12 @@ static void cut_human(char *text)
     for (char *p = text; *p; p++) {
         if (((unsigned char)*p & 0xc0) == 0x80)
             continue;
-        if (n_characters == PM_HUMAN_MAX) {
-            memcpy(last, "…", sizeof("…"));
-            return;
-        }
+        if (n_characters == PM_HUMAN_MAX)
+            return last;
         n_characters++;
         last = p;
     }
+    return NULL;
 }
 
 void pm_event_init(struct pm_event *event, enum pm_event_kind kind, const char *target)
@@ -237,7 +236,7 @@ void pm_event_init(struct pm_event *event, enum pm_event_kind kind, const char *
 
 void pm_event_human(struct pm_event *event, const char *format, ...)
 {
-    char text[sizeof(event->human) * 2];
+    char text[sizeof(event->human) * 2], *cut;
     va_list args;
 
     va_start(args, format);
@@ -245,7 +244,11 @@ void pm_event_human(struct pm_event *event, const char *format, ...)
     va_end(args);
 
     pm_text_clean(text);
-    cut_human(text);
+    cut = find_cut(text);
+    if (cut && !(event->fields & PM_EF_TEXT))
+        pm_event_text(event, text);
+    if (cut)
+        memcpy(cut, "…", sizeof("…"));
     (void)pm_str_copy(event->human, sizeof(event->human), text);
 }
 

@@ -103,7 +103,8 @@ enum pm_event_field {
     PM_EF_PID = 1 << 19,
     PM_EF_EXIT_STATUS = 1 << 20,
     PM_EF_SIGNAL = 1 << 21,
-    PM_EF_TEXT = 1 << 22,   /* what an engine or a file said; never a prompt */
+    PM_EF_TEXT =
+        1 << 22, /* what an engine or a file said, or all of a cut sentence; never a prompt */
     PM_EF_LISTEN = 1 << 23, /* in `text`, blank-separated; daemon_started only */
     PM_EF_BYTES_SENT = 1 << 24,
     PM_EF_HTTP_STATUS = 1 << 25,
@@ -147,7 +148,7 @@ bool pm_level_by_name(const char *name, enum pm_level *ret);
 /* Zeroes, sets kind, level and target. */
 void pm_event_init(struct pm_event *event, enum pm_event_kind kind, const char *target);
 
-/* Formats `human`, cut at PM_HUMAN_MAX characters. */
+/* Formats `human`, cut at PM_HUMAN_MAX characters with an ellipsis; then all of it is the text, where there is none yet. */
 void pm_event_human(struct pm_event *event, const char *format, ...)
     __attribute__((__format__(__printf__, 2, 3)));
 

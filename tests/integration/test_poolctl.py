@@ -54,6 +54,23 @@ def test_logs_and_events_of_the_past_end_by_themselves(either):
     assert len(lines) == 1 and json.loads(lines[0])["pool_id"] == "fox"
 
 
+def test_a_sentence_that_an_event_cuts_is_told_whole(daemon, gpus):
+    """NARR-1: `human` has 100 characters at most; `text` has the reason, or all of the sentence, and people are told all of it."""
+    g = gpus(1)
+    name = "a-pool-whose-name-is-nearly-as-long-as-one-can"
+    d = daemon({name: Daemon.faulty("", devices="0", vram="900GiB"), "small": Daemon.faulty("", devices="0", vram="900GiB")},
+               {"devices": {"nvml": g.library}}, environment=g.environment)
+    for pool in (name, "small"):
+        assert poolctl(d, "start", pool).returncode != 0
+        reason = d.pool_state(pool)["replicas"][0]["last_error"]["text"]
+        events = [json.loads(line) for line in poolctl(d, "--json", "events", "--pool", pool).stdout.splitlines()]
+        failed = [event for event in events if event["event"] == "start_failed"][-1]
+        assert len(failed["human"]) <= 100 and failed["text"] == reason, failed
+        assert failed["human"].endswith("…") or pool != name, failed
+        told = poolctl(d, "events", "--pool", pool).stdout
+        assert "%s does not start: %s\n" % (pool, reason) in told and "…" not in told, told
+
+
 def test_mistakes_end_with_their_status_and_a_sentence(either):
     d = either({"fox": Daemon.pool(model="/nowhere/fox.gguf")})
     for arguments, status, words in [

@@ -150,7 +150,8 @@ static size_t characters(const char *text)
     return n;
 }
 
-static void test_a_sentence_is_cut_at_a_hundred_characters_not_bytes(void **s)
+static void test_a_sentence_is_cut_at_a_hundred_characters_not_bytes_and_is_told_whole_NARR_1(
+    void **s)
 {
     char long_text[600] = "", wide[600] = "";
     struct pm_event event;
@@ -160,16 +161,23 @@ static void test_a_sentence_is_cut_at_a_hundred_characters_not_bytes(void **s)
     pm_event_human(&event, "%s", long_text);
     assert_int_equal(characters(event.human), PM_HUMAN_MAX);
     assert_true(pm_str_ends(event.human, "x…"));
+    assert_string_equal(event.text, long_text); /* all of it, for who wants it */
+    assert_true(event.fields & PM_EF_TEXT);
 
+    pm_event_init(&event, PM_EV_STORM, "p");
+    pm_event_text(&event, "the reason");
     for (int i = 0; i < 150; i++)
         strcat(wide, "ü");
     pm_event_human(&event, "%s", wide);
     assert_int_equal(characters(event.human), PM_HUMAN_MAX);
     assert_true(pm_utf8_valid(event.human, strlen(event.human)));
+    assert_string_equal(event.text, "the reason");
 
     long_text[100] = '\0';
+    pm_event_init(&event, PM_EV_STORM, "p");
     pm_event_human(&event, "%s", long_text);
     assert_string_equal(event.human, long_text);
+    assert_false(event.fields & PM_EF_TEXT);
 }
 
 static void test_what_engines_say_cannot_break_a_line(void **s)
@@ -233,7 +241,8 @@ int main(void)
         cmocka_unit_test(test_a_fresh_spec_has_the_documented_defaults),
         cmocka_unit_test(test_every_event_has_a_whole_row_and_a_name_of_its_own),
         cmocka_unit_test(test_levels_are_found_by_their_names),
-        cmocka_unit_test(test_a_sentence_is_cut_at_a_hundred_characters_not_bytes),
+        cmocka_unit_test(
+            test_a_sentence_is_cut_at_a_hundred_characters_not_bytes_and_is_told_whole_NARR_1),
         cmocka_unit_test(test_what_engines_say_cannot_break_a_line),
         cmocka_unit_test(test_bytes_that_are_no_utf_8_become_question_marks),
         cmocka_unit_test(test_setters_mark_what_they_set),
