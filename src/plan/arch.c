@@ -354,7 +354,9 @@ void pm_arch_lay_out(const struct pm_keys *keys, struct pm_model *model)
                            "layer %zu would remember more than a model can", i);
             return;
         }
-        if (i >= n_kv)
+        if (i >= n_kv) {
             layer->k_elements = layer->v_elements = layer->index_elements = 0;
+            layer->reads = n_kv > 1 && layer->sliding ? n_kv - 1 : n_kv;
+        }
     }
 }

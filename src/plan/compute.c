@@ -2,7 +2,7 @@
 #include "plan/compute.h"
 
 #define MIB    (UINT64_C(1) << 20)
-#define COPIES 4 /* of what comes in, in a split: llama.cpp's GGML_SCHED_MAX_COPIES */
+#define COPIES PM_COMPUTE_COPIES
 #define ROWS   4 /* of any layer: input, norm, the sum behind attention, a spare one */
 #define ROWS_FIRST                                                                                 \
     10 /* 3 ways in, 4 times each, instead of 1; and two that are lost between the copies */
@@ -76,6 +76,38 @@ static struct pm_sum what_is_more(const struct pm_sum *a, const struct pm_sum *b
                            .overflows = a->overflows || b->overflows};
 }
 
+/* What inputs of each layer's own, and streams, need beside: there are no streams without such inputs. */
+static void add_streams(const struct pm_model *model, const struct pm_compute_ask *ask,
+                        const struct pm_sum *row, const struct pm_sum *work, struct pm_compute *ret)
+{
+    struct pm_sum streams = {0}, inputs = {0}, start = {0}, first = {0};
+
+    if (model->input_elements == 0)
+        return;
+
+    pm_sum_add_product(&streams, 4 * ask->n_tokens, model->stream_elements);
+    pm_sum_add_product(&inputs, 4 * ask->n_tokens, model->input_elements);
+    add(&start, 2, &inputs);
+    add(&start, 2, row);
+    start = what_is_more(&start, work);
+    start = what_is_more(&start, &ret->last);
+    add(&ret->single, 1, &start);
+    add(&ret->single, 1, &inputs);
+    add(&ret->single, 2, &streams);
+
+    add(&ret->split, 1 + 2 * COPIES, &streams);
+    pm_sum_add_product(&ret->layer, COPIES, inputs.bytes / model->n_layers);
+    add(&ret->first, 2, &inputs);
+    add(&first, 6, &inputs);
+    add(&first, 1, &streams);
+    if (first.bytes > ret->first.bytes)
+        ret->first = first;
+    if (model->stream_elements > 0) {
+        add(&ret->last, 5, &inputs);
+        add(&ret->last, 1, &streams);
+    }
+}
+
 void pm_compute_make(const struct pm_model *model, const struct pm_compute_ask *ask,
                      struct pm_compute *ret)
 {
@@ -101,4 +133,5 @@ void pm_compute_make(const struct pm_model *model, const struct pm_compute_ask *
     add(&ret->split, 1, &returned);
     add(&embeddings, ROWS_FIRST, &row);
     ret->first = what_is_more(&embeddings, &handed);
+    add_streams(model, ask, &row, &work, ret);
 }

@@ -9,6 +9,8 @@
 #include "plan/model.h"
 #include "plan/sum.h"
 
+#define PM_COMPUTE_COPIES 4 /* of what comes in, in a split: llama.cpp's GGML_SCHED_MAX_COPIES */
+
 struct pm_compute_ask {
     uint64_t n_tokens;  /* of one step */
     uint64_t n_outputs; /* of them those whose logits are kept */
@@ -24,6 +26,7 @@ struct pm_compute {
     struct pm_sum split;  /* on each of several */
     struct pm_sum first;  /* and so much more on the first of them, with the embeddings */
     struct pm_sum last;   /* and on the last, with the logits */
+    struct pm_sum layer;  /* and on each of several for each of its layers */
 };
 
 /*
@@ -33,9 +36,21 @@ struct pm_compute {
  *     split  = 8 rows + work + 4 masks + 4 × (handed + returned) + 1 MiB
  *     first  = max(0, 10 rows − 4 × handed)
  *     last   = max(0, logits − work)
+ *     layer  = 0
  *     mask   = 2 bytes a token and cell it sees, once for the layers that see all and once for those with a window
  *
  * work has the states of all slots, the copies of a cache that is widened, and one row more for a cache of blocks.
+ *
+ * Of a model whose layers have inputs of their own (Gemma 3n and 4), which are made once and kept to the end, and several
+ * streams, each as wide as n_embd (Gemma 3n; streams 0 of others):
+ *
+ *     single + inputs + 2 streams + max(0, 2 inputs + 2 rows − max(work, logits))
+ *     split  + 9 streams
+ *     first    is at least 6 inputs + streams, and 2 inputs more than above
+ *     last   + 5 inputs + streams, where there are streams: they begin on the last device
+ *     layer  + 4 × its inputs
+ *
+ * The streams go to the next device twice, as they are and turned.
  *
  * The fours: devices of a split work at different steps at once, so that what comes in from outside is there four times
  * (llama.cpp's pipeline has four copies): the mask, what the device before hands over (1 row), and on the first device the

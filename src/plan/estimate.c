@@ -203,6 +203,22 @@ static int fill_items(const struct pm_model *model, const struct pm_estimate_ask
     return POOLMGR_OK;
 }
 
+/* A layer that reads another's cache is handed that, if it is another device's. */
+static void set_split(const struct pm_model *model, const struct pm_sum *of_each,
+                      struct pm_estimate *estimate, struct pm_sum *total)
+{
+    estimate->split = pm_xalloc(estimate->n_items * sizeof(*estimate->split));
+    for (size_t i = 0; i < model->n_layers; i++) {
+        struct pm_sum sum = *of_each;
+
+        if (model->layers[i].reads > 0)
+            pm_sum_add_product(&sum, PM_COMPUTE_COPIES, estimate->kv[model->layers[i].reads - 1]);
+        estimate->split[i] = sum.bytes;
+        pm_sum_add(total, sum.bytes);
+        total->overflows |= sum.overflows;
+    }
+}
+
 static void set_compute(const struct pm_model *model, const struct pm_estimate_ask *ask,
                         const struct terms *terms, uint64_t ubatch, struct pm_estimate *estimate,
                         struct pm_sum *total)
@@ -234,8 +250,10 @@ static void set_compute(const struct pm_model *model, const struct pm_estimate_a
     pm_sum_add(total, compute.split.bytes);
     pm_sum_add(total, compute.first.bytes);
     pm_sum_add(total, compute.last.bytes);
+    set_split(model, &compute.layer, estimate, total);
     total->overflows |= compute.single.overflows || compute.split.overflows ||
-                        compute.first.overflows || compute.last.overflows;
+                        compute.first.overflows || compute.last.overflows ||
+                        compute.layer.overflows;
 }
 
 static int fill(const struct pm_model *model, const struct pm_estimate_ask *ask,
@@ -291,6 +309,7 @@ void pm_estimate_fini(struct pm_estimate *estimate)
 {
     free(estimate->weights);
     free(estimate->kv);
+    free(estimate->split);
     *estimate = (struct pm_estimate){0};
 }
 

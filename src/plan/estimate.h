@@ -57,6 +57,8 @@ struct pm_estimate {
     uint64_t *weights; /* of each item, bytes; of the first with mmproj_bytes and draft_bytes */
     uint64_t
         *kv; /* of each item, bytes: KV cache, or state of a recurrent layer; of the output 0 */
+    /* of each item, bytes that its device needs more to compute, if it is one of several; NULL: none does */
+    uint64_t *split;
     uint64_t weights_bytes, kv_bytes; /* sums of the two */
     uint64_t host_bytes;              /* weights that stay in the host's memory */
     uint64_t tied_bytes;              /* of the output's weights: a copy of what is in host_bytes */

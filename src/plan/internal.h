@@ -12,8 +12,8 @@ __extension__ typedef __int128 pm_wide;
  * [at[d], at[d + 1]). */
 struct pm_cut {
     size_t n_items, n;
-    /* cost[i]: bytes of the items before i; the first and the last with what their devices pay more in a split. That is not
-     * in compute_single, which may wrap below 0 therefore: what holds all items is above it again. */
+    /* cost[i]: bytes of the items before i, with what their devices pay more in a split. That is not in compute_single, which
+     * may wrap below 0 therefore: what holds all items is above it again. */
     uint64_t *cost;
     uint64_t compute_single, compute_split;
     size_t device[PM_SHARES_MAX]; /* whose row it is, as given */

@@ -27,6 +27,7 @@ struct pm_model_layer {
     uint64_t index_elements; /* of one more row, of K's type: the indexer of sparse attention */
     /* Elements of 4 bytes that one sequence keeps, whatever its length: r + s of a recurrent layer; else 0. */
     uint64_t state_elements;
+    size_t reads; /* 1 + the layer before it whose cache it shares; 0: none's */
     bool sliding; /* attends to the last `window` tokens only, and keeps no more */
 };
 
@@ -47,6 +48,8 @@ struct pm_model {
     /* What one step computes with, of 4 bytes each, for every token of it: in the layer that needs most, beside rows of
      * n_embd; and what two devices hand on and give back at a recurrent layer, beside one row (plan/work.h). */
     uint64_t work_elements, handed_elements, returned_elements;
+    /* Likewise: of all streams of a model that has several (Gemma 3n), and of the inputs that all layers have of their own. */
+    uint64_t stream_elements, input_elements;
     /* Heads whose product of Q and K is there as a whole: of an architecture that cannot use flash attention; else 0. */
     uint64_t product_heads;
     /* Why no estimate can be made of it, as one sentence ("tensor 'x' is of type 99, …"); "" one can. */

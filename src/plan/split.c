@@ -34,6 +34,8 @@ static void cut_fini(struct pm_cut *cut)
 static void cut_init(struct pm_cut *cut, const struct pm_estimate *estimate,
                      const struct pm_split_device *devices, size_t n)
 {
+    uint64_t in_split = 0;
+
     *cut = (struct pm_cut){
         .n_items = estimate->n_items,
         .n = n,
@@ -42,14 +44,18 @@ static void cut_init(struct pm_cut *cut, const struct pm_estimate *estimate,
         .compute_split = estimate->compute_split_bytes,
     };
     cut->cost[0] = 0;
-    for (size_t i = 0; i < cut->n_items; i++)
-        cut->cost[i + 1] = cut->cost[i] + estimate->weights[i] + estimate->kv[i];
+    for (size_t i = 0; i < cut->n_items; i++) {
+        uint64_t more = estimate->split ? estimate->split[i] : 0;
 
-    /* What the first and the last of several pay more goes with the first item and the last; one that holds all pays neither. */
+        cut->cost[i + 1] = cut->cost[i] + estimate->weights[i] + estimate->kv[i] + more;
+        in_split += more;
+    }
+
+    /* What the first and the last of several pay more goes with the first item and the last; one that holds all pays nothing more. */
     for (size_t i = 1; i <= cut->n_items; i++)
         cut->cost[i] += estimate->compute_first_bytes;
     cut->cost[cut->n_items] += estimate->compute_last_bytes;
-    cut->compute_single -= estimate->compute_first_bytes + estimate->compute_last_bytes;
+    cut->compute_single -= estimate->compute_first_bytes + estimate->compute_last_bytes + in_split;
 
     order_devices(cut, devices, n);
     for (size_t d = 0; d < n; d++) {

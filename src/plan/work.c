@@ -21,7 +21,7 @@
 #define WORK_MAX (UINT64_C(1) << 40)
 
 static const struct {
-    const char *name; /* behind "blk.N." */
+    const char *name; /* behind "blk.N.", where it is a layer's */
     enum pm_width to;
     unsigned dimension; /* the one that counts */
 } tensors[] = {
@@ -40,21 +40,26 @@ static const struct {
     {"attn_kv_b.weight", PM_WIDTH_KV_B, 1},
     {"ssm_in.weight", PM_WIDTH_SSM_IN, 1},
     {"ssm_conv1d.weight", PM_WIDTH_SSM_CONV, 1},
+    {"altup_proj.weight", PM_WIDTH_STREAMS, 2},
+    {"per_layer_model_proj.weight", PM_WIDTH_INPUTS, 1},
 };
 
 void pm_widths_see(struct pm_widths *widths, const struct pm_gguf_tensor *tensor)
 {
-    const char *name = strchr(tensor->name, '.');
+    const char *name = tensor->name;
 
-    if (strncmp(tensor->name, "blk.", 4) != 0 || !(name = strchr(name + 1, '.')))
-        return;
+    if (strncmp(name, "blk.", 4) == 0) {
+        name = strchr(name + 4, '.');
+        if (!name++)
+            return;
+    }
 
     for (size_t i = 0; i < PM_ARRAY_LEN(tensors); i++) {
         uint64_t *to = &widths->widest[tensors[i].to];
         uint64_t width =
             tensor->n_dims > tensors[i].dimension ? tensor->dims[tensors[i].dimension] : 0;
 
-        if (strcmp(name + 1, tensors[i].name) == 0 && width <= WORK_MAX && width > *to)
+        if (strcmp(name, tensors[i].name) == 0 && width <= WORK_MAX && width > *to)
             *to = width;
     }
 }
@@ -129,6 +134,9 @@ void pm_work_measure(const struct pm_widths *widths, const struct pm_keys *keys,
         recurs |= model->layers[i].state_elements > 0;
 
     model->work_elements = more(feed_forward(widths, keys, model), attention(widths, keys));
+    model->input_elements = widths->widest[PM_WIDTH_INPUTS];
+    if (widths->widest[PM_WIDTH_STREAMS] > 0)
+        model->stream_elements = times(widths->widest[PM_WIDTH_STREAMS] + 1, model->n_embd);
     if (recurs) {
         model->work_elements = more(model->work_elements, recurrent(widths, inner, model->n_embd));
         model->handed_elements = widths->widest[PM_WIDTH_SSM_IN];

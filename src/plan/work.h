@@ -27,6 +27,8 @@ enum pm_width {
     PM_WIDTH_KV_B,   /* MLA as files of old have it: K and V of all heads */
     PM_WIDTH_SSM_IN, /* a recurrent layer: all that it makes of its input */
     PM_WIDTH_SSM_CONV,
+    PM_WIDTH_STREAMS, /* altup_proj: streams beside the first; of no layer, as the next */
+    PM_WIDTH_INPUTS,  /* per_layer_model_proj: what all layers get as inputs of their own */
     PM_WIDTH_COUNT
 };
 
@@ -37,7 +39,7 @@ struct pm_widths {
 
 void pm_widths_see(struct pm_widths *widths, const struct pm_gguf_tensor *tensor);
 
-/* Fills the model's work_, handed_ and returned_elements; its layers are laid out, and `keys` settled. */
+/* Fills the model's work_, handed_, returned_, stream_ and input_elements; its layers are laid out, and `keys` settled. */
 void pm_work_measure(const struct pm_widths *widths, const struct pm_keys *keys,
                      struct pm_model *model);
 

@@ -107,15 +107,13 @@ static inline void gguf_tensor(struct gguf_maker *maker, const char *name, uint6
 }
 
 /* The matrices of n experts, one behind the other. */
-static inline void gguf_experts(struct gguf_maker *maker, size_t layer, const char *name,
-                                uint64_t columns, uint64_t rows, uint64_t n, unsigned type)
+static inline void gguf_tensor3(struct gguf_maker *maker, const char *name, uint64_t columns,
+                                uint64_t rows, uint64_t n, unsigned type)
 {
     const struct pm_ggml_type *of = pm_ggml_type(type);
-    char text[96];
     uint64_t bytes = 0;
 
-    (void)snprintf(text, sizeof(text), "blk.%zu.%s", layer, name);
-    gguf_put_text(&maker->tensors, text);
+    gguf_put_text(&maker->tensors, name);
     gguf_put(&maker->tensors, 3, 4);
     gguf_put(&maker->tensors, columns, 8);
     gguf_put(&maker->tensors, rows, 8);
@@ -125,6 +123,15 @@ static inline void gguf_experts(struct gguf_maker *maker, size_t layer, const ch
     if (of && pm_ggml_bytes(of, columns * rows * n, &bytes))
         maker->data += (bytes + 31) / 32 * 32;
     maker->n_tensors++;
+}
+
+static inline void gguf_experts(struct gguf_maker *maker, size_t layer, const char *name,
+                                uint64_t columns, uint64_t rows, uint64_t n, unsigned type)
+{
+    char text[96];
+
+    (void)snprintf(text, sizeof(text), "blk.%zu.%s", layer, name);
+    gguf_tensor3(maker, text, columns, rows, n, type);
 }
 
 /* "blk.3.ffn_up.weight" */

@@ -34,7 +34,7 @@ static uint64_t draw(uint64_t below)
 /* ---- a world ------------------------------------------------------------------------------------------ */
 
 struct world {
-    uint64_t weights[ITEMS_MAX], kv[ITEMS_MAX];
+    uint64_t weights[ITEMS_MAX], kv[ITEMS_MAX], split[ITEMS_MAX];
     struct pm_estimate estimate;
     size_t n;
     struct pm_split_device devices[DEVICES_MAX]; /* in PCI order */
@@ -49,6 +49,7 @@ static void draw_world(struct world *world)
     world->estimate = (struct pm_estimate){.n_items = 2 + draw(ITEMS_MAX - 1),
                                            .weights = world->weights,
                                            .kv = world->kv,
+                                           .split = draw(2) == 0 ? NULL : world->split,
                                            .compute_bytes = 1 + draw(5)};
     world->estimate.compute_split_bytes = world->estimate.compute_bytes + draw(2) * draw(6);
     world->estimate.compute_first_bytes = draw(2) * draw(8);
@@ -56,6 +57,7 @@ static void draw_world(struct world *world)
     for (size_t i = 0; i < world->estimate.n_items; i++) {
         world->weights[i] = draw(6) == 0 ? 0 : 1 + draw(scale);
         world->kv[i] = draw(3) == 0 ? 0 : draw(scale);
+        world->split[i] = draw(2) * draw(4);
         total += world->weights[i] + world->kv[i];
     }
     for (size_t d = 0; d < world->n; d++)
@@ -90,8 +92,8 @@ static wide capacity_of(const struct pm_split_device *device)
     return (wide)device->free_bytes - device->reserve_bytes - device->context_bytes;
 }
 
-/* What the first of several devices and the last pay beside the compute buffer of each. */
-static wide ends_of(const struct world *world, size_t from, size_t to)
+/* What one of several devices pays beside the compute buffer: the first, the last, and for its items. */
+static wide beside_of(const struct world *world, size_t from, size_t to)
 {
     wide sum = 0;
 
@@ -99,6 +101,8 @@ static wide ends_of(const struct world *world, size_t from, size_t to)
         sum += (wide)world->estimate.compute_first_bytes;
     if (to == world->estimate.n_items)
         sum += (wide)world->estimate.compute_last_bytes;
+    for (size_t i = from; world->estimate.split && i < to; i++)
+        sum += (wide)world->split[i];
     return sum;
 }
 
@@ -122,7 +126,7 @@ static bool judge(const struct world *world, const size_t *at, struct best *ret)
     compute = cut.n_used > 1 ? world->estimate.compute_split_bytes : world->estimate.compute_bytes;
     for (size_t d = 0; d < world->n; d++) {
         wide used = range_of(world, at[d], at[d + 1]) + compute +
-                    (cut.n_used > 1 ? ends_of(world, at[d], at[d + 1]) : 0);
+                    (cut.n_used > 1 ? beside_of(world, at[d], at[d + 1]) : 0);
         wide capacity = capacity_of(&world->devices[d]);
 
         if (at[d + 1] == at[d])
