@@ -194,6 +194,71 @@ def gemma3(m):
         feed_forward(m, b)
 
 
+def per_layer_inputs(m):
+    m.add("per_layer_token_embd.weight", m.more["per_layer"] * m.layers, m.vocab, role="embd")
+    m.add("per_layer_model_proj.weight", m.embd, m.more["per_layer"] * m.layers)
+    m.add("per_layer_proj_norm.weight", m.more["per_layer"])
+
+
+def per_layer_block(m, b):
+    m.add(b + "inp_gate.weight", m.embd, m.more["per_layer"])
+    m.add(b + "proj.weight", m.more["per_layer"], m.embd)
+    m.add(b + "post_norm.weight", m.embd)
+
+
+def gemma3n(m):
+    """Four streams, and inputs of each layer's own; llama.cpp takes no other sizes of the two than these."""
+    streams, laurel = 4, 64
+    m.more["per_layer"] = 256
+    common(m)
+    m.key("attention.sliding_window", U32, m.more["window"])
+    m.key("embedding_length_per_layer_input", U32, m.more["per_layer"])
+    m.key("altup.num_inputs", U32, streams)
+    ends(m)
+    per_layer_inputs(m)
+    m.add("altup_proj.weight", m.embd, m.embd, streams - 1)
+    m.add("altup_unembd_proj.weight", m.embd, m.embd, streams - 1)
+    for _, b in blocks(m, "attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "laurel_post_norm",
+                       "altup_router_norm", "altup_correct_scale"):
+        attention(m, b)
+        head_norms(m, b)
+        feed_forward(m, b)
+        per_layer_block(m, b)
+        m.add(b + "altup_correct_coef.weight", streams, streams, role="f32")
+        m.add(b + "altup_predict_coef.weight", streams, streams * streams, role="f32")
+        m.add(b + "altup_router.weight", m.embd, streams, role="f32")
+        m.add(b + "laurel_l.weight", m.embd, laurel)
+        m.add(b + "laurel_r.weight", laurel, m.embd)
+
+
+def gemma4(m):
+    """Heads that see all are longer than those with a window; the last layers read the caches of others."""
+    slides = [i % m.more["every"] != m.more["every"] - 1 for i in range(m.layers)]
+    long_head, short_head = m.more["long_head"], m.key_len
+    m.key_len = m.value_len = long_head
+    common(m)
+    m.key("attention.sliding_window", U32, m.more["window"])
+    m.key("attention.sliding_window_pattern", ARR, slides, BOOL)
+    m.key("attention.key_length_swa", U32, short_head)
+    m.key("attention.value_length_swa", U32, short_head)
+    m.key("rope.dimension_count", U32, long_head)
+    m.key("rope.dimension_count_swa", U32, short_head)
+    m.key("attention.shared_kv_layers", U32, m.more["shared"])
+    m.key("embedding_length_per_layer_input", U32, m.more["per_layer"])
+    ends(m)
+    m.add("rope_freqs.weight", long_head // 2)
+    if m.more["per_layer"]:
+        per_layer_inputs(m)
+    for i, b in blocks(m, "attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"):
+        m.key_len = m.value_len = short_head if slides[i] else long_head
+        attention(m, b)
+        head_norms(m, b)
+        feed_forward(m, b)
+        m.add(b + "layer_output_scale.weight", 1)
+        if m.more["per_layer"]:
+            per_layer_block(m, b)
+
+
 def gpt_oss(m):
     common(m)
     expert_keys(m)
@@ -346,8 +411,9 @@ def starcoder2(m):
 
 
 FAMILIES = {"llama": llama, "qwen2": qwen2, "qwen3": qwen3, "qwen3moe": qwen3moe, "gemma2": gemma2,
-            "gemma3": gemma3, "gpt-oss": gpt_oss, "deepseek2": deepseek2, "mamba": mamba, "mamba2": mamba2,
-            "granitehybrid": granite_hybrid, "phi3": phi3, "command-r": command_r, "starcoder2": starcoder2}
+            "gemma3": gemma3, "gemma3n": gemma3n, "gemma4": gemma4, "gpt-oss": gpt_oss, "deepseek2": deepseek2,
+            "mamba": mamba, "mamba2": mamba2, "granitehybrid": granite_hybrid, "phi3": phi3, "command-r": command_r,
+            "starcoder2": starcoder2}
 
 
 # ---- the types of a recipe ---------------------------------------------------------------------------------
@@ -454,6 +520,9 @@ MODELS = {
     "gemma2-q4_0": _("gemma2", "Q4_0", 131072, 8192, 1024, 10, 4096, 8, 4, key_len=128, window=1024, tied=True),
     "gemma3-q4_k_m": _("gemma3", "Q4_K_M", 131072, 131072, 1024, 14, 4096, 8, 4, key_len=128, window=512,
                        tied=True),
+    "gemma3n-q8_0": _("gemma3n", "Q8_0", 65536, 32768, 512, 10, 2048, 8, 2, key_len=64, window=512, tied=True),
+    "gemma4-q4_k_m": _("gemma4", "Q4_K_M", 65536, 131072, 512, 12, 2048, 8, 2, key_len=64, long_head=128, every=6,
+                       window=512, shared=6, per_layer=256, tied=True),
     "gpt-oss-mxfp4": _("gpt-oss", "MXFP4", 201088, 131072, 1024, 8, 1024, 16, 4, key_len=64, window=128,
                        experts=16, experts_used=4, expert_ff=1024),
     "deepseek2-q4_k_m": _("deepseek2", "Q4_K_M", 102400, 16384, 1024, 8, 4096, 16, 1, q_lora=512, kv_lora=256,
