@@ -151,18 +151,6 @@ static size_t imagine_machine(const char *text, struct pm_planning_device **ret)
     return n;
 }
 
-static size_t find_devices(const struct question *question,
-                           struct pm_planning_device chosen[PM_SHARES_MAX])
-{
-    pm_auto_free struct pm_planning_device *devices = NULL;
-    size_t n = question->machine ? imagine_machine(question->machine, &devices)
-                                 : pm_plan_look_at_machine(&devices);
-
-    for (size_t i = 0; i < n && question->has_reserve; i++)
-        devices[i].is.reserve_bytes = question->reserve_bytes;
-    return pm_plan_choose(question->devices, devices, n, chosen);
-}
-
 /* What is invalid is always the split: devices were counted before. */
 static _Noreturn void die_unplanned(const struct question *question,
                                     const struct poolmgr_error *err)
@@ -185,6 +173,23 @@ static void find_memory(const struct question *question, struct pm_planning *pla
                        question->has_reserve ? question->reserve_bytes : 0);
 }
 
+static void find_devices(const struct question *question, struct pm_planning *planning,
+                         struct pm_planning_device chosen[PM_SHARES_MAX])
+{
+    pm_auto_free struct pm_planning_device *devices = NULL;
+    size_t n = question->machine ? imagine_machine(question->machine, &devices)
+                                 : pm_plan_look_at_machine(&devices);
+
+    if (n == 0 && pm_plan_is_auto(question->devices)) {
+        fprintf(stderr, "poolctl: no GPU in this machine: planned on the CPU\n");
+        find_memory(question, planning, chosen);
+        return;
+    }
+    for (size_t i = 0; i < n && question->has_reserve; i++)
+        devices[i].is.reserve_bytes = question->reserve_bytes;
+    planning->n_devices = pm_plan_choose(question->devices, devices, n, chosen);
+}
+
 static json_t *answer_here(const struct question *question)
 {
     struct pm_planning_device devices[PM_SHARES_MAX] = {0};
@@ -205,7 +210,7 @@ static json_t *answer_here(const struct question *question)
     if (pm_plan_is_cpu(question->devices))
         find_memory(question, &planning, devices);
     else
-        planning.n_devices = find_devices(question, devices);
+        find_devices(question, &planning, devices);
     planning.devices = devices;
     planning.model = model;
     planning.ask.context = question->context;

@@ -11,13 +11,14 @@
 /* "24,12" (GiB) or "11800MiB,24GiB"; ends the program when it is none. Returns how many; at most PM_SHARES_MAX. */
 size_t pm_plan_read_machine(const char *text, uint64_t free_bytes[PM_SHARES_MAX]);
 
-/* The devices of this machine, whether they can be used or not, which pool-probe is asked for; ends the program where there is
- * none, or nobody to ask. *ret is the caller's. */
+/* The devices of this machine, whether they can be used or not, which pool-probe is asked for; ends the program where nobody
+ * can be asked, or what there is cannot be told. 0: there is no GPU hardware. *ret is the caller's. */
 size_t pm_plan_look_at_machine(struct pm_planning_device **ret);
 
 /* What is free of this machine's memory; ends the program where nobody can say. */
 uint64_t pm_plan_look_at_memory(void);
-bool pm_plan_is_cpu(const char *devices); /* a mask that means no GPU */
+bool pm_plan_is_cpu(const char *devices);  /* a mask that means no GPU */
+bool pm_plan_is_auto(const char *devices); /* "auto", or NULL */
 
 /* Those of n that a mask means, in its order; NULL, "auto": that can be used. Ends the program when it means none of them, or too
  * many. */

@@ -168,7 +168,7 @@ size_t pm_plan_look_at_machine(struct pm_planning_device **ret)
 
     *ret = pm_xalloc((frame.snapshot.n + 1) * sizeof(**ret));
     n = take_devices(&frame.snapshot, *ret);
-    if (n == 0)
+    if (n == 0 && frame.snapshot.node != PM_NODE_NONE)
         pm_cli_die(1,
                    "this machine has no GPU that can be planned on (%s%s%s); say what there "
                    "would be with --machine 24,12",
@@ -200,6 +200,11 @@ bool pm_plan_is_cpu(const char *devices)
     return is;
 }
 
+bool pm_plan_is_auto(const char *devices)
+{
+    return !devices || strcmp(devices, "auto") == 0;
+}
+
 static _Noreturn void die_of_mask(const struct poolmgr_error *err)
 {
     pm_cli_die(2, "--devices: %s%s%s", err->message, err->hint[0] ? "; " : "", err->hint);
@@ -208,7 +213,7 @@ static _Noreturn void die_of_mask(const struct poolmgr_error *err)
 size_t pm_plan_choose(const char *text, const struct pm_planning_device *devices, size_t n,
                       struct pm_planning_device chosen[PM_SHARES_MAX])
 {
-    bool is_auto = !text || strcmp(text, "auto") == 0;
+    bool is_auto = pm_plan_is_auto(text);
     struct poolmgr_error err = {0};
     struct pm_mask *mask = NULL;
 

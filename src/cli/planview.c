@@ -164,10 +164,13 @@ static void print_wrapped(const char *text, size_t indent, size_t columns, struc
 static void print_model(const json_t *answer, struct pm_buf *out)
 {
     const json_t *model = json_object_get(answer, "model");
+    double parameters = (double)pm_number(model, "parameters");
+    bool is_small = parameters < 1e8;
     char text[32];
 
-    pm_buf_addf(out, "%s, %.1f billion parameters, %s %s; %" PRIu64 " layers and the output; ",
-                pm_text(model, "architecture", "?"), (double)pm_number(model, "parameters") / 1e9,
+    pm_buf_addf(out, "%s, %.1f %s parameters, %s %s; %" PRIu64 " layers and the output; ",
+                pm_text(model, "architecture", "?"), parameters / (is_small ? 1e6 : 1e9),
+                is_small ? "million" : "billion",
                 pm_format_bytes(text, sizeof(text), pm_number(model, "size_bytes")),
                 pm_text(model, "quantisation", ""), pm_number(model, "layers"));
     pm_buf_addf(out, "context %" PRIu64 ", slots %" PRIu64, pm_number(answer, "context"),
@@ -290,9 +293,13 @@ static void print_device(const json_t *device, bool on_cpu, const struct page *p
     pm_buf_addf(&text, "      %s of %s",
                 pm_format_bytes(used, sizeof(used), pm_number(device, "used_bytes")),
                 pm_format_bytes(there, sizeof(there), pm_number(device, "free_bytes")));
-    for (int i = 0; i <= RESERVE && bar.n_layers > 0; i++)
-        pm_buf_addf(&text, "%s%s %s", i > 0 ? ", " : ": ", parts[i].name,
-                    pm_format_bytes(used, sizeof(used), pm_number(device, parts[i].member)));
+    for (int i = 0; i <= RESERVE && bar.n_layers > 0; i++) {
+        uint64_t bytes = pm_number(device, parts[i].member);
+
+        if (bytes > 0)
+            pm_buf_addf(&text, "%s%s %s", i > 0 ? ", " : ": ", parts[i].name,
+                        pm_format_bytes(used, sizeof(used), bytes));
+    }
     pm_buf_adds(out, "\n");
     print_wrapped(pm_buf_text(&text), 6, page->columns, out);
 }

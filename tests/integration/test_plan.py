@@ -399,6 +399,17 @@ def test_a_file_is_planned_for_the_cpu_of_this_machine_or_of_another(published):
     assert plan(path, "--devices", "cpu", "--machine", "16,16").returncode == 2
 
 
+def test_where_there_is_no_gpu_a_file_is_planned_on_the_cpu_as_a_pool_runs_there(tmp_path):
+    """LOAD-5: it is said; and a GPU that is asked for is not there."""
+    for arguments in ((), ("--devices", "auto")):
+        done = plan(tiny_model(), *arguments, POOL_PROBE_ROOT=str(tmp_path))
+        assert done.returncode == 0 and done.stdout.startswith("fits"), done
+        assert "no GPU in this machine: planned on the CPU" in done.stderr
+        assert re.search(r"^  cpu +\d+ layers", done.stdout, re.M) and "reserve" not in done.stdout.split("\n")[3]
+    done = plan(tiny_model(), "--devices", "0", POOL_PROBE_ROOT=str(tmp_path))
+    assert done.returncode == 2 and "there is no GPU 0 here" in done.stderr
+
+
 def test_a_model_that_cannot_be_read_is_said(daemon, tmp_path):
     d = daemon({"gone": Daemon.pool(model=str(tmp_path / "gone.gguf"), devices="0", vram="1GiB")},
                more={"devices": {"declared": {"0": "12GiB"}}})
