@@ -67,7 +67,8 @@ static void add_device(struct pm_table *table, const json_t *device)
     cells[3] = size_of(device, "vram_total_bytes");
     cells[4] = size_of(device, "vram_free_bytes");
     cells[5] = size_of(device, "planned_bytes");
-    cells[6] = size_of(device, "left_bytes");
+    cells[6] = strcmp(cells[2], "ok") == 0 ? size_of(device, "left_bytes")
+                                           : pm_xstrdup("-"); /* nothing starts there */
     cells[7] = note_of(device);
 }
 

@@ -241,11 +241,11 @@ def test_names_of_files_do_not_steer_the_terminal(tmp_path):
     assert "ref" not in json.loads(done.stdout.decode())["model"]
 
 
-def test_a_machine_without_a_gpu_says_so_and_what_to_do(published):
-    done = plan(published("qwen3-4b-real"))
-    if done.returncode == 0:
-        pytest.skip("this machine has a GPU")
-    assert "--machine 24,12" in done.stderr
+def test_a_gpu_that_does_not_work_is_no_reason_for_the_cpu(published):
+    """LOAD-5: it is told what is wrong, and how to ask all the same."""
+    done = plan(published("qwen3-4b-real"), POOL_PROBE_ROOT=str(ROOT / "tests" / "trees" / "workstation"))
+    assert done.returncode == 1 and not done.stdout
+    assert "no GPU that can be planned on" in done.stderr and "--machine 24,12" in done.stderr
 
 
 def test_bars_fit_the_terminal_and_a_picture_is_drawn(published, tmp_path):
