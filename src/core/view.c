@@ -72,11 +72,15 @@ static void explain_cold(const struct pm_place *place, struct pm_pool_view *ret)
 {
     const struct pm_pool *pool = place->pool;
     const char *id = pool->spec->id;
+    struct poolmgr_error lost = {0};
 
     if (pool->breaker == PM_BREAKER_FORCED) {
         ret->code = POOLMGR_E_BREAKER_OPEN;
         (void)snprintf(ret->reason, sizeof(ret->reason),
                        "an operator keeps it from starting; poolctl reset %s --breaker closed", id);
+    } else if (pm_room_lost(pool, &lost)) {
+        ret->code = lost.code;
+        (void)pm_str_copy(ret->reason, sizeof(ret->reason), lost.message);
     } else if (place->clock.n > 0) {
         (void)snprintf(ret->reason, sizeof(ret->reason),
                        "%.90s, %" PRIu64 " in a row; the next request tries again; poolctl logs %s",

@@ -115,12 +115,16 @@ static void test_a_device_to_be_reset_stops_its_engines_and_is_blamed_itself(voi
     assert_int_equal(device(0).is.state, PM_DEVICE_RESET_REQUIRED);
     (void)ask("c");
     assert_int_equal(the_action(&world, PM_ACT_REFUSE)->error->code, POOLMGR_E_DEVICE_LOST);
+    assert_string_equal(pool("c").code_name, "device_lost");
+    assert_string_equal(pool("c").reason,
+                        "no device that c may use works: device 0 is reset_required");
     ends("a");
     ends("b");
     assert_states(PM_COLD, PM_COLD, PM_COLD);
     assert_int_equal(place("a").n_failures, 0);
     devices[0].state = PM_DEVICE_OK; /* it was reset */
     list_devices();
+    assert_string_equal(pool("c").reason, "starts with the first request");
     (void)wish("a");
     assert_int_equal(place("a").state, PM_STARTING);
 }
