@@ -118,7 +118,7 @@ static void check_model(const struct pm_model *model)
         check_plan(&estimate, mode, ratios, devices, n);
     if (pm_split_largest_context(model, &ask, PM_SPLIT_AUTO, NULL, 0, devices, n, &largest, NULL) ==
         POOLMGR_OK)
-        assert(largest <= model->context);
+        assert(largest <= (model->context > 0 ? model->context : ask.context));
     pm_estimate_fini(&estimate);
 }
 
