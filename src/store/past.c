@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/stored.h"
 #include "util/cleanup.h"
 #include "util/jsontext.h"
 #include "util/str.h"
@@ -174,11 +175,6 @@ static int read_json(json_t *json, const char *pool_id, uint64_t wall_ms, struct
     json_t *replicas;
     int version;
 
-    if (json_unpack(json, "{s:i}", "version", &version) < 0)
-        return wrong(err, "it is nothing of a pool's past: it has no version");
-    if (version != PM_PAST_VERSION)
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "its version is %d, and we read %d", version,
-                       PM_PAST_VERSION);
     if (json_unpack(json, "{s:i, s:s, s:s, s:F, s:F, s:o !}", "version", &version, "pool", &id,
                     "identity", &identity, "service_ms", &ret->service_ms, "start_ms",
                     &ret->start_ms, "replicas", &replicas) < 0)
@@ -200,21 +196,12 @@ int pm_past_read(const char *text, size_t n, const char *pool_id, uint64_t wall_
 {
     pm_auto(json_decref) json_t *json = NULL;
     struct pm_past past = {0};
-    json_error_t where;
     int r;
 
-    if (n > PM_PAST_MAX_BYTES)
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "it is larger than %d bytes",
-                       PM_PAST_MAX_BYTES);
-    if (memchr(text, '\0', n)) /* which jansson skips behind a number */
-        return wrong(err, "it holds a NUL byte");
-
-    json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
-    if (!json)
-        return pm_fail(err, POOLMGR_E_INVALID_REQUEST, "it is no JSON: %.160s, line %d", where.text,
-                       where.line);
-
-    r = read_json(json, pool_id, wall_ms, &past, err);
+    r = pm_stored_read(text, n, PM_PAST_MAX_BYTES, PM_PAST_VERSION,
+                       "it is nothing of a pool's past", &json, err);
+    if (r == POOLMGR_OK)
+        r = read_json(json, pool_id, wall_ms, &past, err);
     if (r == POOLMGR_OK)
         *ret = past;
     return r;
