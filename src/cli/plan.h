@@ -34,7 +34,7 @@ struct pm_plan_engine pm_plan_look_at_engine(const char *program);
 
 /* ---- planview.c: answers of pm_planning_answer(), and of POST /v1/plan, for people -------------------- */
 
-/* "does not fit: device 0 lacks 1193914368 bytes (1.1 GiB); the largest context that fits is 3584 tokens" */
+/* "does not fit: device 0 lacks 1.11 GiB (1193914368 bytes); the largest context that fits is 3584 tokens" */
 void pm_plan_print_verdict(const json_t *answer, struct pm_buf *out);
 /* Model, a bar of memory for each device, flags. columns 0: no terminal. */
 void pm_plan_print(const json_t *answer, unsigned columns, bool colour, struct pm_buf *out);
