@@ -12,12 +12,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "http/internal.h"
 #include "http/refusal.h"
 #include "util/cleanup.h"
 #include "util/str.h"
+
+#define ALIVE_TRIES    20
+#define ALIVE_PAUSE_MS 50
 
 #define BACKLOG 4096
 
@@ -209,6 +213,20 @@ static bool socket_is_alive(const struct sockaddr_un *address)
            errno != ENOENT; /* what we may not ask is not ours to replace */
 }
 
+/* A daemon that was killed while it launched something has left a child with its sockets, which it closes as soon as it has
+ * become what it is to be. */
+static bool socket_stays_alive(const struct sockaddr_un *address)
+{
+    const struct timespec pause = {.tv_nsec = ALIVE_PAUSE_MS * 1000000L};
+
+    for (int i = 0; i < ALIVE_TRIES; i++) {
+        if (!socket_is_alive(address))
+            return false;
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 static int bind_unix(const char *path, unsigned mode, int *ret, struct poolmgr_error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -224,7 +242,7 @@ static int bind_unix(const char *path, unsigned mode, int *ret, struct poolmgr_e
     if (lstat(path, &st) == 0) {
         if (!S_ISSOCK(st.st_mode))
             return pm_fail(err, POOLMGR_E_CONFLICT, "'%s' is there and is no socket", path);
-        if (socket_is_alive(&address))
+        if (socket_stays_alive(&address))
             return pm_fail(err, POOLMGR_E_CONFLICT, "somebody listens on '%s' already", path);
         (void)unlink(path);
     }

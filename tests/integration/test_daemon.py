@@ -155,6 +155,19 @@ def test_a_runtime_folder_in_tmp_that_others_may_read_is_refused(short_folder, p
         os.rmdir(folder)
 
 
+def test_a_child_that_a_killed_daemon_left_with_its_socket_is_waited_for(either):
+    """SUP-9c: one that was being launched holds what the daemon listened on until it has become an engine's shim."""
+    d = either({})
+    d.kill()
+    os.unlink(d.socket)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(d.socket)
+        left.listen()
+        threading.Timer(0.3, lambda: left.shutdown(socket.SHUT_RDWR)).start()
+        d.start()
+    assert d.get("/v1/pools").status == 200
+
+
 def test_killed_at_random_nothing_runs_twice_and_nothing_is_left(either):
     """SUP-9c: SIGKILL of either, shims and engines, in any order; POOLMGR_TEST_SEED replays."""
     seed = int(os.environ.get("POOLMGR_TEST_SEED") or random.randrange(1 << 30))
